@@ -1,0 +1,1 @@
+$(eval $(call library,harness,tests/lib/harness.c,-lcunit))
