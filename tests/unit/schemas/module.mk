@@ -1,0 +1,3 @@
+$(call test,tests/unit/schemas/envelope_test,harness schemas common)
+$(call test,tests/unit/schemas/gen_messages_test,harness schemas common)
+$(call test,tests/unit/schemas/batch_test,harness schemas common)
