@@ -1,0 +1,293 @@
+#include "services/shared/membership.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/assert.h"
+#include "common/limits.h"
+
+#include "schemas/envelope.h"
+#include "schemas/gen/heartbeat_request.h"
+#include "schemas/gen/heartbeat_response.h"
+
+enum { HEARTBEAT_TIMEOUT_MS = 1000 };
+_Static_assert(
+    2 * HEARTBEAT_TIMEOUT_MS < MEMBERSHIP_SESSION_MS, "one lost heartbeat does not end a session"
+);
+
+/* One heartbeat under way. Outlives the membership if that is freed first. */
+struct beat {
+    struct membership *membership; /* NULL: nobody waits for it any more */
+    uint32_t registration;         /* counted by set_node_id */
+};
+
+struct membership {
+    const struct ria_env *env;
+    struct cluster *cluster;
+    struct membership_identity identity;
+    membership_fn fn;
+    void *arg;
+
+    bool started;
+    int32_t node_id; /* -1 = none */
+    uint32_t registration;
+    struct beat *beat; /* NULL: none under way */
+    int64_t next_us;   /* when the next one is due */
+    struct ria_timer timer;
+    struct ria_timer session;
+    struct membership_state state;
+};
+
+static void beat_start(struct membership *membership);
+
+const char *process_role_name(process_role role)
+{
+    switch (role) {
+    case PROCESS_GATEWAY:
+        return "gateway";
+    case PROCESS_STORAGE:
+        return "storage";
+    case PROCESS_REPLICATION:
+        return "replication";
+    case PROCESS_COORDINATOR:
+        return "coordinator";
+    case PROCESS_TRANSFORM:
+        return "transform";
+    }
+    return "unknown"; /* numbers come from the wire */
+}
+
+/* ---- state ---- */
+
+static bool states_equal(const struct membership_state *a, const struct membership_state *b)
+{
+    return a->heard == b->heard && a->registered == b->registered &&
+           a->worker_index == b->worker_index && a->worker_count == b->worker_count;
+}
+
+static void set_state(struct membership *membership, struct membership_state state)
+{
+    if (states_equal(&membership->state, &state)) {
+        return;
+    }
+    membership->state = state;
+    if (membership->fn != NULL) {
+        membership->fn(membership->arg, &membership->state);
+    }
+}
+
+static void session_over(struct ria_timer *timer, void *arg)
+{
+    struct membership *membership = arg;
+    struct membership_state state = membership->state;
+
+    (void)timer;
+    state.heard = false;
+    set_state(membership, state);
+}
+
+/* ---- heartbeats ---- */
+
+static void beat_due(struct ria_timer *timer, void *arg)
+{
+    (void)timer;
+    beat_start(arg);
+}
+
+/* At next_us, or now if that has passed. */
+static void beat_schedule(struct membership *membership)
+{
+    int64_t left_us = membership->next_us - ria_clock_mono_us(membership->env->clock);
+
+    ria_timer_start(membership->env->timers, &membership->timer, ria_max_i64(left_us, 0));
+}
+
+static void take_response(
+    struct membership *membership,
+    const struct beat *beat,
+    const struct heartbeat_response *response
+)
+{
+    struct membership_state state = membership->state;
+
+    ria_timer_start(
+        membership->env->timers, &membership->session, MEMBERSHIP_SESSION_MS * INT64_C(1000)
+    );
+    state.heard = true;
+    if (beat->registration == membership->registration) {
+        state.registered = response->registered;
+    }
+    /* An index outside its count would lease nothing or everything twice: no lease. */
+    bool leased = response->worker_index >= 0 && response->worker_index < response->worker_count;
+    state.worker_index = leased ? (uint32_t)response->worker_index : 0;
+    state.worker_count = leased ? (uint32_t)response->worker_count : 0;
+    cluster_hint(membership->cluster, response->metadata_version);
+    set_state(membership, state);
+}
+
+/* Errors: those of the envelope. */
+static ria_err decode_reply(const struct ria_msg *reply, struct heartbeat_response *out_response)
+{
+    char text[RIA_ERROR_TEXT_MAX + 1] = "";
+    struct response_header header = {0};
+    struct ria_slice body = RIA_SLICE_NULL;
+    struct ria_slice payload = RIA_SLICE_NULL;
+    struct ria_arena arena;
+
+    RIA_TRY(envelope_open_reply(reply, API_HEARTBEAT, &header, &body, &payload, text, sizeof(text))
+    );
+    ria_arena_init(&arena, 1); /* the message has no arrays */
+    ria_err err = envelope_decode_body(
+        schema_response(API_HEARTBEAT), header.api_version, body, &arena, out_response
+    );
+    ria_arena_fini(&arena);
+    return err;
+}
+
+static void beat_done(void *arg, ria_err err, struct ria_msg *reply)
+{
+    struct beat *beat = arg;
+    struct membership *membership = beat->membership;
+    struct heartbeat_response response;
+
+    if (membership != NULL) {
+        membership->beat = NULL;
+        beat_schedule(membership);
+        if (err == RIA_OK) {
+            err = decode_reply(reply, &response);
+        }
+        if (err == RIA_OK) {
+            take_response(membership, beat, &response);
+        } else {
+            /* cluster logs the loss; here it shows when the session ends. */
+            cluster_coordinator_failed(membership->cluster);
+        }
+    }
+    ria_msg_free(reply);
+    free(beat);
+}
+
+static void beat_start(struct membership *membership)
+{
+    const struct membership_identity *identity = &membership->identity;
+    struct heartbeat_request body = {
+        .process_uuid = identity->process_uuid,
+        .incarnation = identity->incarnation,
+        .role = (int8_t)identity->role,
+        .node_id = membership->node_id,
+        .address = ria_slice_cstr(identity->address),
+    };
+
+    RIA_ASSERT(membership->beat == NULL);
+
+    membership->next_us =
+        ria_clock_mono_us(membership->env->clock) + MEMBERSHIP_HEARTBEAT_MS * INT64_C(1000);
+    struct beat *beat = calloc(1, sizeof(*beat));
+    struct ria_msg *msg = envelope_request(
+        API_HEARTBEAT,
+        HEARTBEAT_REQUEST_VERSION_MAX,
+        membership->node_id,
+        HEARTBEAT_TIMEOUT_MS,
+        &body,
+        0,
+        NULL
+    );
+    if (beat == NULL || msg == NULL) {
+        free(beat);
+        ria_msg_free(msg);
+        beat_schedule(membership);
+        return;
+    }
+    beat->membership = membership;
+    beat->registration = membership->registration;
+    membership->beat = beat;
+    ria_rpc_call(
+        membership->env->rpc,
+        cluster_coordinator(membership->cluster),
+        msg,
+        HEARTBEAT_TIMEOUT_MS,
+        beat_done,
+        beat
+    );
+}
+
+/* A storage node has something to say only once it has a number. */
+static bool may_beat(const struct membership *membership)
+{
+    return membership->started &&
+           (membership->identity.role != PROCESS_STORAGE || membership->node_id >= 0);
+}
+
+/* Send one now, unless one is under way. */
+static void beat_now(struct membership *membership)
+{
+    if (may_beat(membership) && membership->beat == NULL) {
+        ria_timer_stop(membership->env->timers, &membership->timer);
+        beat_start(membership);
+    }
+}
+
+/* ---- life ---- */
+
+ria_err membership_new(
+    const struct ria_env *env,
+    struct cluster *cluster,
+    const struct membership_identity *identity,
+    membership_fn fn,
+    void *arg,
+    struct membership **out_membership
+)
+{
+    struct membership *membership = calloc(1, sizeof(*membership));
+
+    if (membership == NULL) {
+        return RIA_ERR_NOMEM;
+    }
+    membership->env = env;
+    membership->cluster = cluster;
+    membership->identity = *identity;
+    membership->fn = fn;
+    membership->arg = arg;
+    membership->node_id = -1;
+    ria_timer_init(&membership->timer, beat_due, membership);
+    ria_timer_init(&membership->session, session_over, membership);
+    *out_membership = membership;
+    return RIA_OK;
+}
+
+void membership_free(struct membership *membership)
+{
+    if (membership == NULL) {
+        return;
+    }
+    if (membership->beat != NULL) {
+        membership->beat->membership = NULL;
+    }
+    ria_timer_stop(membership->env->timers, &membership->timer);
+    ria_timer_stop(membership->env->timers, &membership->session);
+    free(membership);
+}
+
+void membership_start(struct membership *membership)
+{
+    if (!membership->started) {
+        membership->started = true;
+        beat_now(membership);
+    }
+}
+
+void membership_set_node_id(struct membership *membership, int32_t node_id)
+{
+    RIA_ASSERT(node_id >= 0);
+
+    membership->node_id = node_id;
+    membership->registration++;
+    membership->state.registered = true;
+    beat_now(membership);
+}
+
+const struct membership_state *membership_state(const struct membership *membership)
+{
+    return &membership->state;
+}

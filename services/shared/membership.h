@@ -1,0 +1,66 @@
+/* membership: heartbeats of one process to the coordinator, every half second.
+ *
+ * Thread: the loop's.
+ */
+#pragma once
+
+#include "common/base.h"
+#include "common/env.h"
+#include "common/uuid.h"
+
+#include "services/shared/cluster.h"
+
+typedef enum process_role {
+    PROCESS_GATEWAY = 1,
+    PROCESS_STORAGE = 2,
+    PROCESS_REPLICATION = 3,
+    PROCESS_COORDINATOR = 4,
+    PROCESS_TRANSFORM = 5,
+} process_role;
+
+const char *process_role_name(process_role role); /* "gateway"..., "unknown" */
+
+enum { MEMBERSHIP_HEARTBEAT_MS = 500, MEMBERSHIP_SESSION_MS = 3000 };
+
+struct membership_state {
+    bool heard;      /* the coordinator answered within the session time */
+    bool registered; /* storage only */
+    uint32_t worker_index;
+    uint32_t worker_count; /* 0 = no lease */
+};
+
+/* Called when the state changes. When no answer came for MEMBERSHIP_SESSION_MS heard is false; what
+ * the process knows stays valid. */
+typedef void (*membership_fn)(void *arg, const struct membership_state *state);
+
+struct membership;
+
+struct membership_identity {
+    struct ria_uuid process_uuid;
+    int64_t incarnation;
+    process_role role;
+    char address[RIA_ADDRESS_MAX + 1]; /* "" = does not listen */
+    char rack[RIA_TOPIC_NAME_MAX + 1];
+};
+
+/* Borrows env and cluster (for the coordinator's address, and for the version hint of each answer);
+ * copies identity. A storage node gives its node id with membership_set_node_id() once it is
+ * registered; until then it does not heartbeat. fn may be NULL. Errors: RIA_ERR_NOMEM. */
+ria_err membership_new(
+    const struct ria_env *env,
+    struct cluster *cluster,
+    const struct membership_identity *identity,
+    membership_fn fn,
+    void *arg,
+    struct membership **out_membership
+) RIA_MUST_USE;
+/* Accepts NULL. Before the cluster is freed. */
+void membership_free(struct membership *membership);
+void membership_start(struct membership *membership);
+
+/* Registration succeeded: registered becomes true (without a call of fn), and false only by an
+ * answer to a heartbeat that was sent after this. */
+void membership_set_node_id(struct membership *membership, int32_t node_id);
+
+/* What fn was last told, or would be. */
+const struct membership_state *membership_state(const struct membership *membership);
