@@ -1,0 +1,44 @@
+/* http_client: the gateway's HTTP interface for the command line, over libcurl.
+ *
+ * One easy handle per client, kept alive between calls. Nothing retries by itself. Thread: one.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "common/base.h"
+#include "common/buf.h"
+#include "common/err.h"
+
+struct http_client;
+
+struct http_reply {
+    long status;         /* 0: no answer (see error) */
+    char error[512];     /* why there was no answer */
+    struct ria_buf body; /* at most 64 MiB */
+    char content_type[128];
+};
+
+/* gateway: "http://host:port", copied. Errors: RIA_ERR_NOMEM. */
+ria_err http_client_new(const char *gateway, struct http_client **out_client) RIA_MUST_USE;
+void http_client_free(struct http_client *client);
+
+void http_reply_init(struct http_reply *reply);
+void http_reply_fini(struct http_reply *reply);
+
+/* path starts with '/'; body may be NULL; content_type and accept may be NULL. The reply is emptied
+ * first. Errors: RIA_ERR_DISCONNECTED (reply->error says why), RIA_ERR_TOO_LARGE, RIA_ERR_NOMEM. An
+ * HTTP error status is RIA_OK. */
+ria_err http_client_call(
+    struct http_client *client,
+    const char *method,
+    const char *path,
+    const char *content_type,
+    const char *accept,
+    const void *body,
+    size_t body_size,
+    struct http_reply *reply
+) RIA_MUST_USE;
+
+/* out gets text with everything but [A-Za-z0-9._~-] percent-encoded; cut at out_size. */
+void http_escape(char *out, size_t out_size, const char *text);

@@ -1,0 +1,134 @@
+/* riacho: the command line of the cluster, a client of the gateway's HTTP interface. See README.md.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "services/cli/cli.h"
+
+#ifndef RIA_VERSION
+#    define RIA_VERSION "unknown"
+#endif
+
+static const char help[] =
+    "usage: riacho [--gateway=URL] [--json] COMMAND ...\n"
+    "\n"
+    "  topic create NAME [--partitions N] [--replicas N] [--config SETTING=VALUE,...]\n"
+    "  topic list\n"
+    "  topic describe NAME\n"
+    "  topic delete NAME\n"
+    "  produce TOPIC [--key FIELD] [--partition N] [FILE...]\n"
+    "                           each line of the files (standard input without any) is a record;\n"
+    "                           --key takes the key from that field of the line's JSON object\n"
+    "  consume TOPIC [--from beginning|end|OFFSET|TIME] [--partition N] [--max N] [--follow]\n"
+    "                [--output json|value|raw]\n"
+    "                           all partitions, merged by time; TIME is 2026-01-31T12:00:00Z;\n"
+    "                           default: from the beginning to the end as it is now\n"
+    "  transform create SQL     CREATE STREAM name AS SELECT ... FROM topic [WHERE ...]\n"
+    "  transform list\n"
+    "  transform describe NAME\n"
+    "  transform delete NAME    the derived topic stays\n"
+    "  cluster                  the processes and whether they are heard\n"
+    "\n"
+    "  --gateway=URL            default $RIACHO_GATEWAY or http://127.0.0.1:8080\n"
+    "  --json                   print the gateway's JSON instead of tables\n"
+    "  --version, --help\n"
+    "\n"
+    "Exit status: 0 done, 1 failed (the reason is on standard error), 2 wrong usage.\n";
+
+struct command {
+    const char *name;
+    int (*run)(struct cli *cli, int argc, char **argv);
+};
+
+static const struct command commands[] = {
+    {"topic", cli_topic},
+    {"produce", cli_produce},
+    {"consume", cli_consume},
+    {"transform", cli_transform},
+    {"cluster", cli_cluster},
+};
+
+/* Options in front of the command. Returns the index of the command, -1 when all is said. */
+static int global_options(struct cli *cli, int argc, char **argv, int *out_status)
+{
+    int at = 1;
+
+    for (; at < argc && strncmp(argv[at], "--", 2) == 0; at++) {
+        if (strncmp(argv[at], "--gateway=", 10) == 0) {
+            cli->gateway = argv[at] + 10;
+        } else if (strcmp(argv[at], "--gateway") == 0 && at + 1 < argc) {
+            cli->gateway = argv[++at];
+        } else if (strcmp(argv[at], "--json") == 0) {
+            cli->json = true;
+        } else if (strcmp(argv[at], "--help") == 0) {
+            (void)fputs(help, stdout);
+            *out_status = CLI_OK;
+            return -1;
+        } else if (strcmp(argv[at], "--version") == 0) {
+            (void)puts("riacho " RIA_VERSION);
+            *out_status = CLI_OK;
+            return -1;
+        } else {
+            *out_status = cli_usage("%s is not an option", argv[at]);
+            return -1;
+        }
+    }
+    if (at == argc) {
+        (void)fputs(help, stderr);
+        *out_status = CLI_USAGE;
+        return -1;
+    }
+    return at;
+}
+
+/* --json may also stand behind the command. */
+static int drop_json_flag(struct cli *cli, int argc, char **argv)
+{
+    int kept = 0;
+
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0) {
+            cli->json = true;
+        } else {
+            argv[kept++] = argv[i];
+        }
+    }
+    return kept;
+}
+
+int main(int argc, char **argv)
+{
+    const char *from_environment = getenv("RIACHO_GATEWAY");
+    struct cli cli = {
+        .gateway = from_environment != NULL ? from_environment : "http://127.0.0.1:8080",
+        .terminal = isatty(STDOUT_FILENO) != 0,
+    };
+    int status = CLI_OK;
+    int at = global_options(&cli, argc, argv, &status);
+
+    if (at < 0) {
+        return status;
+    }
+    if (http_client_new(cli.gateway, &cli.client) != RIA_OK) {
+        return cli_fail("out of memory");
+    }
+    const struct command *command = NULL;
+    for (size_t i = 0; i < RIA_COUNT(commands); i++) {
+        if (strcmp(argv[at], commands[i].name) == 0) {
+            command = &commands[i];
+        }
+    }
+    if (command == NULL) {
+        status = cli_usage("\"%s\" is not a command", argv[at]);
+    } else {
+        int rest = drop_json_flag(&cli, argc - at - 1, argv + at + 1);
+        status = command->run(&cli, rest, argv + at + 1);
+    }
+    http_client_free(cli.client);
+    if (fflush(stdout) != 0 && status == CLI_OK) {
+        status = cli_fail("cannot write to standard output");
+    }
+    return status;
+}

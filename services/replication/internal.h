@@ -1,0 +1,67 @@
+/* internal: what service.c and the peer files share. */
+#pragma once
+
+#include "common/arena.h"
+#include "common/env.h"
+#include "common/metrics.h"
+
+#include "services/replication/peer.h"
+#include "services/shared/cluster.h"
+#include "services/shared/membership.h"
+
+struct replication_metrics {
+    struct ria_counter bytes_fetched;
+    struct ria_counter bytes_appended;
+    struct ria_counter appends;
+    struct ria_counter fetches;
+    struct ria_counter follower_failures;
+    struct ria_gauge feeds;
+    struct ria_gauge buffered_bytes;
+};
+
+struct replication {
+    const struct ria_env *env;
+    struct cluster *cluster;
+    struct membership *membership;
+    int64_t session_id;
+    uint32_t worker_index;
+    uint32_t worker_count; /* 0 = no lease */
+    struct ria_list peers;
+    struct ria_list dirty_peers;
+    struct ria_list retries;      /* feed.retry_link */
+    struct ria_timer flush_timer; /* zero delay: runs at the end of the turn */
+    struct ria_timer retry_timer;
+    struct replication_metrics metrics;
+};
+
+/* The peer has something to send: it will be flushed at the end of this turn. */
+void replication_flush_later(struct peer *peer);
+
+/* The feed has something to do later: it is looked at on the next tick. */
+void replication_retry_later(struct feed *feed);
+
+/* The node's address, NULL while metadata does not know it. */
+const char *replication_address(const struct replication *service, const struct peer *peer);
+
+/* peer_read.c */
+void peer_send_epochs(struct peer *peer);
+void peer_send_fetch(struct peer *peer);
+void peer_send_catch_up(struct follower *follower);
+
+/* peer_write.c */
+void peer_send_prepares(struct peer *peer);
+void peer_send_appends(struct peer *peer);
+void peer_send_reports(struct peer *peer);
+void peer_drop_pieces(struct follower *follower);
+
+/* Queue bytes (all of whose batches are of this follower's partition) behind what is queued. */
+ria_err peer_queue(
+    struct follower *follower,
+    struct chunk *chunk,
+    struct ria_slice bytes,
+    int64_t base_offset,
+    int64_t end_offset
+) RIA_MUST_USE;
+
+struct chunk *chunk_new(struct ria_msg *frame); /* takes frame; NULL: no memory, frame is freed */
+void chunk_unref(struct chunk *chunk);

@@ -1,0 +1,463 @@
+/* peer_write: what a worker tells a node: preparation and data as a follower, progress as a leader.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/assert.h"
+
+#include "schemas/envelope.h"
+#include "schemas/gen/replica_append_request.h"
+#include "schemas/gen/replica_append_response.h"
+#include "schemas/gen/replica_prepare_request.h"
+#include "schemas/gen/replica_prepare_response.h"
+#include "schemas/gen/replica_report_request.h"
+#include "schemas/gen/replica_report_response.h"
+
+#include "services/replication/internal.h"
+
+enum {
+    CALL_TIMEOUT_MS = 10000,
+    PREPARES_PER_REQUEST = 64,
+    PIECES_PER_REQUEST = 512,
+    REPORTS_PER_REQUEST = 512,
+    APPENDS_IN_FLIGHT_MAX = 4,          /* frames to one node: enough to keep its disk busy */
+    APPEND_BYTES_MAX = 4 * 1024 * 1024, /* of one frame; at least one piece goes */
+    ARENA_LIMIT = 64 * 1024 * 1024,
+};
+
+/* One partition in a frame under way. Void if the follower's generation has moved on. */
+struct write_item {
+    struct feed *feed;
+    uint32_t follower;
+    uint32_t generation;
+    int64_t end_offset;
+    int64_t high_watermark;
+    size_t bytes;
+};
+
+struct write_call {
+    struct peer *peer;
+    uint32_t count;
+    struct write_item items[];
+};
+
+static struct write_call *write_call_new(struct peer *peer, uint32_t capacity)
+{
+    struct write_call *call = calloc(1, sizeof(*call) + capacity * sizeof(struct write_item));
+
+    if (call != NULL) {
+        call->peer = peer;
+    }
+    return call;
+}
+
+static struct write_item *write_call_add(struct write_call *call, struct follower *follower)
+{
+    struct write_item *item = &call->items[call->count++];
+
+    *item = (struct write_item){
+        .feed = feed_ref(follower->feed),
+        .follower = (uint32_t)(follower - follower->feed->followers),
+        .generation = follower->generation,
+    };
+    return item;
+}
+
+static void write_call_free(struct write_call *call)
+{
+    for (uint32_t i = 0; i < call->count; i++) {
+        feed_unref(call->items[i].feed);
+    }
+    free(call);
+}
+
+/* The follower the item was sent for, NULL if the item is void. */
+static struct follower *item_follower(const struct write_item *item)
+{
+    struct follower *follower = &item->feed->followers[item->follower];
+
+    return item->feed->stopped || follower->generation != item->generation ? NULL : follower;
+}
+
+static bool is_item(const struct write_item *item, struct ria_uuid topic_id, int32_t partition)
+{
+    return ria_uuid_equal(item->feed->topic_id, topic_id) && item->feed->partition == partition;
+}
+
+/* Opens and decodes a reply. */
+static ria_err open_reply(
+    const struct ria_msg *reply, ria_err err, int16_t api_key, struct ria_arena *arena, void *out
+)
+{
+    struct response_header header;
+    struct ria_slice body;
+    struct ria_slice payload;
+
+    RIA_TRY(err);
+    RIA_TRY(envelope_open_reply(reply, api_key, &header, &body, &payload, NULL, 0));
+    return envelope_decode_body(schema_response(api_key), header.api_version, body, arena, out);
+}
+
+static void call_peer(struct peer *peer, struct ria_msg *frame, ria_rpc_done_fn done, void *arg)
+{
+    ria_rpc_call(
+        peer->service->env->rpc,
+        replication_address(peer->service, peer),
+        frame,
+        CALL_TIMEOUT_MS,
+        done,
+        arg
+    );
+}
+
+/* ---- prepare ---- */
+
+static void on_prepared(void *arg, ria_err err, struct ria_msg *reply)
+{
+    struct write_call *call = arg;
+    struct replica_prepare_response response = {0};
+    struct ria_arena arena;
+
+    ria_arena_init(&arena, ARENA_LIMIT);
+    call->peer->preparing = false;
+    err = open_reply(reply, err, REPLICA_PREPARE_API_KEY, &arena, &response);
+    bool whole = err == RIA_OK && response.partitions_count == call->count;
+    for (uint32_t i = 0; i < call->count; i++) {
+        const struct write_item *item = &call->items[i];
+        struct follower *follower = item_follower(item);
+        if (follower == NULL) {
+            continue;
+        }
+        if (whole &&
+            is_item(item, response.partitions[i].topic_id, response.partitions[i].partition) &&
+            response.partitions[i].error_code == RIA_OK && response.partitions[i].end_offset >= 0) {
+            follower_prepared(follower, response.partitions[i].end_offset);
+            if (!ria_list_is_linked(&follower->report_link)) {
+                ria_list_push_back(&item->feed->leader->reports, &follower->report_link);
+            }
+            replication_flush_later(item->feed->leader);
+            replication_retry_later(item->feed); /* its high watermark is untold */
+            peer_consider(item->feed);
+        } else {
+            peer_fail_follower(follower);
+        }
+    }
+    replication_flush_later(call->peer);
+    ria_arena_fini(&arena);
+    ria_msg_free(reply);
+    write_call_free(call);
+}
+
+static bool fill_prepare(
+    struct replica_prepare_request_replica_prepare_partition *entry,
+    const struct follower *follower,
+    struct ria_arena *arena
+)
+{
+    const struct leader_history *history = follower->history;
+
+    *entry = (struct replica_prepare_request_replica_prepare_partition){
+        .topic_id = follower->feed->topic_id,
+        .partition = follower->feed->partition,
+        .leader_epoch = follower->feed->leader_epoch,
+        .log_start_offset = history->start_offset,
+        .end_offset = history->end_offset,
+        .epochs = ria_arena_alloc_array(arena, history->count, sizeof(entry->epochs[0])),
+        .epochs_count = history->count,
+    };
+    if (entry->epochs == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < history->count; i++) {
+        entry->epochs[i].epoch = history->entries[i].epoch;
+        entry->epochs[i].start_offset = history->entries[i].start_offset;
+    }
+    return true;
+}
+
+void peer_send_prepares(struct peer *peer)
+{
+    struct replica_prepare_request_replica_prepare_partition entries[PREPARES_PER_REQUEST];
+    struct replica_prepare_request request = {.partitions = entries};
+    struct ria_arena arena;
+
+    if (peer->preparing || ria_list_is_empty(&peer->prepares)) {
+        return;
+    }
+    struct write_call *call = write_call_new(peer, PREPARES_PER_REQUEST);
+    if (call == NULL) {
+        return;
+    }
+    ria_arena_init(&arena, ARENA_LIMIT);
+    while (call->count < PREPARES_PER_REQUEST && !ria_list_is_empty(&peer->prepares)) {
+        struct follower *follower =
+            RIA_CONTAINER(ria_list_pop_front(&peer->prepares), struct follower, prepare_link);
+        if (!fill_prepare(&entries[call->count], follower, &arena)) {
+            peer_fail_follower(follower);
+            continue;
+        }
+        (void)write_call_add(call, follower);
+    }
+    request.partitions_count = call->count;
+    if (call->count == 0) {
+        write_call_free(call);
+    } else {
+        peer->preparing = true;
+        call_peer(
+            peer,
+            envelope_request(REPLICA_PREPARE_API_KEY, 0, -1, CALL_TIMEOUT_MS, &request, 0, NULL),
+            on_prepared,
+            call
+        );
+    }
+    ria_arena_fini(&arena);
+}
+
+/* ---- append ---- */
+
+ria_err peer_queue(
+    struct follower *follower,
+    struct chunk *chunk,
+    struct ria_slice bytes,
+    int64_t base_offset,
+    int64_t end_offset
+)
+{
+    struct piece *piece = calloc(1, sizeof(*piece));
+
+    if (piece == NULL) {
+        return RIA_ERR_NOMEM;
+    }
+    RIA_ASSERT(base_offset == follower->sent_offset);
+    piece->follower = follower;
+    piece->bytes = bytes;
+    piece->base_offset = base_offset;
+    piece->end_offset = end_offset;
+    if (bytes.size > 0) {
+        chunk->refs++;
+        piece->chunk = chunk;
+    }
+    ria_list_init(&piece->peer_link);
+    ria_list_init(&piece->follower_link);
+    ria_list_push_back(&follower->peer->pieces, &piece->peer_link);
+    ria_list_push_back(&follower->pieces, &piece->follower_link);
+    follower->sent_offset = end_offset;
+    follower->pending_bytes += (int64_t)bytes.size;
+    follower->peer->service->metrics.buffered_bytes.value += (int64_t)bytes.size;
+    replication_flush_later(follower->peer);
+    return RIA_OK;
+}
+
+static void piece_free(struct piece *piece)
+{
+    ria_list_remove(&piece->peer_link);
+    ria_list_remove(&piece->follower_link);
+    chunk_unref(piece->chunk);
+    free(piece);
+}
+
+void peer_drop_pieces(struct follower *follower)
+{
+    while (!ria_list_is_empty(&follower->pieces)) {
+        /* From the back: what is left to send must stay contiguous. */
+        struct piece *piece = RIA_CONTAINER(follower->pieces.prev, struct piece, follower_link);
+        follower->sent_offset = piece->base_offset;
+        follower->pending_bytes -= (int64_t)piece->bytes.size;
+        follower->peer->service->metrics.buffered_bytes.value -= (int64_t)piece->bytes.size;
+        piece_free(piece);
+    }
+}
+
+static void take_appended(
+    struct follower *follower,
+    const struct write_item *item,
+    const struct replica_append_response_replica_appended_partition *appended
+)
+{
+    follower->pending_bytes -= (int64_t)item->bytes;
+    if (appended->error_code != RIA_OK || appended->end_offset < item->end_offset) {
+        peer_fail_follower(follower);
+        return;
+    }
+    follower_acked(follower, item->end_offset);
+    follower->sent_watermark = ria_max_i64(follower->sent_watermark, item->high_watermark);
+    if (follower->acked_offset > follower->reported_offset &&
+        !ria_list_is_linked(&follower->report_link)) {
+        ria_list_push_back(&item->feed->leader->reports, &follower->report_link);
+        replication_flush_later(item->feed->leader);
+    }
+    peer_consider(item->feed);
+}
+
+static void on_appended(void *arg, ria_err err, struct ria_msg *reply)
+{
+    struct write_call *call = arg;
+    struct replica_append_response response = {0};
+    struct ria_arena arena;
+
+    ria_arena_init(&arena, ARENA_LIMIT);
+    call->peer->appends--;
+    err = open_reply(reply, err, REPLICA_APPEND_API_KEY, &arena, &response);
+    bool whole = err == RIA_OK && response.partitions_count == call->count;
+    for (uint32_t i = 0; i < call->count; i++) {
+        const struct write_item *item = &call->items[i];
+        struct follower *follower = item_follower(item);
+        call->peer->service->metrics.buffered_bytes.value -= (int64_t)item->bytes;
+        if (follower == NULL) {
+            continue;
+        }
+        if (whole &&
+            is_item(item, response.partitions[i].topic_id, response.partitions[i].partition)) {
+            take_appended(follower, item, &response.partitions[i]);
+        } else {
+            peer_fail_follower(follower);
+        }
+    }
+    replication_flush_later(call->peer);
+    ria_arena_fini(&arena);
+    ria_msg_free(reply);
+    write_call_free(call);
+}
+
+/* Move pieces from the queue into the frame's entries; returns their bytes in all. */
+static size_t fill_append(
+    struct peer *peer,
+    struct replica_append_request_replica_append_partition *entries,
+    struct piece **pieces,
+    struct write_call *call
+)
+{
+    size_t total = 0;
+
+    while (call->count < PIECES_PER_REQUEST && !ria_list_is_empty(&peer->pieces)) {
+        struct piece *piece = RIA_CONTAINER(peer->pieces.next, struct piece, peer_link);
+        struct feed *feed = piece->follower->feed;
+        if (total > 0 && total + piece->bytes.size > APPEND_BYTES_MAX) {
+            break;
+        }
+        ria_list_remove(&piece->peer_link);
+        ria_list_remove(&piece->follower_link);
+        entries[call->count] = (struct replica_append_request_replica_append_partition){
+            .topic_id = feed->topic_id,
+            .partition = feed->partition,
+            .leader_epoch = feed->leader_epoch,
+            .base_offset = piece->base_offset,
+            .high_watermark = feed->high_watermark,
+            .log_start_offset = 0,
+            .size = (int32_t)piece->bytes.size,
+        };
+        pieces[call->count] = piece;
+        struct write_item *item = write_call_add(call, piece->follower);
+        item->end_offset = piece->end_offset;
+        item->high_watermark = feed->high_watermark;
+        item->bytes = piece->bytes.size;
+        total += piece->bytes.size;
+    }
+    return total;
+}
+
+static void send_append(struct peer *peer, struct write_call *call)
+{
+    struct replica_append_request_replica_append_partition entries[PIECES_PER_REQUEST];
+    struct piece *pieces[PIECES_PER_REQUEST];
+    struct replica_append_request request = {.partitions = entries};
+    uint8_t *payload = NULL;
+
+    size_t total = fill_append(peer, entries, pieces, call);
+    request.partitions_count = call->count;
+    struct ria_msg *frame =
+        envelope_request(REPLICA_APPEND_API_KEY, 0, -1, CALL_TIMEOUT_MS, &request, total, &payload);
+    for (uint32_t i = 0; i < call->count; i++) {
+        if (frame != NULL && pieces[i]->bytes.size > 0) {
+            memcpy(payload, pieces[i]->bytes.data, pieces[i]->bytes.size);
+            payload += pieces[i]->bytes.size;
+        }
+        piece_free(pieces[i]);
+    }
+    peer->appends++;
+    peer->service->metrics.appends.value++;
+    peer->service->metrics.bytes_appended.value += total;
+    call_peer(peer, frame, on_appended, call);
+}
+
+void peer_send_appends(struct peer *peer)
+{
+    while (peer->appends < APPENDS_IN_FLIGHT_MAX && !ria_list_is_empty(&peer->pieces)) {
+        struct write_call *call = write_call_new(peer, PIECES_PER_REQUEST);
+        if (call == NULL) {
+            return; /* the next flush tries again */
+        }
+        send_append(peer, call);
+    }
+}
+
+/* ---- report ---- */
+
+static void on_reported(void *arg, ria_err err, struct ria_msg *reply)
+{
+    struct write_call *call = arg;
+    struct replica_report_response response = {0};
+    struct ria_arena arena;
+
+    ria_arena_init(&arena, ARENA_LIMIT);
+    err = open_reply(reply, err, REPLICA_REPORT_API_KEY, &arena, &response);
+    bool whole = err == RIA_OK && response.partitions_count == call->count;
+    for (uint32_t i = 0; i < call->count; i++) {
+        const struct write_item *item = &call->items[i];
+        struct follower *follower = item_follower(item);
+        if (follower == NULL) {
+            continue;
+        }
+        if (!whole || response.partitions[i].error_code != RIA_OK) {
+            peer_fail_follower(follower);
+            continue;
+        }
+        if (response.partitions[i].high_watermark > item->feed->high_watermark) {
+            item->feed->high_watermark = response.partitions[i].high_watermark;
+        }
+        if (follower->sent_watermark < item->feed->high_watermark) {
+            replication_retry_later(item->feed);
+        }
+    }
+    ria_arena_fini(&arena);
+    ria_msg_free(reply);
+    write_call_free(call);
+}
+
+static void send_report(struct peer *peer, struct write_call *call)
+{
+    struct replica_report_request_replica_report_partition entries[REPORTS_PER_REQUEST];
+    struct replica_report_request request = {.partitions = entries};
+
+    while (call->count < REPORTS_PER_REQUEST && !ria_list_is_empty(&peer->reports)) {
+        struct follower *follower =
+            RIA_CONTAINER(ria_list_pop_front(&peer->reports), struct follower, report_link);
+        entries[call->count] = (struct replica_report_request_replica_report_partition){
+            .topic_id = follower->feed->topic_id,
+            .partition = follower->feed->partition,
+            .leader_epoch = follower->feed->leader_epoch,
+            .replica = follower->node,
+            .end_offset = follower->acked_offset,
+        };
+        follower->reported_offset = follower->acked_offset;
+        (void)write_call_add(call, follower);
+    }
+    request.partitions_count = call->count;
+    call_peer(
+        peer,
+        envelope_request(REPLICA_REPORT_API_KEY, 0, -1, CALL_TIMEOUT_MS, &request, 0, NULL),
+        on_reported,
+        call
+    );
+}
+
+void peer_send_reports(struct peer *peer)
+{
+    while (!ria_list_is_empty(&peer->reports)) {
+        struct write_call *call = write_call_new(peer, REPORTS_PER_REQUEST);
+        if (call == NULL) {
+            return;
+        }
+        send_report(peer, call);
+    }
+}
