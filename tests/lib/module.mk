@@ -1,0 +1,1 @@
+$(call library,fake_rpc,tests/lib/fake_rpc.c)
