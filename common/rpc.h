@@ -1,0 +1,88 @@
+/* rpc: what a core sees of the network: calls with deadlines, and requests to answer.
+ *
+ * Two implementations: net.c (nng, raw REQ/REP over TCP) and the simulator's network. Guarantees:
+ * - every ria_rpc_call() ends in exactly one callback, never from inside the call itself;
+ * - frames from one caller to one address arrive in the order they were called, or not at all
+ *   (a lost connection loses what was under way; nothing is ever sent twice by this layer);
+ * - RIA_ERR_TIMEOUT and RIA_ERR_DISCONNECTED leave the outcome unknown.
+ *
+ * Thread: the loop's thread only.
+ */
+#pragma once
+
+#include "common/base.h"
+#include "common/err.h"
+#include "common/msg.h"
+
+struct ria_rpc;
+
+/* A request that waits for its reply. Owned by the handler from the moment it gets it; a handler
+ * may keep ("park") it as long as it likes. Ends in ria_rpc_reply() or ria_rpc_drop(). */
+struct ria_rpc_request;
+
+/* err == RIA_OK: reply is the reply frame, taken by the callback (it frees it). Else reply is NULL
+ * and err is RIA_ERR_TIMEOUT, _DISCONNECTED, _SHUTDOWN, or, if it was never sent, _BUSY, _NOMEM,
+ * _INVALID (address) or _TOO_LARGE. An error that the remote handler answered is inside the frame
+ * (envelope_open_reply). */
+typedef void (*ria_rpc_done_fn)(void *arg, ria_err err, struct ria_msg *reply);
+
+/* Takes request; borrows msg for the call (slices into it stay valid until reply or drop: the
+ * request keeps the frame, see ria_rpc_request_msg). */
+typedef void (*ria_rpc_handler_fn)(void *arg, struct ria_rpc_request *request);
+
+struct ria_rpc_ops {
+    void (*call
+    )(struct ria_rpc *rpc,
+      const char *address,
+      struct ria_msg *msg,
+      uint32_t timeout_ms,
+      ria_rpc_done_fn done,
+      void *arg);
+    void (*set_handler)(struct ria_rpc *rpc, ria_rpc_handler_fn handler, void *arg);
+    struct ria_msg *(*request_msg)(const struct ria_rpc_request *request);
+    void (*reply)(struct ria_rpc *rpc, struct ria_rpc_request *request, struct ria_msg *msg);
+    void (*drop)(struct ria_rpc *rpc, struct ria_rpc_request *request);
+};
+
+struct ria_rpc {
+    const struct ria_rpc_ops *ops;
+};
+
+/* Takes msg. `address` ("tcp://host:port", copied) gets a connection on first use. Calls wait for
+ * the connection and for an in-flight slot until their deadline. */
+static inline void ria_rpc_call(
+    struct ria_rpc *rpc,
+    const char *address,
+    struct ria_msg *msg,
+    uint32_t timeout_ms,
+    ria_rpc_done_fn done,
+    void *arg
+)
+{
+    rpc->ops->call(rpc, address, msg, timeout_ms, done, arg);
+}
+
+static inline void ria_rpc_set_handler(struct ria_rpc *rpc, ria_rpc_handler_fn handler, void *arg)
+{
+    rpc->ops->set_handler(rpc, handler, arg);
+}
+
+/* The request's frame, owned by the request. */
+static inline struct ria_msg *
+ria_rpc_request_msg(const struct ria_rpc *rpc, const struct ria_rpc_request *request)
+{
+    return rpc->ops->request_msg(request);
+}
+
+/* Takes both. A peer that has gone is not an error. */
+static inline void
+ria_rpc_reply(struct ria_rpc *rpc, struct ria_rpc_request *request, struct ria_msg *msg)
+{
+    rpc->ops->reply(rpc, request, msg);
+}
+
+/* End a request without an answer (shutdown, or a frame that is no request at all). */
+static inline void ria_rpc_drop(struct ria_rpc *rpc, struct ria_rpc_request *request)
+{
+    rpc->ops->drop(rpc, request);
+}

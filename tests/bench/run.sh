@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# run.sh [OPTIONS] [BENCHMARK...]: measure a cluster of release binaries on this machine. Called by
+# `make bench`; `tests/bench/run.sh --help` lists options and benchmarks. The method, and what was
+# found, is in docs/design/005-performance.md.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+tools/deps/install.sh bench || {
+    echo 'bench: install what tools/deps/bench.txt lists, then run this again' >&2
+    exit 1
+}
+: "${RIACHO_BIN:=$PWD/build/release/bin}"
+export RIACHO_BIN PYTHONDONTWRITEBYTECODE=1
+exec python3 tests/bench/bench.py "$@"
