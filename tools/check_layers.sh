@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 # header                files that may include it; tests may include all
 confined='
-^nng/               ^common/net_socket\.c$
+^nng/               ^common/net_(link|source)\.c$
 ^(isa-l[./]|isal/)  ^common/crc\.c$
 ^jsmn               ^common/json\.c$
 ^sqlite3            ^services/coordinator/[^/]*_db\.c$|^services/transform/sql_[^/]*\.c$

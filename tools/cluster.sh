@@ -2,31 +2,40 @@
 # A local cluster on loopback: 1 coordinator, 3 storage, 1 replication, 1 transform, 1 gateway.
 #   tools/cluster.sh up | down | reset | status
 # Binaries come from RIACHO_BIN (default build/release/bin), data goes to RIACHO_VAR (default var).
-# Ports: gateway RIACHO_HTTP_PORT (8080), the others from RIACHO_BASE_PORT (9100) on.
+# Ports: gateway RIACHO_HTTP_PORT (8080), the others from RIACHO_BASE_PORT (9100) on. RIACHO_DEMO=0 leaves
+# the demonstration of the first start out.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-bin=${RIACHO_BIN:-build/release/bin}
+bin=$(realpath -m "${RIACHO_BIN:-build/release/bin}")
 var=${RIACHO_VAR:-var}
 http_port=${RIACHO_HTTP_PORT:-8080}
 base=${RIACHO_BASE_PORT:-9100}
 url=http://127.0.0.1:$http_port
 coordinator=tcp://127.0.0.1:$base
 processes="coordinator storage-1 storage-2 storage-3 replication transform gateway"
+export no_proxy="127.0.0.1${no_proxy:+,$no_proxy}" # nothing here is asked through a proxy
 
 fail() {
     echo "riacho: $*" >&2
     exit 1
 }
 
-# Running means: the pid we wrote down is alive and is still our program.
+# Running means: the pid we wrote down is alive and is a program of ours. A process id is used again one day,
+# and a dead process that nobody has waited for is still in /proc.
 pid_of() { # process
     local pid
     pid=$(cat "$var/run/$1.pid" 2>/dev/null) || return 1
-    case "$(readlink "/proc/$pid/exe" 2>/dev/null)" in
-    */riacho-*) echo "$pid" ;;
-    *) return 1 ;;
-    esac
+    awk '$1 == "Name:" { name = $2 } $1 == "State:" { state = $2 }
+        END { exit !(name ~ /^riacho-/ && state != "Z") }' "/proc/$pid/status" 2>/dev/null && echo "$pid"
+}
+
+# The last thing a process said, for whoever has to do something about it: without time, level and tag.
+last_words() { # process
+    local line
+    line=$(grep -v '^[[:space:]]*$' "$var/log/$1.log" 2>/dev/null | tail -n 1)
+    line=$(printf '%s\n' "$line" | sed -E 's/^[0-9T:.-]+Z (error|warn|info|debug) [a-z_.]+ (reason=)?//; s/^"(.*)"$/\1/')
+    echo "${line:-it said nothing} (log: $var/log/$1.log)"
 }
 
 port_in_use() { # port
@@ -37,11 +46,32 @@ start() { # process program options...
     local name=$1 program=$2
     shift 2
     pid_of "$name" >/dev/null && return 0
-    [ -x "$bin/$program" ] || fail "$bin/$program is missing; run 'make release' first"
-    # setsid: the cluster outlives the terminal. exec: the pid written down is the program's own.
-    setsid bash -c 'echo $$ > "$1"; shift; exec "$@"' _ "$var/run/$name.pid" \
-        "$bin/$program" --log-level="${RIACHO_LOG_LEVEL:-info}" "$@" \
+    # setsid: the cluster outlives the terminal. It and the shell that forks it only exec, so the process
+    # id is the program's own.
+    setsid "$bin/$program" --log-level="${RIACHO_LOG_LEVEL:-info}" "$@" \
         >> "$var/log/$name.log" 2>&1 < /dev/null &
+    echo $! > "$var/run/$name.pid"
+}
+
+check_programs() {
+    local program
+    for program in riacho riacho-coordinator riacho-storage riacho-replication riacho-transform riacho-gateway; do
+        [ -x "$bin/$program" ] || fail "$bin/$program is missing; 'make up' builds it"
+    done
+}
+
+# A folder that cannot be written would show up as seven different errors later.
+check_var() {
+    local folder
+    mkdir -p "$var/run" "$var/log" 2>/dev/null
+    for folder in "$var" "$var/run" "$var/log"; do
+        [ -d "$folder" ] && [ -w "$folder" ] ||
+            fail "user $(id -un) cannot write to $folder/; give yourself the right, or choose another folder with RIACHO_VAR"
+    done
+    for folder in "$var"/coordinator "$var"/storage-[123] "$var"/log/*.log; do
+        [ ! -e "$folder" ] || [ -w "$folder" ] ||
+            fail "user $(id -un) cannot write to $folder, which $(stat -c %U "$folder") made; start it as that user, or choose another folder with RIACHO_VAR"
+    done
 }
 
 start_all() {
@@ -56,34 +86,51 @@ start_all() {
     start gateway riacho-gateway --coordinator="$coordinator" --http-listen="127.0.0.1:$http_port"
 }
 
-# Every process must live and the gateway must say it is ready.
-wait_ready() {
-    local deadline=$((SECONDS + 20)) name
-    until [ "$(curl -s -o /dev/null -w '%{http_code}' --max-time 2 "$url/readyz")" = 200 ]; do
-        sleep 0.05
-        for name in $processes; do
-            if [ -s "$var/run/$name.pid" ] && ! pid_of "$name" >/dev/null; then
-                # The shell that execs the program may not have got that far yet.
-                sleep 0.3
-                pid_of "$name" >/dev/null && continue
-                local why
-                why=$(grep -v '^$' "$var/log/$name.log" | tail -n 1)
-                stop_all
-                fail "$name did not start: ${why:-see $var/log/$name.log}"
-            fi
-        done
-        if [ $SECONDS -ge $deadline ]; then
-            fail "the cluster is not ready after 20 s: $(curl -s --max-time 2 "$url/readyz"); logs are in $var/log"
-        fi
-    done
+alive_storage() {
+    curl -s --max-time 2 "$url/v1/cluster" | grep -c '"role":"storage".*"alive":true'
+}
+
+ports() { # one line each: process port
+    printf '%s\n' "coordinator $base" "storage-1 $((base + 11))" "storage-2 $((base + 12))" \
+        "storage-3 $((base + 13))" "transform $((base + 30))" "gateway $http_port"
 }
 
 check_ports() {
-    local port
-    for port in "$http_port" "$base" $((base + 11)) $((base + 12)) $((base + 13)) $((base + 30)); do
-        port_in_use "$port" && fail "port $port on 127.0.0.1 is in use; stop the program that listens there, or choose others with RIACHO_HTTP_PORT and RIACHO_BASE_PORT"
+    local name port
+    while read -r name port; do
+        pid_of "$name" >/dev/null || ! port_in_use "$port" ||
+            fail "port $port on 127.0.0.1, which the $name needs, is in use; stop the program that listens there, or choose others with RIACHO_HTTP_PORT and RIACHO_BASE_PORT"
+    done < <(ports)
+}
+
+# Everybody listens, the gateway says it is ready, and all storage nodes are heard: a topic that is made now
+# finds three.
+is_ready() {
+    local name port
+    while read -r name port; do
+        port_in_use "$port" || return 1
+    done < <(ports)
+    [ "$(curl -s -o /dev/null -w '%{http_code}' --max-time 2 "$url/readyz")" = 200 ] &&
+        [ "$(alive_storage)" -ge 3 ]
+}
+
+wait_ready() {
+    local deadline=$((SECONDS + 20)) name why
+    until is_ready; do
+        for name in $processes; do
+            # Until it has become the program it is a shell, which is alive, too.
+            if ! pid_of "$name" >/dev/null && ! kill -0 "$(cat "$var/run/$name.pid")" 2>/dev/null; then
+                why=$(last_words "$name")
+                # What ran before stays: one process that cannot come back is no reason to stop the others.
+                [ "$ran_before" != 0 ] || stop_all
+                fail "$name did not start: $why"
+            fi
+        done
+        if [ $SECONDS -ge $deadline ]; then
+            fail "the cluster is not ready after 20 s, the gateway says: $(curl -s --max-time 2 "$url/readyz"); logs are in $var/log; 'make down' stops it"
+        fi
+        sleep 0.05
     done
-    return 0
 }
 
 running_count() {
@@ -97,7 +144,9 @@ running_count() {
 stop_all() {
     local name pid deadline
     for name in gateway transform replication storage-1 storage-2 storage-3 coordinator; do
-        pid=$(pid_of "$name") && kill -TERM "$pid" 2>/dev/null
+        pid=$(pid_of "$name") || continue
+        kill -TERM "$pid" 2>/dev/null ||
+            fail "user $(id -un) cannot stop $name (pid $pid), which $(stat -c %U "/proc/$pid") runs"
     done
     deadline=$((SECONDS + 15))
     for name in $processes; do
@@ -118,13 +167,17 @@ now_ms() {
 
 # Shows each command before it runs, so that what is printed can be typed again.
 say() {
-    printf '\n\033[1m$ %s\033[0m\n' "$*"
+    if [ -t 1 ]; then
+        printf '\n\033[1m$ %s\033[0m\n' "$*"
+    else
+        printf '\n$ %s\n' "$*"
+    fi
     bash -o pipefail -c "$*" || fail "the demonstration failed at: $*"
 }
 
 demonstrate() {
     command -v dpkg-query >/dev/null || fail "the demonstration reads dpkg's package list and there is no dpkg-query here; the cluster is running at $url"
-    export PATH="$PWD/$bin:$PATH" RIACHO_GATEWAY=$url
+    export PATH="$bin:$PATH" RIACHO_GATEWAY=$url
     local fmt='{"package":"${Package}","version":"${Version}","section":"${Section}","installed_size":${Installed-Size}}\n'
     dpkg-query -W -f "$fmt" > "$var/packages.ndjson"
     echo
@@ -139,7 +192,7 @@ demonstrate() {
     cat <<EOF
 
 The cluster runs: $url (data and logs in $var/). Try:
-  export PATH="\$PWD/$bin:\$PATH"
+  export PATH="$bin:\$PATH"$([ "$url" = http://127.0.0.1:8080 ] || echo " RIACHO_GATEWAY=$url")
   curl -s $url/topics
   curl -s -X POST $url/v1/topics/packages/records -H 'Riacho-Key: me' -d '{"package":"me","installed_size":20000}'
   riacho consume big --follow
@@ -151,13 +204,14 @@ EOF
 case ${1:-} in
 up)
     command -v curl >/dev/null || fail "curl is missing; run 'make deps'"
-    if [ "$(running_count)" = 7 ]; then
+    ran_before=$(running_count)
+    if [ "$ran_before" = 7 ]; then
         echo "riacho: the cluster is running already at $url; nothing was changed"
         exit 0
     fi
-    [ "$(running_count)" = 0 ] && check_ports
-    mkdir -p "$var/run" "$var/log" 2>/dev/null || fail "cannot write to $var/; give yourself the right or set RIACHO_VAR"
-    [ -w "$var/run" ] || fail "cannot write to $var/run; give yourself the right or set RIACHO_VAR"
+    check_programs
+    check_var
+    check_ports
     began=$(now_ms)
     start_all
     wait_ready

@@ -336,7 +336,7 @@ static void pull_done(void *arg, ria_err err, struct ria_msg *reply)
         cluster->pull = NULL;
         if (err == RIA_OK) {
             take_reply(cluster, pull, reply);
-        } else {
+        } else if (err != RIA_ERR_SHUTDOWN) { /* our own: nothing is lost, we are going */
             pull_lost(cluster, err, "");
         }
     }

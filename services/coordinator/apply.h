@@ -1,0 +1,104 @@
+/* apply: what the commands' implementations share. Only for state_machine.c and apply_*.c.
+ *
+ * An implementation validates first and writes afterwards; whatever it wrote is undone if it
+ * returns an error. It may look at the command, the rows and nothing else.
+ */
+#pragma once
+
+#include "common/arena.h"
+#include "common/base.h"
+#include "common/err.h"
+
+#include "schemas/gen/command.h"
+
+#include "services/coordinator/meta_db.h"
+#include "services/coordinator/state_machine.h"
+
+struct apply {
+    struct meta_db *db;
+    const struct command *command;
+    struct ria_arena *arena; /* for the command's duration */
+    struct command_result *result;
+    struct ria_uuid cluster_id;
+    int64_t version;
+    int64_t next_node_id;
+    int64_t next_producer_id;
+};
+
+/* The metadata version of this command's changes: one more than before, however often it is asked.
+ */
+int64_t apply_version(struct apply *apply);
+
+/* Set the result's text and return err. */
+ria_err apply_fail(struct apply *apply, ria_err err, const char *fmt, ...) RIA_PRINTF(3, 4);
+
+/* RIA_ERR_INVALID, as "field is 0, must be 1..10". */
+ria_err apply_check_range(
+    struct apply *apply, const char *field, int64_t value, int64_t min, int64_t max
+) RIA_MUST_USE;
+
+/* RIA_ERR_INVALID if it is zero. */
+ria_err
+apply_check_id(struct apply *apply, const char *field, const struct ria_uuid *id) RIA_MUST_USE;
+
+/* RIA_ERR_INVALID by the name rule, as "the name ..." */
+ria_err apply_check_name(struct apply *apply, struct ria_slice name) RIA_MUST_USE;
+
+/* ---- topics, for more than one command ---- */
+
+struct topic_row {
+    struct ria_uuid id;
+    int32_t partition_count;
+    int16_t replication_factor;
+    int64_t version;
+};
+
+/* False: there is none of this name. */
+bool apply_find_topic(struct apply *apply, struct ria_slice name, struct topic_row *out_row);
+
+struct topic_setting {
+    struct ria_slice name;
+    struct ria_slice value;
+};
+
+struct topic_spec {
+    struct ria_uuid id;
+    struct ria_slice name;
+    int32_t partition_count;
+    int16_t replication_factor;
+    const struct topic_setting *settings;
+    uint32_t settings_count;
+    const char *partition_count_field; /* names for error texts */
+    const char *replication_factor_field;
+};
+
+/* Check everything that can be refused but the name and id, which the caller has checked, then
+ * write topic, settings and placed partitions. */
+ria_err apply_topic_create(struct apply *apply, const struct topic_spec *spec) RIA_MUST_USE;
+
+/* Place every partition of a topic on nodes that the command says are alive and write the rows.
+ * RIA_ERR_NOT_ENOUGH_NODES. */
+ria_err apply_place(struct apply *apply, const struct topic_spec *spec) RIA_MUST_USE;
+
+/* Take a topic's partitions off the nodes' counters. */
+ria_err apply_unplace(struct apply *apply, const struct ria_uuid *id) RIA_MUST_USE;
+
+/* RIA_ERR_CONFLICT if the id is any topic's, deleted or not. */
+ria_err apply_check_topic_id_is_new(
+    struct apply *apply, const char *field, const struct ria_uuid *id
+) RIA_MUST_USE;
+
+/* RIA_ERR_EXISTS if the name is a topic's. */
+ria_err apply_check_topic_name_is_new(struct apply *apply, struct ria_slice name) RIA_MUST_USE;
+
+/* ---- the commands; body is the decoded request ---- */
+
+ria_err apply_register_node(struct apply *apply, const void *body) RIA_MUST_USE;
+ria_err apply_alter_isr(struct apply *apply, const void *body) RIA_MUST_USE;
+ria_err apply_create_topic(struct apply *apply, const void *body) RIA_MUST_USE;
+ria_err apply_delete_topic(struct apply *apply, const void *body) RIA_MUST_USE;
+ria_err apply_allocate_producer_ids(struct apply *apply, const void *body) RIA_MUST_USE;
+ria_err apply_create_transform(struct apply *apply, const void *body) RIA_MUST_USE;
+ria_err apply_delete_transform(struct apply *apply, const void *body) RIA_MUST_USE;
+ria_err apply_commit_task(struct apply *apply, const void *body) RIA_MUST_USE;
+ria_err apply_assign_tasks(struct apply *apply, const void *body) RIA_MUST_USE;

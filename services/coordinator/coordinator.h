@@ -1,0 +1,156 @@
+/* coordinator: the parts of one coordinator and what its handlers share. Only for service.c,
+ * assigner.c and handle_*.c. */
+#pragma once
+
+#include "common/arena.h"
+#include "common/base.h"
+#include "common/env.h"
+#include "common/err.h"
+#include "common/list.h"
+#include "common/metrics.h"
+#include "common/uuid.h"
+
+#include "schemas/gen/metadata_response.h"
+#include "schemas/gen/request_header.h"
+
+#include "services/coordinator/consensus.h"
+#include "services/coordinator/data_dir.h"
+#include "services/coordinator/liveness.h"
+#include "services/coordinator/meta_db.h"
+#include "services/coordinator/metadata_waits.h"
+#include "services/coordinator/service.h"
+#include "services/coordinator/state_machine.h"
+#include "services/coordinator/vfs_db.h"
+
+enum { COORDINATOR_ARENA_SIZE_MAX = 256 * 1024 * 1024 };
+
+/* name, kind, help: for /metrics */
+/* clang-format off */
+#define COORDINATOR_COUNTERS(X)                                                                  \
+    X(requests, "riacho_coordinator_requests_total", "requests received")                        \
+    X(requests_refused, "riacho_coordinator_requests_refused_total", "requests answered with an error") \
+    X(commands, "riacho_coordinator_commands_total", "commands committed")                       \
+    X(groups, "riacho_coordinator_groups_total", "transactions, each of one or more commands")
+#define COORDINATOR_GAUGES(X)                                                                    \
+    X(parked, "riacho_coordinator_metadata_parked", "Metadata requests that wait for a change")  \
+    X(processes, "riacho_coordinator_processes", "processes heard of lately")                    \
+    X(version, "riacho_coordinator_metadata_version", "metadata version")
+/* clang-format on */
+
+#define COORDINATOR_COUNTER_FIELD_(field, name, help) struct ria_counter field;
+#define COORDINATOR_GAUGE_FIELD_(field, name, help)   struct ria_gauge field;
+struct coordinator_metrics {
+    COORDINATOR_COUNTERS(COORDINATOR_COUNTER_FIELD_)
+    COORDINATOR_GAUGES(COORDINATOR_GAUGE_FIELD_)
+    struct ria_histogram commit_us; /* of one group, its sync included */
+};
+
+struct coordinator {
+    const struct ria_env *env;
+    const struct coordinator_options *options;
+    struct data_dir dir;
+    struct vfs_db *vfs; /* NULL: meta.db is an ordinary file */
+    struct meta_db *db;
+    struct state_machine *state;
+    struct consensus *consensus;
+    struct liveness *liveness;
+    struct metadata_waits *parked;
+    struct ria_arena arena;          /* of the request being handled */
+    struct metadata_response answer; /* in the arena, if answer_known >= 0 */
+    int64_t answer_known;            /* the known version it is for */
+    struct ria_uuid cluster_id;
+    struct ria_uuid process_uuid;
+    int64_t started_us;
+    int64_t applied_at_start; /* 0 = a new cluster */
+    int64_t version;          /* committed */
+    int64_t applied_index;    /* committed */
+    int64_t group_started_us;
+    bool running;
+    bool tasks_changed;         /* since the assigner looked */
+    bool assigning;             /* an AssignTasks command is under way */
+    bool assigner_was_settling; /* when it looked */
+    uint64_t assigner_workers;  /* hash of the workers it saw */
+    struct ria_list beats;      /* heartbeats whose answer waits for the others' */
+    struct ria_timer beats_timer;
+    struct ria_timer wake_timer; /* answers parked requests at the end of the turn */
+    struct ria_timer tick_timer; /* ages liveness, checks assignments */
+    struct coordinator_metrics metrics;
+};
+
+/* Done with what is in the arena. */
+void coordinator_forget(struct coordinator *coordinator);
+
+/* A request with its header and body; body borrows from the request's frame. */
+struct coordinator_call {
+    struct ria_rpc_request *request;
+    struct request_header header;
+    struct ria_slice body;
+};
+
+/* Answer and end the request. response is the api's struct. */
+void coordinator_reply(
+    struct coordinator *coordinator, const struct coordinator_call *call, const void *response
+);
+void coordinator_refuse(
+    struct coordinator *coordinator,
+    const struct coordinator_call *call,
+    ria_err err,
+    const char *fmt,
+    ...
+) RIA_PRINTF(4, 5);
+
+/* Decode the call's body into the coordinator's arena. On an error the request is answered and
+ * false is returned. */
+bool coordinator_decode(
+    struct coordinator *coordinator, const struct coordinator_call *call, void *out_body
+) RIA_MUST_USE;
+
+/* No whole session time has passed since the start: who was not heard may be alive. */
+bool coordinator_is_settling(const struct coordinator *coordinator);
+
+/* ---- propose.c ---- */
+
+/* What consensus drives. */
+struct consensus_machine coordinator_machine(struct coordinator *coordinator);
+
+/* Take over cluster id, version and applied index from the database. */
+void coordinator_read_summary(struct coordinator *coordinator);
+
+/* Propose a command of this kind. body is copied. done as in consensus_propose(). Errors: those of
+ * consensus_propose(). */
+ria_err coordinator_propose(
+    struct coordinator *coordinator,
+    int16_t kind,
+    int16_t body_version,
+    int32_t sender_id,
+    struct ria_slice body,
+    consensus_done_fn done,
+    void *arg
+) RIA_MUST_USE;
+
+/* ---- handlers: take the call's request ---- */
+
+void handle_command(struct coordinator *coordinator, const struct coordinator_call *call);
+void handle_heartbeat(struct coordinator *coordinator, const struct coordinator_call *call);
+void handle_metadata(struct coordinator *coordinator, const struct coordinator_call *call);
+void handle_describe_cluster(struct coordinator *coordinator, const struct coordinator_call *call);
+void handle_list_transforms(struct coordinator *coordinator, const struct coordinator_call *call);
+
+/* Answer a Metadata request that was parked. Takes request. */
+void handle_metadata_unparked(
+    void *arg,
+    struct ria_rpc_request *request,
+    const struct request_header *header,
+    int64_t known_version
+);
+
+/* ---- handle_heartbeat.c: answers that wait ---- */
+
+void beats_init(struct coordinator *coordinator);
+void beats_answer(struct coordinator *coordinator);
+void beats_drop(struct coordinator *coordinator);
+
+/* ---- assigner.c ---- */
+
+/* Compare leases and live workers, propose what must move. Cheap if nothing must. */
+void assigner_check(struct coordinator *coordinator);

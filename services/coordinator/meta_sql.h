@@ -1,0 +1,114 @@
+/* meta_sql: every SQL statement of the coordinator, so that the rules can be checked in one place.
+ *
+ * Rules: a SELECT that may give more than one row has an ORDER BY that leaves no ties; nothing
+ * calls the clock or randomness; every parameter is numbered.
+ */
+#pragma once
+
+/* clang-format off */
+#define META_SQL_TABLE(X)                                                                           \
+    X(BEGIN, "BEGIN IMMEDIATE")                                                                     \
+    X(COMMIT, "COMMIT")                                                                             \
+    X(SAVEPOINT, "SAVEPOINT command")                                                               \
+    X(SAVEPOINT_KEEP, "RELEASE command")                                                            \
+    X(SAVEPOINT_UNDO, "ROLLBACK TO command")                                                        \
+                                                                                                    \
+    X(CLUSTER_GET, "SELECT cluster_id, applied_index, applied_term, version, next_node_id,"         \
+        " next_producer_id FROM cluster WHERE one = 1")                                             \
+    X(CLUSTER_INIT, "INSERT INTO cluster VALUES (1, ?1, 0, 0, 1, 1, 1)")                            \
+    X(CLUSTER_APPLIED, "UPDATE cluster SET applied_index = ?1 WHERE one = 1")                       \
+    X(CLUSTER_COUNTERS, "UPDATE cluster SET version = ?1, next_node_id = ?2,"                       \
+        " next_producer_id = ?3 WHERE one = 1")                                                     \
+                                                                                                    \
+    X(NODE_BY_UUID, "SELECT node_id, incarnation, address, rack FROM nodes WHERE process_uuid = ?1") \
+    X(NODES_BY_ID, "SELECT node_id, process_uuid, address, rack, replica_count, leader_count"       \
+        " FROM nodes ORDER BY node_id")                                                             \
+    X(NODES_SINCE, "SELECT node_id, address, rack FROM nodes WHERE version > ?1 AND version <= ?2"  \
+        " ORDER BY node_id")                                                                        \
+    X(NODE_COUNT, "SELECT count(*) FROM nodes")                                                     \
+    X(NODE_INSERT, "INSERT INTO nodes VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?6, ?7)")               \
+    X(NODE_RESTART, "UPDATE nodes SET incarnation = ?2, address = ?3, rack = ?4, started_ms = ?5,"  \
+        " version = ?6 WHERE node_id = ?1")                                                         \
+    X(NODE_LOAD, "UPDATE nodes SET replica_count = replica_count + ?2,"                             \
+        " leader_count = leader_count + ?3 WHERE node_id = ?1")                                     \
+    X(NODE_LED_NEW_EPOCH, "UPDATE partitions SET leader_epoch = leader_epoch + 1,"                  \
+        " partition_epoch = partition_epoch + 1, version = ?2 WHERE leader = ?1")                   \
+                                                                                                    \
+    X(TOPIC_BY_ID, "SELECT name, deleted, partition_count, replication_factor, version FROM topics" \
+        " WHERE topic_id = ?1")                                                                     \
+    X(TOPIC_BY_NAME, "SELECT topic_id, partition_count, replication_factor, version FROM topics"    \
+        " WHERE name = ?1 AND deleted = 0")                                                         \
+    X(TOPICS_SINCE, "SELECT topic_id, name, deleted, partition_count, replication_factor"           \
+        " FROM topics WHERE version > ?1 AND created_version <= ?2"                                 \
+        " ORDER BY created_version, topic_id")                                                      \
+    X(TOPIC_CONFIGS, "SELECT name, value FROM topic_configs WHERE topic_id = ?1 ORDER BY name")     \
+    X(TOPIC_COUNT, "SELECT count(*) FROM topics")                                                   \
+    X(TOPIC_PARTITION_TOTAL, "SELECT coalesce(sum(partition_count), 0) FROM topics"                 \
+        " WHERE deleted = 0")                                                                       \
+    X(TOPIC_INSERT, "INSERT INTO topics VALUES (?1, ?2, 0, ?3, ?4, ?5, 0, ?6, ?6)")                 \
+    X(TOPIC_CONFIG_INSERT, "INSERT INTO topic_configs VALUES (?1, ?2, ?3)")                         \
+    X(TOPIC_DELETE, "UPDATE topics SET deleted = 1, deleted_ms = ?2, version = ?3"                  \
+        " WHERE topic_id = ?1")                                                                     \
+    X(TOPIC_CONFIGS_DELETE, "DELETE FROM topic_configs WHERE topic_id = ?1")                        \
+                                                                                                    \
+    X(PARTITION_GET, "SELECT leader, leader_epoch, partition_epoch, replicas, isr FROM partitions"  \
+        " WHERE topic_id = ?1 AND partition = ?2")                                                  \
+    X(PARTITIONS_OF_TOPIC, "SELECT leader, replicas FROM partitions WHERE topic_id = ?1"            \
+        " ORDER BY partition")                                                                      \
+    X(PARTITIONS_SINCE, "SELECT topic_id, partition, leader, leader_epoch, partition_epoch,"        \
+        " replicas, isr FROM partitions WHERE version > ?1 AND version <= ?2"                       \
+        " ORDER BY version, topic_id, partition")                                                   \
+    X(PARTITION_INSERT, "INSERT INTO partitions VALUES (?1, ?2, ?3, 0, 0, ?4, ?4, ?5)")             \
+    X(PARTITION_SET_ISR, "UPDATE partitions SET isr = ?3, partition_epoch = ?4, version = ?5"       \
+        " WHERE topic_id = ?1 AND partition = ?2")                                                  \
+    X(PARTITIONS_DELETE, "DELETE FROM partitions WHERE topic_id = ?1")                              \
+                                                                                                    \
+    X(TRANSFORM_BY_ID, "SELECT name, deleted, version FROM transforms WHERE transform_id = ?1")     \
+    X(TRANSFORM_BY_NAME, "SELECT transform_id FROM transforms WHERE name = ?1 AND deleted = 0")     \
+    X(TRANSFORM_USING_TOPIC, "SELECT name, source_topic_id = ?1 FROM transforms WHERE deleted = 0"  \
+        " AND ?1 IN (source_topic_id, output_topic_id, errors_topic_id) ORDER BY name LIMIT 1")     \
+    X(TRANSFORM_COUNT, "SELECT count(*) FROM transforms")                                           \
+    X(TRANSFORMS_SINCE, "SELECT transform_id, name, deleted, sql, source_topic_id, output_topic_id," \
+        " errors_topic_id FROM transforms WHERE version > ?1 AND created_version <= ?2"             \
+        " ORDER BY created_version, transform_id")                                                  \
+    X(TRANSFORMS_LISTED, "SELECT f.transform_id, f.name, f.sql, s.name, o.name, e.name,"            \
+        " f.created_ms FROM transforms AS f JOIN topics AS s ON s.topic_id = f.source_topic_id"     \
+        " JOIN topics AS o ON o.topic_id = f.output_topic_id"                                       \
+        " JOIN topics AS e ON e.topic_id = f.errors_topic_id"                                       \
+        " WHERE f.deleted = 0 AND (?1 = '' OR f.name = ?1) ORDER BY f.name")                        \
+    X(TRANSFORM_INSERT, "INSERT INTO transforms VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?8)") \
+    X(TRANSFORM_DELETE, "UPDATE transforms SET deleted = 1, sql = '', deleted_ms = ?2, version = ?3" \
+        " WHERE transform_id = ?1")                                                                 \
+                                                                                                    \
+    X(TASK_GET, "SELECT worker, epoch, position FROM tasks WHERE transform_id = ?1"                 \
+        " AND partition = ?2")                                                                      \
+    X(TASK_LEASES, "SELECT transform_id, partition, worker, epoch FROM tasks"                       \
+        " ORDER BY transform_id, partition")                                                        \
+    X(TASKS_OF_TRANSFORM, "SELECT partition, worker, epoch, position, records_in, records_out,"     \
+        " errors, last_error FROM tasks WHERE transform_id = ?1 ORDER BY partition")                \
+    X(TASKS_SINCE, "SELECT transform_id, partition, worker, epoch, producer_id, position FROM tasks" \
+        " WHERE version > ?1 AND version <= ?2 ORDER BY version, transform_id, partition")          \
+    X(TASK_INSERT, "INSERT INTO tasks VALUES (?1, ?2, zeroblob(16), 0, ?3, ?4, 0, 0, 0, '', ?5)")   \
+    X(TASK_COMMIT, "UPDATE tasks SET position = ?3, records_in = ?4, records_out = ?5, errors = ?6," \
+        " last_error = CASE WHEN ?7 = '' THEN last_error ELSE ?7 END"                               \
+        " WHERE transform_id = ?1 AND partition = ?2")                                              \
+    X(TASK_ASSIGN, "UPDATE tasks SET worker = ?3, epoch = ?4, version = ?5"                         \
+        " WHERE transform_id = ?1 AND partition = ?2")                                              \
+    X(TASKS_DELETE, "DELETE FROM tasks WHERE transform_id = ?1")                                    \
+                                                                                                    \
+    X(CHANGED_ROWS, "SELECT (SELECT count(*) FROM nodes WHERE version > ?1)"                        \
+        " + (SELECT count(*) FROM topics WHERE version > ?1)"                                       \
+        " + (SELECT count(*) FROM partitions WHERE version > ?1)"                                   \
+        " + (SELECT count(*) FROM tasks WHERE version > ?1),"                                       \
+        " (SELECT count(*) FROM transforms WHERE version > ?1)")                                    \
+    X(CHANGES_BY_VERSION, "SELECT version, sum(cost) FROM ("                                        \
+        "SELECT version, 500 AS cost FROM nodes WHERE version > ?1"                                 \
+        " UNION ALL SELECT max(created_version, ?1 + 1), 700 FROM topics WHERE version > ?1"        \
+        " UNION ALL SELECT version, 200 FROM partitions WHERE version > ?1"                         \
+        " UNION ALL SELECT max(created_version, ?1 + 1), 17500 FROM transforms WHERE version > ?1"  \
+        " UNION ALL SELECT version, 100 FROM tasks WHERE version > ?1"                              \
+        ") GROUP BY version ORDER BY version")
+/* clang-format on */
+
+#define META_SQL_ENUM_(name, text) META_##name,
+typedef enum meta_sql { META_SQL_TABLE(META_SQL_ENUM_) META_SQL_COUNT } meta_sql;

@@ -1,0 +1,19 @@
+#include "services/coordinator/migrations.h"
+
+/* The assembler copies the file into the program, so there is no generated source that could
+ * differ from it. module.mk names the files as prerequisites. */
+#define MIGRATION_EMBED(symbol, file)                        \
+    extern const char symbol[];                              \
+    __asm__(".section .rodata\n"                             \
+            ".global " #symbol "\n"                          \
+            ".hidden " #symbol "\n" #symbol ":\n"            \
+            ".incbin \"schemas/sql/coordinator/" file "\"\n" \
+            ".byte 0\n"                                      \
+            ".previous\n")
+
+MIGRATION_EMBED(migration_001, "001-initial.sql");
+
+const struct migration migrations[] = {
+    {"001-initial.sql", migration_001},
+};
+const size_t migrations_count = RIA_COUNT(migrations);

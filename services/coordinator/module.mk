@@ -1,0 +1,34 @@
+# The metadata of the cluster. May use common, schemas and services/shared.
+COORDINATOR_SQL := $(sort $(wildcard schemas/sql/coordinator/*.sql))
+
+$(call library,coordinator,\
+  services/coordinator/apply_nodes.c \
+  services/coordinator/apply_placement.c \
+  services/coordinator/apply_topics.c \
+  services/coordinator/apply_transforms.c \
+  services/coordinator/assigner.c \
+  services/coordinator/consensus.c \
+  services/coordinator/data_dir.c \
+  services/coordinator/handle_command.c \
+  services/coordinator/handle_describe_cluster.c \
+  services/coordinator/handle_heartbeat.c \
+  services/coordinator/handle_list_transforms.c \
+  services/coordinator/handle_metadata.c \
+  services/coordinator/liveness.c \
+  services/coordinator/meta_db.c \
+  services/coordinator/metadata_view.c \
+  services/coordinator/metadata_waits.c \
+  services/coordinator/migrations.c \
+  services/coordinator/node_list.c \
+  services/coordinator/placement.c \
+  services/coordinator/propose.c \
+  services/coordinator/service.c \
+  services/coordinator/state_machine.c \
+  services/coordinator/tasks.c \
+  services/coordinator/vfs_db.c \
+,-lsqlite3)
+
+# migrations.c holds these files byte for byte (.incbin), which the compiler does not report.
+$(B)/services/coordinator/migrations.o: $(COORDINATOR_SQL)
+
+$(call program,riacho-coordinator,services/coordinator/main.c,coordinator shared schemas common,)

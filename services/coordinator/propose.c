@@ -1,0 +1,130 @@
+/* The way of a command through this process: proposed with what the state machine may not ask for
+ * itself, then driven through it by consensus. */
+#include <stdlib.h>
+
+#include "common/assert.h"
+#include "common/limits.h"
+
+#include "schemas/gen/messages.h"
+
+#include "services/coordinator/coordinator.h"
+
+/* ---- the machine that consensus drives ---- */
+
+static void machine_begin(void *arg)
+{
+    struct coordinator *coordinator = arg;
+
+    coordinator->group_started_us = ria_clock_mono_us(coordinator->env->clock);
+    state_begin(coordinator->state);
+}
+
+static void
+machine_apply(void *arg, int64_t index, struct ria_slice command, struct command_result *out_result)
+{
+    struct coordinator *coordinator = arg;
+
+    state_apply(coordinator->state, index, command, out_result);
+    coordinator->metrics.commands.value++;
+    if (out_result->changed &&
+        (out_result->kind == API_CREATE_TRANSFORM || out_result->kind == API_DELETE_TRANSFORM ||
+         out_result->kind == COMMAND_ASSIGN_TASKS)) {
+        coordinator->tasks_changed = true;
+    }
+}
+
+void coordinator_read_summary(struct coordinator *coordinator)
+{
+    struct state_summary summary;
+    bool found = state_summary(coordinator->db, &summary);
+
+    RIA_ASSERT(found);
+    coordinator->cluster_id = summary.cluster_id;
+    coordinator->applied_index = summary.applied_index;
+    coordinator->version = summary.version;
+    coordinator->metrics.version.value = summary.version;
+}
+
+static void machine_commit(void *arg, int64_t index)
+{
+    struct coordinator *coordinator = arg;
+    int64_t before = coordinator->version;
+
+    state_commit(coordinator->state, index);
+    coordinator_read_summary(coordinator);
+    coordinator->metrics.groups.value++;
+    ria_histogram_record(
+        &coordinator->metrics.commit_us,
+        ria_clock_mono_us(coordinator->env->clock) - coordinator->group_started_us
+    );
+    if (coordinator->version > before && !coordinator->wake_timer.active) {
+        /* After the proposers' own replies, and once for all groups of this turn. */
+        ria_timer_start(coordinator->env->timers, &coordinator->wake_timer, 0);
+    }
+}
+
+struct consensus_machine coordinator_machine(struct coordinator *coordinator)
+{
+    return (struct consensus_machine){
+        .begin = machine_begin,
+        .apply = machine_apply,
+        .commit = machine_commit,
+        .arg = coordinator,
+    };
+}
+
+/* ---- proposing ---- */
+
+/* As many as there are nodes to hold them. One that registered once and was not heard since the
+ * start may well be alive: until it is known, a topic is rather refused (and tried again) than made
+ * with too few replicas for ever. */
+static int16_t default_replicas(struct coordinator *coordinator, uint32_t live)
+{
+    int64_t nodes = live;
+
+    if (coordinator_is_settling(coordinator)) {
+        struct meta_stmt *stmt = meta_query(coordinator->db, META_NODE_COUNT);
+        bool found = meta_step(stmt);
+        RIA_ASSERT(found);
+        nodes = meta_column_int(stmt, 0);
+        meta_done(stmt);
+    }
+    nodes = ria_min_i64(nodes, coordinator->options->default_replicas);
+    return (int16_t)ria_max_i64(nodes, 1); /* the error then names the number of nodes */
+}
+
+ria_err coordinator_propose(
+    struct coordinator *coordinator,
+    int16_t kind,
+    int16_t body_version,
+    int32_t sender_id,
+    struct ria_slice body,
+    consensus_done_fn done,
+    void *arg
+)
+{
+    int32_t live_nodes[RIA_NODES_MAX];
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    struct command command = {
+        .kind = kind,
+        .body_version = body_version,
+        .time_ms = ria_clock_wall_ms(coordinator->env->clock),
+        .sender_id = sender_id,
+        .default_partitions = (int32_t)coordinator->options->default_partitions,
+        .live_nodes = live_nodes,
+        .body = body,
+    };
+
+    if (kind == API_CREATE_TOPIC || kind == API_CREATE_TRANSFORM) {
+        liveness_expire(coordinator->liveness);
+        command.live_nodes_count = liveness_nodes(coordinator->liveness, live_nodes, RIA_NODES_MAX);
+        command.default_replicas = default_replicas(coordinator, command.live_nodes_count);
+    }
+    RIA_TRY(state_encode_command(&command, &bytes, &size));
+    ria_err err = consensus_propose(coordinator->consensus, bytes, size, done, arg);
+    if (err != RIA_OK) {
+        free(bytes);
+    }
+    return err;
+}

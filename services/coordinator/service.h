@@ -1,0 +1,61 @@
+/* service: one coordinator, as a part that a process or a simulation can hold.
+ *
+ * Promises: README.md. It answers requests that env's rpc hands it and touches the world only
+ * through env and its data folder.
+ *
+ * Thread: the loop's.
+ */
+#pragma once
+
+#include "common/base.h"
+#include "common/env.h"
+#include "common/err.h"
+#include "common/metrics.h"
+#include "common/process.h"
+#include "common/uuid.h"
+
+enum { COORDINATOR_REASON_SIZE = 1024 };
+
+struct coordinator_options {
+    struct ria_process_options process;
+    const char *data_dir;
+    int64_t default_partitions; /* of a topic that asks for -1 */
+    int64_t default_replicas;   /* of a topic that asks for -1, if that many nodes live */
+
+    /* Not on the command line: meta.db, too, goes through env's fs. For a simulated disk; data_dir
+     * is an absolute path there. */
+    bool simulated_disk;
+};
+
+struct coordinator;
+
+/* Open the data folder; create a cluster in an empty one. Borrows env (with fs) and options. reason
+ * gets one sentence that says what to do. Errors: RIA_ERR_BUSY, RIA_ERR_UNSUPPORTED,
+ * RIA_ERR_CORRUPT, RIA_ERR_WRONG_CLUSTER, RIA_ERR_NOT_FOUND (meta.db is missing), RIA_ERR_IO,
+ * RIA_ERR_NO_SPACE, RIA_ERR_LIMIT, RIA_ERR_NOMEM. */
+ria_err coordinator_new(
+    const struct ria_env *env,
+    const struct coordinator_options *options,
+    char reason[COORDINATOR_REASON_SIZE],
+    struct coordinator **out_coordinator
+) RIA_MUST_USE;
+
+/* Take requests. */
+void coordinator_start(struct coordinator *coordinator);
+
+/* Commit and answer what was accepted, take nothing more. */
+void coordinator_stop(struct coordinator *coordinator);
+
+/* Also without coordinator_stop(): as a crash, but memory is given back. Accepts NULL. */
+void coordinator_free(struct coordinator *coordinator);
+
+void coordinator_add_metrics(struct coordinator *coordinator, struct ria_metrics *metrics);
+
+struct ria_uuid coordinator_cluster_id(const struct coordinator *coordinator);
+
+/* The committed metadata version and command. */
+int64_t coordinator_version(const struct coordinator *coordinator);
+int64_t coordinator_applied_index(const struct coordinator *coordinator);
+
+/* A hash of the whole replicated state, for tests and the simulator. */
+uint64_t coordinator_state_hash(struct coordinator *coordinator);

@@ -1,0 +1,340 @@
+#include "services/coordinator/state_machine.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/arena.h"
+#include "common/assert.h"
+#include "common/codec.h"
+
+#include "schemas/gen/messages.h"
+
+#include "services/coordinator/apply.h"
+#include "services/shared/topic_config.h"
+
+enum { COMMAND_RECORD_VERSION = 0, STATE_ARENA_SIZE_MAX = 64 * 1024 * 1024 };
+
+struct state_machine {
+    struct meta_db *db;
+    struct ria_arena arena;
+    int64_t index; /* last applied; -1 until the first state_begin() */
+};
+
+struct command_kind {
+    int16_t kind;
+    ria_err (*apply)(struct apply *apply, const void *body);
+};
+
+static const struct command_kind kinds[] = {
+    {API_REGISTER_NODE, apply_register_node},
+    {API_ALTER_ISR, apply_alter_isr},
+    {API_CREATE_TOPIC, apply_create_topic},
+    {API_DELETE_TOPIC, apply_delete_topic},
+    {API_ALLOCATE_PRODUCER_IDS, apply_allocate_producer_ids},
+    {API_CREATE_TRANSFORM, apply_create_transform},
+    {API_DELETE_TRANSFORM, apply_delete_transform},
+    {API_COMMIT_TASK, apply_commit_task},
+    {COMMAND_ASSIGN_TASKS, apply_assign_tasks},
+};
+
+static const struct command_kind *kind_find(int16_t kind)
+{
+    for (size_t i = 0; i < RIA_COUNT(kinds); i++) {
+        if (kinds[i].kind == kind) {
+            return &kinds[i];
+        }
+    }
+    return NULL;
+}
+
+bool state_is_command(int16_t api_key)
+{
+    return api_key < COMMAND_ASSIGN_TASKS && kind_find(api_key) != NULL;
+}
+
+/* ---- life ---- */
+
+ria_err state_new(struct meta_db *db, struct state_machine **out_state)
+{
+    struct state_machine *state = calloc(1, sizeof(*state));
+
+    if (state == NULL) {
+        return RIA_ERR_NOMEM;
+    }
+    state->db = db;
+    state->index = -1;
+    ria_arena_init(&state->arena, STATE_ARENA_SIZE_MAX);
+    *out_state = state;
+    return RIA_OK;
+}
+
+void state_free(struct state_machine *state)
+{
+    if (state != NULL) {
+        ria_arena_fini(&state->arena);
+        free(state);
+    }
+}
+
+bool state_summary(struct meta_db *db, struct state_summary *out_summary)
+{
+    struct meta_stmt *stmt = meta_query(db, META_CLUSTER_GET);
+    bool found = meta_step(stmt);
+
+    if (found) {
+        *out_summary = (struct state_summary){
+            .cluster_id = meta_column_uuid(stmt, 0),
+            .applied_index = meta_column_int(stmt, 1),
+            .version = meta_column_int(stmt, 3),
+        };
+    }
+    meta_done(stmt);
+    return found;
+}
+
+void state_found_cluster(struct meta_db *db, const struct ria_uuid *cluster_id)
+{
+    meta_begin(db);
+    struct meta_stmt *stmt = meta_query(db, META_CLUSTER_INIT);
+    meta_bind_uuid(stmt, 1, cluster_id);
+    ria_err err = meta_run(stmt);
+    RIA_ASSERT(err == RIA_OK);
+    meta_commit(db);
+}
+
+/* ---- helpers of the commands ---- */
+
+int64_t apply_version(struct apply *apply)
+{
+    if (!apply->result->changed) {
+        apply->result->changed = true;
+        apply->version++;
+    }
+    return apply->version;
+}
+
+ria_err apply_fail(struct apply *apply, ria_err err, const char *fmt, ...)
+{
+    va_list args;
+
+    RIA_ASSERT(err != RIA_OK);
+    va_start(args, fmt);
+    (void)vsnprintf(apply->result->text, sizeof(apply->result->text), fmt, args);
+    va_end(args);
+    return err;
+}
+
+ria_err
+apply_check_range(struct apply *apply, const char *field, int64_t value, int64_t min, int64_t max)
+{
+    if (value >= min && value <= max) {
+        return RIA_OK;
+    }
+    return apply_fail(
+        apply,
+        RIA_ERR_INVALID,
+        "%s is %" PRId64 ", must be %" PRId64 "..%" PRId64,
+        field,
+        value,
+        min,
+        max
+    );
+}
+
+ria_err apply_check_id(struct apply *apply, const char *field, const struct ria_uuid *id)
+{
+    if (ria_uuid_is_zero(*id)) {
+        return apply_fail(apply, RIA_ERR_INVALID, "%s must not be all zeros", field);
+    }
+    return RIA_OK;
+}
+
+ria_err apply_check_name(struct apply *apply, struct ria_slice name)
+{
+    char reason[512];
+
+    ria_err err = topic_name_check(name, reason, sizeof(reason));
+    return err == RIA_OK ? RIA_OK : apply_fail(apply, err, "%s", reason);
+}
+
+/* ---- apply ---- */
+
+static void load_counters(struct apply *apply)
+{
+    struct meta_stmt *stmt = meta_query(apply->db, META_CLUSTER_GET);
+    bool found = meta_step(stmt);
+
+    RIA_ASSERT(found);
+    apply->cluster_id = meta_column_uuid(stmt, 0);
+    apply->version = meta_column_int(stmt, 3);
+    apply->next_node_id = meta_column_int(stmt, 4);
+    apply->next_producer_id = meta_column_int(stmt, 5);
+    meta_done(stmt);
+}
+
+static ria_err store_counters(struct apply *apply)
+{
+    struct meta_stmt *stmt = meta_query(apply->db, META_CLUSTER_COUNTERS);
+
+    meta_bind_int(stmt, 1, apply->version);
+    meta_bind_int(stmt, 2, apply->next_node_id);
+    meta_bind_int(stmt, 3, apply->next_producer_id);
+    return meta_run(stmt);
+}
+
+static ria_err decode_body(struct apply *apply, void **out_body)
+{
+    const struct command *command = apply->command;
+    const struct schema_message *message = command->kind == COMMAND_ASSIGN_TASKS
+                                               ? schema_find("AssignTasks")
+                                               : schema_request(command->kind);
+    struct ria_reader reader = ria_reader_of(command->body);
+
+    RIA_ASSERT(message != NULL);
+    void *body = ria_arena_alloc(apply->arena, message->struct_size);
+    if (body == NULL) {
+        return ria_arena_err(apply->arena);
+    }
+    ria_err err = message->decode(body, command->body_version, &reader, apply->arena);
+    if (err == RIA_OK && ria_reader_left(&reader) > 0) {
+        err = RIA_ERR_MALFORMED;
+    }
+    if (err != RIA_OK) {
+        return apply_fail(apply, err, "%s: %s", message->name, ria_err_text(err));
+    }
+    *out_body = body;
+    return RIA_OK;
+}
+
+static ria_err check_live_nodes(struct apply *apply)
+{
+    const struct command *command = apply->command;
+
+    for (uint32_t i = 1; i < command->live_nodes_count; i++) {
+        if (command->live_nodes[i - 1] >= command->live_nodes[i]) {
+            return apply_fail(apply, RIA_ERR_MALFORMED, "liveNodes must be ascending");
+        }
+    }
+    return RIA_OK;
+}
+
+static ria_err apply_decoded(struct apply *apply)
+{
+    void *body = NULL;
+    int64_t producer_id = 0;
+    const struct command_kind *kind = kind_find(apply->command->kind);
+
+    if (kind == NULL) {
+        return apply_fail(
+            apply, RIA_ERR_UNKNOWN_TYPE, "kind is %d, no command has it", apply->command->kind
+        );
+    }
+    RIA_TRY(check_live_nodes(apply));
+    RIA_TRY(decode_body(apply, &body));
+    load_counters(apply);
+    producer_id = apply->next_producer_id;
+    RIA_TRY(kind->apply(apply, body));
+    if (apply->result->changed || apply->next_producer_id != producer_id) {
+        RIA_TRY(store_counters(apply));
+    }
+    return RIA_OK;
+}
+
+static ria_err apply_bytes(struct state_machine *state, struct ria_slice bytes, struct apply *apply)
+{
+    struct command command;
+    struct ria_reader reader = ria_reader_of(bytes);
+    int16_t version = ria_read_i16(&reader);
+    ria_err err = reader.err;
+
+    if (err == RIA_OK) {
+        err = command_decode(&command, version, &reader, &state->arena);
+    }
+    if (err != RIA_OK) {
+        return apply_fail(apply, err, "command: %s", ria_err_text(err));
+    }
+    apply->command = &command;
+    apply->result->kind = command.kind;
+    err = apply_decoded(apply);
+    apply->command = NULL;
+    return err;
+}
+
+void state_begin(struct state_machine *state)
+{
+    struct state_summary summary;
+    bool found = state_summary(state->db, &summary);
+
+    RIA_ASSERT(found);
+    RIA_ASSERT(state->index == -1 || state->index == summary.applied_index);
+    state->index = summary.applied_index;
+    meta_begin(state->db);
+}
+
+void state_apply(
+    struct state_machine *state,
+    int64_t index,
+    struct ria_slice command,
+    struct command_result *out_result
+)
+{
+    struct apply apply = {.db = state->db, .arena = &state->arena, .result = out_result};
+
+    RIA_ASSERT(meta_in_transaction(state->db));
+    RIA_ASSERT(index == state->index + 1);
+
+    memset(out_result, 0, sizeof(*out_result));
+    meta_savepoint(state->db);
+    ria_err err = apply_bytes(state, command, &apply);
+    /* Memory is no input of the state machine: a command that failed for want of it would be
+     * applied elsewhere. */
+    RIA_ASSERT(err != RIA_ERR_NOMEM);
+    if (err == RIA_OK) {
+        meta_savepoint_keep(state->db);
+    } else {
+        meta_savepoint_undo(state->db);
+        out_result->changed = false;
+        if (out_result->text[0] == '\0') {
+            (void)snprintf(out_result->text, sizeof(out_result->text), "%s", ria_err_text(err));
+        }
+    }
+    out_result->err = err;
+    state->index = index;
+    ria_arena_reset(&state->arena);
+}
+
+void state_commit(struct state_machine *state, int64_t index)
+{
+    RIA_ASSERT(index == state->index);
+
+    struct meta_stmt *stmt = meta_query(state->db, META_CLUSTER_APPLIED);
+    meta_bind_int(stmt, 1, index);
+    ria_err err = meta_run(stmt);
+    RIA_ASSERT(err == RIA_OK);
+    meta_commit(state->db);
+}
+
+/* ---- propose ---- */
+
+ria_err state_encode_command(const struct command *command, uint8_t **out_bytes, size_t *out_size)
+{
+    if (command->body.size > STATE_BODY_MAX) {
+        return RIA_ERR_TOO_LARGE;
+    }
+    size_t size = sizeof(int16_t) + command_size(command, COMMAND_RECORD_VERSION);
+    uint8_t *bytes = malloc(size);
+
+    if (bytes == NULL) {
+        return RIA_ERR_NOMEM;
+    }
+    struct ria_writer writer = ria_writer_of(bytes, size);
+    ria_write_i16(&writer, COMMAND_RECORD_VERSION);
+    command_encode(command, COMMAND_RECORD_VERSION, &writer);
+    RIA_ASSERT(writer.pos == size);
+    *out_bytes = bytes;
+    *out_size = size;
+    return RIA_OK;
+}

@@ -1,0 +1,294 @@
+/* RegisterNode and AlterIsr. */
+#include <string.h>
+
+#include "schemas/gen/alter_isr_request.h"
+
+#include "services/coordinator/node_list.h"
+#include "tests/lib/harness.h"
+#include "tests/unit/services/coordinator/fixture.h"
+
+struct partition {
+    int32_t leader;
+    int32_t leader_epoch;
+    int32_t partition_epoch;
+    struct node_list replicas;
+    struct node_list isr;
+};
+
+static struct partition read_partition(struct fixture_machine *m, uint32_t topic, int32_t number)
+{
+    struct partition p = {.leader = -1};
+    struct ria_uuid id = fixture_uuid(topic);
+    struct meta_stmt *stmt = meta_query(m->db, META_PARTITION_GET);
+
+    meta_bind_uuid(stmt, 1, &id);
+    meta_bind_int(stmt, 2, number);
+    if (meta_step(stmt)) {
+        p.leader = (int32_t)meta_column_int(stmt, 0);
+        p.leader_epoch = (int32_t)meta_column_int(stmt, 1);
+        p.partition_epoch = (int32_t)meta_column_int(stmt, 2);
+        CU_ASSERT_EQUAL(node_list_parse(meta_column_text(stmt, 3), &p.replicas), RIA_OK);
+        CU_ASSERT_EQUAL(node_list_parse(meta_column_text(stmt, 4), &p.isr), RIA_OK);
+    }
+    meta_done(stmt);
+    return p;
+}
+
+static void set_up(struct fixture_machine *m)
+{
+    struct create_topic_request topic = fixture_topic(50, "t", 6, 3);
+
+    fixture_machine_open(m);
+    fixture_nodes(m, 3, NULL);
+    CU_ASSERT_EQUAL(fixture_apply(m, API_CREATE_TOPIC, &topic), RIA_OK);
+}
+
+/* ---- RegisterNode ---- */
+
+static void node_ids_count_from_one_and_stay(void)
+{
+    struct fixture_machine m;
+    struct register_node_request request = fixture_register(2, 777);
+
+    fixture_machine_open(&m);
+    fixture_nodes(&m, 3, NULL);
+    CU_ASSERT_EQUAL(m.result.response.register_node.node_id, 3);
+    CU_ASSERT_TRUE(ria_uuid_equal(m.result.response.register_node.cluster_id, fixture_uuid(0xc1)));
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_REGISTER_NODE, &request), RIA_OK);
+    CU_ASSERT_EQUAL(m.result.response.register_node.node_id, 2);
+    fixture_machine_close(&m);
+}
+
+static void same_incarnation_again_changes_nothing(void)
+{
+    struct fixture_machine m;
+    struct register_node_request request = fixture_register(1, 100);
+
+    set_up(&m);
+    struct partition before = read_partition(&m, 50, 0);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_REGISTER_NODE, &request), RIA_OK);
+    CU_ASSERT_FALSE(m.result.changed);
+    CU_ASSERT_EQUAL(read_partition(&m, 50, 0).leader_epoch, before.leader_epoch);
+    fixture_machine_close(&m);
+}
+
+static void new_incarnation_gives_new_epochs_to_what_it_leads(void)
+{
+    struct fixture_machine m;
+    struct register_node_request request = fixture_register(1, 101);
+
+    set_up(&m);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_REGISTER_NODE, &request), RIA_OK);
+    CU_ASSERT_TRUE(m.result.changed);
+    int led = 0;
+    for (int32_t i = 0; i < 6; i++) {
+        struct partition p = read_partition(&m, 50, i);
+        led += p.leader == 1 ? 1 : 0;
+        CU_ASSERT_EQUAL(p.leader_epoch, p.leader == 1 ? 1 : 0);
+        CU_ASSERT_EQUAL(p.partition_epoch, p.leader == 1 ? 1 : 0);
+        CU_ASSERT_EQUAL(p.isr.count, 3);
+    }
+    CU_ASSERT_EQUAL(led, 2);
+    fixture_machine_close(&m);
+}
+
+static void new_address_is_a_change_without_new_epochs(void)
+{
+    struct fixture_machine m;
+    struct register_node_request request = fixture_register(1, 100);
+
+    set_up(&m);
+    request.address = RIA_SLICE_LITERAL("tcp://moved:2");
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_REGISTER_NODE, &request), RIA_OK);
+    CU_ASSERT_TRUE(m.result.changed);
+    CU_ASSERT_EQUAL(read_partition(&m, 50, 0).leader_epoch, 0);
+    fixture_machine_close(&m);
+}
+
+static void another_clusters_node_is_refused(void)
+{
+    struct fixture_machine m;
+    struct register_node_request request = fixture_register(9, 1);
+
+    fixture_machine_open(&m);
+    request.cluster_id = fixture_uuid(0xbad);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_REGISTER_NODE, &request), RIA_ERR_WRONG_CLUSTER);
+    CU_ASSERT_PTR_NOT_NULL(strstr(m.result.text, "00000bad"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(m.result.text, "000000c1"));
+    request.cluster_id = fixture_uuid(0xc1);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_REGISTER_NODE, &request), RIA_OK);
+    fixture_machine_close(&m);
+}
+
+static void node_without_uuid_or_address_is_refused(void)
+{
+    struct fixture_machine m;
+    struct register_node_request request = fixture_register(0, 1);
+
+    fixture_machine_open(&m);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_REGISTER_NODE, &request), RIA_ERR_INVALID);
+    CU_ASSERT_PTR_NOT_NULL(strstr(m.result.text, "processUuid"));
+    request = fixture_register(1, 1);
+    request.address = RIA_SLICE_EMPTY;
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_REGISTER_NODE, &request), RIA_ERR_INVALID);
+    CU_ASSERT_PTR_NOT_NULL(strstr(m.result.text, "address"));
+    fixture_machine_close(&m);
+}
+
+static void one_node_too_many_is_refused(void)
+{
+    struct fixture_machine m;
+
+    fixture_machine_open(&m);
+    for (uint32_t i = 1; i <= RIA_NODES_MAX; i++) {
+        struct register_node_request request = fixture_register(i, 1);
+        if (fixture_apply(&m, API_REGISTER_NODE, &request) != RIA_OK) {
+            CU_FAIL("refused too early");
+        }
+    }
+    struct register_node_request more = fixture_register(RIA_NODES_MAX + 1, 1);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_REGISTER_NODE, &more), RIA_ERR_LIMIT);
+    fixture_machine_close(&m);
+}
+
+/* ---- AlterIsr ---- */
+
+/* A valid proposal to shrink partition 0 to its leader. */
+static struct alter_isr_request
+shrink(struct fixture_machine *m, int32_t *isr, struct partition *out_partition)
+{
+    *out_partition = read_partition(m, 50, 0);
+    isr[0] = out_partition->leader;
+    m->sender_id = out_partition->leader;
+    return (struct alter_isr_request){
+        .topic_id = fixture_uuid(50),
+        .leader_epoch = out_partition->leader_epoch,
+        .partition_epoch = out_partition->partition_epoch,
+        .isr = isr,
+        .isr_count = 1,
+    };
+}
+
+static void isr_shrinks_and_grows(void)
+{
+    struct fixture_machine m;
+    struct partition p;
+    int32_t isr[3];
+
+    set_up(&m);
+    struct alter_isr_request request = shrink(&m, isr, &p);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_ISR, &request), RIA_OK);
+    CU_ASSERT_EQUAL(m.result.response.alter_isr.partition_epoch, 1);
+    CU_ASSERT_TRUE(m.result.changed);
+    CU_ASSERT_EQUAL(read_partition(&m, 50, 0).isr.count, 1);
+    CU_ASSERT_EQUAL(read_partition(&m, 50, 0).leader_epoch, 0);
+
+    request.partition_epoch = 1;
+    request.isr = p.replicas.ids;
+    request.isr_count = 3;
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_ISR, &request), RIA_OK);
+    CU_ASSERT_EQUAL(m.result.response.alter_isr.partition_epoch, 2);
+    CU_ASSERT_EQUAL(read_partition(&m, 50, 0).isr.count, 3);
+    fixture_machine_close(&m);
+}
+
+static void isr_proposal_on_an_old_state_is_refused(void)
+{
+    struct fixture_machine m;
+    struct partition p;
+    int32_t isr[3];
+
+    set_up(&m);
+    struct alter_isr_request request = shrink(&m, isr, &p);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_ISR, &request), RIA_OK);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_ISR, &request), RIA_ERR_CONFLICT);
+    CU_ASSERT_FALSE(m.result.changed);
+    request.partition_epoch = 7;
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_ISR, &request), RIA_ERR_CONFLICT);
+    fixture_machine_close(&m);
+}
+
+static void isr_proposal_of_another_epoch_is_refused(void)
+{
+    struct fixture_machine m;
+    struct partition p;
+    int32_t isr[3];
+
+    set_up(&m);
+    struct alter_isr_request request = shrink(&m, isr, &p);
+    request.leader_epoch = -1;
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_ISR, &request), RIA_ERR_FENCED_EPOCH);
+    request.leader_epoch = 1;
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_ISR, &request), RIA_ERR_UNKNOWN_EPOCH);
+    fixture_machine_close(&m);
+}
+
+static void isr_proposal_of_a_follower_is_refused(void)
+{
+    struct fixture_machine m;
+    struct partition p;
+    int32_t isr[3];
+
+    set_up(&m);
+    struct alter_isr_request request = shrink(&m, isr, &p);
+    m.sender_id = p.replicas.ids[1];
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_ISR, &request), RIA_ERR_NOT_LEADER);
+    fixture_machine_close(&m);
+}
+
+static void isr_is_replicas_only_once_each_and_has_the_leader(void)
+{
+    struct fixture_machine m;
+    struct partition p;
+    int32_t isr[3];
+
+    set_up(&m);
+    struct alter_isr_request request = shrink(&m, isr, &p);
+    request.isr_count = 0;
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_ISR, &request), RIA_ERR_INVALID);
+    isr[0] = p.replicas.ids[1];
+    request.isr_count = 1;
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_ISR, &request), RIA_ERR_INVALID);
+    CU_ASSERT_PTR_NOT_NULL(strstr(m.result.text, "leader"));
+    isr[0] = p.leader;
+    isr[1] = 99;
+    request.isr_count = 2;
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_ISR, &request), RIA_ERR_INVALID);
+    CU_ASSERT_PTR_NOT_NULL(strstr(m.result.text, "99"));
+    isr[1] = p.leader;
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_ISR, &request), RIA_ERR_INVALID);
+    CU_ASSERT_PTR_NOT_NULL(strstr(m.result.text, "twice"));
+    fixture_machine_close(&m);
+}
+
+static void isr_of_nothing_is_refused(void)
+{
+    struct fixture_machine m;
+    struct partition p;
+    int32_t isr[3];
+
+    set_up(&m);
+    struct alter_isr_request request = shrink(&m, isr, &p);
+    request.partition = 6;
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_ISR, &request), RIA_ERR_UNKNOWN_PARTITION);
+    request.topic_id = fixture_uuid(51);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_ISR, &request), RIA_ERR_UNKNOWN_TOPIC);
+    fixture_machine_close(&m);
+}
+
+static const struct harness_test tests[] = {
+    HARNESS_TEST(node_ids_count_from_one_and_stay),
+    HARNESS_TEST(same_incarnation_again_changes_nothing),
+    HARNESS_TEST(new_incarnation_gives_new_epochs_to_what_it_leads),
+    HARNESS_TEST(new_address_is_a_change_without_new_epochs),
+    HARNESS_TEST(another_clusters_node_is_refused),
+    HARNESS_TEST(node_without_uuid_or_address_is_refused),
+    HARNESS_TEST(one_node_too_many_is_refused),
+    HARNESS_TEST(isr_shrinks_and_grows),
+    HARNESS_TEST(isr_proposal_on_an_old_state_is_refused),
+    HARNESS_TEST(isr_proposal_of_another_epoch_is_refused),
+    HARNESS_TEST(isr_proposal_of_a_follower_is_refused),
+    HARNESS_TEST(isr_is_replicas_only_once_each_and_has_the_leader),
+    HARNESS_TEST(isr_of_nothing_is_refused),
+};
+HARNESS_MAIN(tests);
