@@ -21,12 +21,12 @@ int cli_cluster(struct cli *cli, int argc, char **argv)
         (void)printf(
             "cluster %s  metadata version %lld\n",
             cli_text(answer, "cluster_id"),
-            cli_integer(answer, "metadata_version")
+            cli_integer(answer, "version")
         );
         struct cli_table *table = cli_table_new(headings, RIA_COUNT(headings));
         json_array_foreach(json_object_get(answer, "processes"), i, process)
         {
-            long long node = cli_integer(process, "node");
+            long long node = cli_integer(process, "node_id");
             cli_table_cell(table, "%s", cli_text(process, "role"));
             if (strcmp(cli_text(process, "role"), "storage") == 0) {
                 cli_table_cell(table, "%lld", node);

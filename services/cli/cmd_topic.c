@@ -80,7 +80,7 @@ static int create(struct cli *cli, int argc, char **argv)
             "created topic %s: %lld partitions, %lld replicas each\n",
             argv[0],
             cli_integer(answer, "partition_count"),
-            cli_integer(answer, "replicas")
+            cli_integer(answer, "replication_factor")
         );
     }
     json_decref(body);
@@ -108,7 +108,7 @@ static int list(struct cli *cli, int argc, char **argv)
         {
             cli_table_cell(table, "%s", cli_text(topic, "name"));
             cli_table_cell(table, "%lld", cli_integer(topic, "partition_count"));
-            cli_table_cell(table, "%lld", cli_integer(topic, "replicas"));
+            cli_table_cell(table, "%lld", cli_integer(topic, "replication_factor"));
             cli_table_cell(table, "%s", cli_text(topic, "durability"));
         }
         cli_table_print(table, stdout);

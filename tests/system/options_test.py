@@ -52,9 +52,11 @@ def version_and_help_end_with_0():
 
 
 def one_sentence(done, *words):
-    """The start failed, and the last line on stderr says what to do."""
+    """The start failed, and one line on stderr that is no log line says what to do."""
     assert done.returncode == 1, done
-    line = done.stderr.decode().strip().splitlines()[-1]
+    lines = [li for li in done.stderr.decode().splitlines() if li.startswith("riacho-")]
+    assert len(lines) == 1, done.stderr
+    line = lines[0]
     for word in words:
         assert word in line, (word, line)
 
