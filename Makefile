@@ -126,6 +126,7 @@ $(B)/%.o: %.c Makefile
 # --- build -------------------------------------------------------------------------------------
 
 all: $(LIBRARIES) $(PROGRAMS) ## build every program (FLAVOR=debug); needs no test packages
+	@:
 
 release: ## build every program with FLAVOR=release
 	@+$(MAKE) --no-print-directory FLAVOR=release all

@@ -30,12 +30,13 @@ pid_of() { # process
         END { exit !(name ~ /^riacho-/ && state != "Z") }' "/proc/$pid/status" 2>/dev/null && echo "$pid"
 }
 
-# The last thing a process said, for whoever has to do something about it: without time, level and tag.
+# Why a process ended, for whoever has to do something about it: its last error, or what it printed before it
+# had a log; without time, level and tag.
 last_words() { # process
     local line
-    line=$(grep -v '^[[:space:]]*$' "$var/log/$1.log" 2>/dev/null | tail -n 1)
-    line=$(printf '%s\n' "$line" | sed -E 's/^[0-9T:.-]+Z (error|warn|info|debug) [a-z_.]+ (reason=)?//; s/^"(.*)"$/\1/')
-    echo "${line:-it said nothing} (log: $var/log/$1.log)"
+    line=$(tail -n 20 "$var/log/$1.log" 2>/dev/null | grep -vE '^[[:space:]]*$|Z (warn|info|debug) ' | tail -n 1)
+    line=$(printf '%s\n' "$line" | sed -E 's/^[0-9T:.-]+Z error [a-z_.]+ (reason=)?//; s/^"(.*)"$/\1/')
+    echo "${line:-it does not say why} (log: $var/log/$1.log)"
 }
 
 port_in_use() { # port
@@ -99,7 +100,7 @@ check_ports() {
     local name port
     while read -r name port; do
         pid_of "$name" >/dev/null || ! port_in_use "$port" ||
-            fail "port $port on 127.0.0.1, which the $name needs, is in use; stop the program that listens there, or choose others with RIACHO_HTTP_PORT and RIACHO_BASE_PORT"
+            fail "port $port on 127.0.0.1, which $name needs, is in use; stop the program that listens there, or choose others with RIACHO_HTTP_PORT and RIACHO_BASE_PORT"
     done < <(ports)
 }
 

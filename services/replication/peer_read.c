@@ -295,8 +295,8 @@ static struct feed *find_feed(
     return NULL;
 }
 
-/* Takes reply. */
-static ria_err take_fetch_reply(struct read_call *call, struct ria_msg *reply)
+/* Takes reply. *out_idle: nothing came while the fetch was parked. */
+static ria_err take_fetch_reply(struct read_call *call, struct ria_msg *reply, bool *out_idle)
 {
     struct replica_fetch_response response = {0};
     struct response_header header;
@@ -331,9 +331,23 @@ static ria_err take_fetch_reply(struct read_call *call, struct ria_msg *reply)
         payload.size -= batches.size;
         take_fetched(feed, fetched, chunk, batches);
     }
+    *out_idle = err == RIA_OK && response.partitions_count == 0;
     ria_arena_fini(&arena);
     chunk_unref(chunk);
     return err;
+}
+
+/* The leader commits when the last disk has answered. If that was its own, no reply to a report has
+ * told the high watermark: ask by reporting again, while the partition is idle. */
+static void ask_watermark(struct feed *feed)
+{
+    for (uint32_t i = 0; !feed->stopped && i < feed->follower_count; i++) {
+        struct follower *follower = &feed->followers[i];
+        if (follower->state == FOLLOWER_READY && follower->acked_offset > feed->high_watermark &&
+            !ria_list_is_linked(&follower->report_link)) {
+            ria_list_push_back(&feed->leader->reports, &follower->report_link);
+        }
+    }
 }
 
 static void on_fetch(void *arg, ria_err err, struct ria_msg *reply)
@@ -341,12 +355,17 @@ static void on_fetch(void *arg, ria_err err, struct ria_msg *reply)
     struct read_call *call = arg;
     struct peer *peer = call->peer;
 
+    bool idle = false;
+
     peer->fetches--;
     if (err == RIA_OK) {
-        err = take_fetch_reply(call, reply);
+        err = take_fetch_reply(call, reply, &idle);
     }
     if (call->number == peer->fetch_number) {
         peer->fetch_wanted = true;
+        for (uint32_t i = 0; idle && i < call->count; i++) {
+            ask_watermark(call->feeds[i]);
+        }
         if (err != RIA_OK) {
             peer->fetch_retry_at_us = ria_clock_mono_us(peer->service->env->clock) + RETRY_US;
             if (call->count > 0) {

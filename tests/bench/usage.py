@@ -36,6 +36,18 @@ def status_kib(pid, name):
     return 0
 
 
+def switches(pid):
+    """How often its threads have slept or were put aside."""
+    total = 0
+    try:
+        for task in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/status" % (pid, task)) as file:
+                total += sum(int(line.split()[1]) for line in file if "ctxt_switches" in line)
+    except OSError:
+        pass
+    return total
+
+
 def busy_seconds():
     """CPU time that all cores of the machine have spent on anything."""
     with open("/proc/stat") as file:
@@ -66,6 +78,7 @@ class Usage:
         self.client_before = self.client()
         self.own_before = time.process_time()
         self.busy_before = busy_seconds()
+        self.switches_before = {name: switches(pid) for name, pid in self.pids.items()}
         self.before = {name: cpu_seconds(pid) for name, pid in self.pids.items()}
         self.began = time.monotonic()
         return self
@@ -78,6 +91,7 @@ class Usage:
                 "cpu_s": round(cpu_seconds(pid) - self.before[name], 3),
                 "peak_kib": status_kib(pid, "VmHWM"),
                 "rss_kib": status_kib(pid, "VmRSS"),
+                "switches": switches(pid) - self.switches_before[name],
             }
         self.processes["client"] = {"cpu_s": round(self.client() - self.client_before, 3),
                                     "peak_kib": 0, "rss_kib": 0}

@@ -4,3 +4,4 @@ $(call test,tests/unit/services/shared/cluster_view_test,harness shared schemas 
 $(call test,tests/unit/services/shared/membership_test,harness fake_env shared schemas common)
 $(call test,tests/unit/services/shared/partitioner_test,harness shared common)
 $(call test,tests/unit/services/shared/topic_config_test,harness shared common)
+$(call test,tests/unit/services/shared/watcher_test,harness fake_env shared schemas common)

@@ -1,0 +1,124 @@
+/* gateway: what the handlers share. Private to this folder's service.c, handle_*.c and append.c.
+ *
+ * Thread: the loop's.
+ */
+#pragma once
+
+#include "common/base.h"
+#include "common/env.h"
+#include "common/metrics.h"
+#include "common/uuid.h"
+
+#include "schemas/gen/messages.h"
+
+#include "services/gateway/budget.h"
+#include "services/gateway/coordinator_call.h"
+#include "services/gateway/failure.h"
+#include "services/gateway/leader_call.h"
+#include "services/gateway/produce.h"
+#include "services/gateway/records.h"
+#include "services/gateway/request.h"
+#include "services/gateway/router.h"
+#include "services/gateway/service.h"
+#include "services/gateway/watch.h"
+#include "services/shared/cluster.h"
+#include "services/shared/membership.h"
+
+#define TYPE_JSON    "application/json"
+#define TYPE_NDJSON  "application/x-ndjson"
+#define TYPE_BATCHES "application/vnd.riacho.batch"
+#define TYPE_V2      "application/vnd.kafka.v2+json"
+
+enum {
+    ADMIN_TIMEOUT_MS = 10 * 1000,
+    VIEW_TIMEOUT_MS = 5 * 1000,      /* until our view has what the coordinator just did */
+    DOCUMENT_MAX = 64 * 1024 * 1024, /* of an answer made in memory */
+};
+
+struct gateway_metrics {
+    struct ria_counter fetches;
+    struct ria_counter fetched_bytes;
+    struct ria_gauge waiting_reads;
+    struct ria_histogram produce_us; /* from the head of the request to the answer */
+    struct ria_histogram read_us;    /* without the time that the client asked to wait */
+};
+
+struct gateway {
+    const struct ria_env *env;
+    struct gateway_options options;
+    struct ria_metrics *metrics; /* NULL in the simulator */
+    struct cluster *cluster;
+    struct membership *membership;
+    struct coordinator_calls coordinator;
+    struct leader_calls leaders;
+    struct watches watches;
+    struct produce *produce;
+    struct budget *budget;
+    struct record_set records;
+    struct gateway_metrics numbers;
+    bool stopping; /* reads do not wait */
+};
+
+/* routes.c: ended by a row without a pattern. */
+extern const struct route gateway_routes[];
+
+/* The topic named by the request's first parameter; NULL: the request was answered. */
+struct cluster_topic *gateway_topic(struct gateway *gateway, struct request *request);
+
+/* The partition named by its second parameter; NULL: the request was answered. */
+struct cluster_partition *
+gateway_partition(struct gateway *gateway, struct request *request, struct cluster_topic *topic);
+
+/* Query parameter as integer in [min, max]; the default if it is absent. False: answered. */
+bool gateway_query_i64(
+    struct request *request,
+    const char *name,
+    int64_t min,
+    int64_t max,
+    int64_t fallback,
+    int64_t *out_value
+);
+
+/* Answers 400 if the query has a parameter that is not in names (ended by NULL). */
+bool gateway_query_known(struct request *request, const char *const *names);
+
+/* Answers 200 with buf, or 503 if err says that it could not be filled. Takes buf's memory. */
+void gateway_respond_json(struct request *request, int status, ria_err err, struct ria_buf *buf);
+
+/* "synced" or "relaxed". */
+const char *gateway_durability(const struct cluster_topic *topic);
+
+#define GATEWAY_HANDLER(name) void name(struct gateway *gateway, struct request *request)
+
+/* handle_v2.c */
+GATEWAY_HANDLER(handle_v2_root);
+GATEWAY_HANDLER(handle_v2_brokers);
+GATEWAY_HANDLER(handle_v2_topics);
+GATEWAY_HANDLER(handle_v2_topic);
+GATEWAY_HANDLER(handle_v2_partitions);
+GATEWAY_HANDLER(handle_v2_partition);
+GATEWAY_HANDLER(handle_v2_offsets);
+/* handle_v2_produce.c */
+GATEWAY_HANDLER(handle_v2_produce);
+/* handle_records.c */
+GATEWAY_HANDLER(handle_records_write);
+/* handle_read.c */
+GATEWAY_HANDLER(handle_records_read);
+/* handle_topics.c, handle_topic_create.c */
+GATEWAY_HANDLER(handle_topics_list);
+GATEWAY_HANDLER(handle_topic_create);
+GATEWAY_HANDLER(handle_topic_describe);
+GATEWAY_HANDLER(handle_topic_delete);
+GATEWAY_HANDLER(handle_offsets);
+/* handle_transforms.c, handle_transform_create.c */
+GATEWAY_HANDLER(handle_transforms_list);
+GATEWAY_HANDLER(handle_transform_create);
+GATEWAY_HANDLER(handle_transform_describe);
+GATEWAY_HANDLER(handle_transform_delete);
+/* handle_cluster.c */
+GATEWAY_HANDLER(handle_cluster);
+GATEWAY_HANDLER(handle_producer_ids);
+GATEWAY_HANDLER(handle_health);
+GATEWAY_HANDLER(handle_ready);
+GATEWAY_HANDLER(handle_metrics);
+GATEWAY_HANDLER(handle_openapi);

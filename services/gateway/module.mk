@@ -1,0 +1,44 @@
+# riacho-gateway. The web server (http.c) is apart from the rest, so that the simulator and the unit
+# tests can do without it.
+$(eval $(call library,gateway,\
+  services/gateway/append.c \
+  services/gateway/coordinator_call.c \
+  services/gateway/document.c \
+  services/gateway/failure.c \
+  services/gateway/framing.c \
+  services/gateway/handle_cluster.c \
+  services/gateway/handle_read.c \
+  services/gateway/handle_records.c \
+  services/gateway/handle_topic_create.c \
+  services/gateway/handle_topics.c \
+  services/gateway/handle_transform_create.c \
+  services/gateway/handle_transforms.c \
+  services/gateway/handle_v2.c \
+  services/gateway/handle_v2_produce.c \
+  services/gateway/leader_call.c \
+  services/gateway/offsets.c \
+  services/gateway/openapi.c \
+  services/gateway/outcall.c \
+  services/gateway/produce.c \
+  services/gateway/produce_batch.c \
+  services/gateway/produce_direct.c \
+  services/gateway/produce_partition.c \
+  services/gateway/records.c \
+  services/gateway/records_lines.c \
+  services/gateway/records_v2.c \
+  services/gateway/render.c \
+  services/gateway/request.c \
+  services/gateway/router.c \
+  services/gateway/routes.c \
+  services/gateway/service.c \
+  services/gateway/watch.c \
+,-ljansson))
+$(eval $(call library,gateway_http,\
+  services/gateway/http.c \
+  services/gateway/listener.c \
+,-lmicrohttpd))
+$(eval $(call program,riacho-gateway,services/gateway/main.c,\
+  gateway_http gateway shared schemas common))
+
+# The assembler reads the text; the compiler does not see that.
+$(B)/services/gateway/openapi.o: schemas/openapi.yaml

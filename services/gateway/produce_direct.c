@@ -1,0 +1,180 @@
+/* A client's own producer: its batch goes to the log by itself, with the client's numbers, beside
+ * what the gateway coalesces. Repeats are safe for the same reason: the log knows the numbers. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/assert.h"
+
+#include "services/gateway/produce_batch.h"
+
+enum { BACKOFF_MIN_US = 20 * 1000, BACKOFF_MAX_US = 500 * 1000 };
+
+struct produce_direct {
+    struct ria_list link; /* core->directs */
+    struct produce *core;
+    struct produce_call *call;
+    struct produce_identity identity;
+    struct produce_batch *batch; /* NULL until the first record */
+    struct cluster_partition *view;
+    struct ria_timer retry;
+    int64_t backoff_us;
+};
+
+static void send(struct produce_direct *direct);
+
+void produce_direct_free(struct produce *core, struct produce_direct *direct)
+{
+    if (direct->batch != NULL) {
+        ria_list_splice(&core->free_parts, &direct->batch->parts);
+        produce_batch_free(core, direct->batch);
+    }
+    ria_timer_stop(core->env->timers, &direct->retry);
+    ria_list_remove(&direct->link);
+    free(direct);
+}
+
+void produce_direct_forget(struct produce *core)
+{
+    RIA_ASSERT(!ria_list_is_empty(&core->directs));
+    produce_direct_free(core, RIA_CONTAINER(core->directs.next, struct produce_direct, link));
+}
+
+static void retry_due(struct ria_timer *timer, void *arg)
+{
+    (void)timer;
+    send(arg);
+}
+
+ria_err produce_begin_direct(
+    struct produce *core, struct produce_call *call, const struct produce_identity *identity
+)
+{
+    struct produce_direct *direct = calloc(1, sizeof(*direct));
+
+    if (direct == NULL) {
+        return RIA_ERR_NOMEM;
+    }
+    produce_begin(core, call);
+    direct->core = core;
+    direct->call = call;
+    direct->identity = *identity;
+    direct->backoff_us = BACKOFF_MIN_US;
+    ria_timer_init(&direct->retry, retry_due, direct);
+    ria_list_push_back(&core->directs, &direct->link);
+    call->direct = direct;
+    return RIA_OK;
+}
+
+ria_err produce_direct_add(
+    struct produce *core,
+    struct produce_call *call,
+    const struct produce_record *record,
+    struct cluster_partition *to
+)
+{
+    struct produce_direct *direct = call->direct;
+
+    if (direct->view != NULL && direct->view != to) {
+        return RIA_ERR_INVALID;
+    }
+    direct->view = to;
+    if (direct->batch == NULL) {
+        direct->batch = produce_batch_new(core, (size_t)to->topic->config.max_message_bytes);
+    }
+    if (direct->batch == NULL) {
+        return RIA_ERR_NOMEM;
+    }
+    ria_err err = produce_batch_add(core, direct->batch, call, record);
+    return err == RIA_ERR_LIMIT ? RIA_ERR_TOO_LARGE : err;
+}
+
+void produce_abort(struct produce *core, struct produce_call *call)
+{
+    RIA_ASSERT(call->direct != NULL);
+    produce_direct_free(core, RIA_STEAL(&call->direct));
+}
+
+static bool may_retry(const struct produce_direct *direct, ria_err err)
+{
+    if (err == RIA_ERR_UNKNOWN_TOPIC || err == RIA_ERR_UNKNOWN_PARTITION) {
+        return !direct->view->topic->deleted;
+    }
+    return ria_err_is_retriable(err) || !ria_err_is_definite(err);
+}
+
+static void fail(struct produce_direct *direct, ria_err err, const char *text)
+{
+    struct produce_batch *batch = direct->batch;
+
+    if (batch->maybe_stored || !ria_err_is_definite(err)) {
+        err = RIA_ERR_UNKNOWN_OUTCOME;
+    }
+    produce_batch_fail(direct->core, batch, err, text);
+    produce_direct_free(direct->core, direct);
+}
+
+/* Later, or never. */
+static void try_again(struct produce_direct *direct, ria_err err, const char *text)
+{
+    int64_t left_us = direct->batch->deadline_us - ria_clock_mono_us(direct->core->env->clock);
+
+    direct->batch->err = err;
+    if (left_us <= 0 || !may_retry(direct, err)) {
+        fail(direct, err, text);
+        return;
+    }
+    direct->core->metrics.retries.value++;
+    ria_timer_start(
+        direct->core->env->timers, &direct->retry, ria_min_i64(direct->backoff_us, left_us)
+    );
+    direct->backoff_us = ria_min_i64(direct->backoff_us * 2, BACKOFF_MAX_US);
+}
+
+static void attempt_done(void *arg, ria_err err, struct ria_msg *reply)
+{
+    struct produce_direct *direct = arg;
+    struct produce_batch *batch = direct->batch;
+    struct produce_answer answer;
+
+    batch->attempt = NULL;
+    produce_batch_open_reply(err, reply, &answer);
+    if (answer.err == RIA_OK) {
+        direct->call->duplicate = answer.duplicate;
+        produce_batch_succeed(direct->core, batch, answer.base_offset, answer.synced);
+        produce_direct_free(direct->core, direct);
+        return;
+    }
+    batch->maybe_stored = batch->maybe_stored || !ria_err_is_definite(answer.err);
+    try_again(direct, answer.err, answer.text);
+}
+
+static void send(struct produce_direct *direct)
+{
+    struct produce_batch *batch = direct->batch;
+    ria_err err = RIA_OK;
+
+    if (!produce_batch_send(direct->core, batch, direct->view, attempt_done, direct, &err)) {
+        direct->backoff_us = BACKOFF_MAX_US;
+        try_again(direct, err, "the partition has no leader at the moment");
+    }
+}
+
+void produce_direct_end(struct produce *core, struct produce_direct *direct)
+{
+    (void)core;
+    direct->batch->producer_id = direct->identity.producer_id;
+    direct->batch->epoch = direct->identity.epoch;
+    direct->batch->sequence = direct->identity.sequence;
+    /* Not from here: done must not run inside produce_end(). */
+    ria_timer_start(direct->core->env->timers, &direct->retry, 0);
+}
+
+void produce_directs_refresh(struct produce *core, const struct cluster_partition *view)
+{
+    RIA_LIST_FOREACH (link, &core->directs) {
+        struct produce_direct *direct = RIA_CONTAINER(link, struct produce_direct, link);
+        if (direct->view == view && direct->retry.active) {
+            ria_timer_start(core->env->timers, &direct->retry, 0);
+        }
+    }
+}

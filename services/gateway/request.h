@@ -1,0 +1,148 @@
+/* request: one HTTP request and its one answer, without a web server.
+ *
+ * Handlers see only this. The server (http.c) and the tests implement struct request_ops. A request
+ * lives from the moment its head was read until its answer was sent; a handler may keep it as long
+ * as it likes and ends it with exactly one request_respond().
+ *
+ * Thread: the loop's.
+ */
+#pragma once
+
+#include "common/arena.h"
+#include "common/base.h"
+#include "common/buf.h"
+#include "common/err.h"
+#include "common/msg.h"
+#include "common/slice.h"
+
+typedef enum http_method {
+    HTTP_GET, /* HEAD too: the server leaves the body away */
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_DELETE,
+    HTTP_OTHER,
+} http_method;
+
+enum {
+    REQUEST_PARAMS_MAX = 4,              /* of a route's pattern */
+    REQUEST_URI_MAX = 8 * 1024,          /* bytes. Refused: 414 */
+    REQUEST_HEADERS_MAX = 64,            /* Refused: 431 */
+    REQUEST_HEAD_MAX = 16 * 1024,        /* bytes of their names and values. Refused: 431 */
+    REQUEST_ARENA_MAX = 8 * 1024 * 1024, /* what a handler may keep of one request */
+    RESPONSE_HEADERS_MAX = 6,
+};
+
+struct request;
+struct route;
+
+struct response_field {
+    const char *name;
+    const char *value; /* lives as long as the request (static or its arena) */
+};
+
+/* The body is borrowed from `owner` until release(owner), or static if release is NULL. */
+struct response {
+    int status;
+    const char *content_type; /* static or the request's arena; NULL: no body */
+    const uint8_t *data;
+    size_t size;
+    void (*release)(void *owner);
+    void *owner;
+    struct response_field headers[RESPONSE_HEADERS_MAX];
+    uint32_t header_count;
+    bool close; /* end the connection after this answer */
+};
+
+typedef void (*request_header_fn)(void *arg, struct ria_slice name, struct ria_slice value);
+
+struct request_ops {
+    /* First header of that name in any case; null if there is none. */
+    struct ria_slice (*header)(const struct request *request, const char *name);
+    void (*each_header)(const struct request *request, request_header_fn fn, void *arg);
+    /* Takes the response's body. */
+    void (*respond)(struct request *request, const struct response *response);
+    /* The handler has no further use of the body. */
+    void (*drop_body)(struct request *request);
+};
+
+struct request {
+    const struct request_ops *ops;
+    http_method method;
+    struct ria_slice path;  /* as sent, percent-encoded, without the query */
+    struct ria_slice query; /* as sent, without the question mark */
+    struct ria_slice body;
+    struct ria_arena arena;
+    int64_t received_us; /* when the head was read */
+
+    /* set by the router */
+    const struct route *route;                   /* NULL: none matched */
+    struct ria_slice params[REQUEST_PARAMS_MAX]; /* decoded, NUL-terminated, in the arena */
+    uint32_t param_count;
+
+    struct response_field extra[RESPONSE_HEADERS_MAX]; /* see request_add_header() */
+    uint32_t extra_count;
+};
+
+static inline struct ria_slice request_header(const struct request *request, const char *name)
+{
+    return request->ops->header(request, name);
+}
+
+static inline void
+request_each_header(const struct request *request, request_header_fn fn, void *arg)
+{
+    request->ops->each_header(request, fn, arg);
+}
+
+static inline void request_drop_body(struct request *request)
+{
+    request->body = RIA_SLICE_NULL;
+    request->ops->drop_body(request);
+}
+
+/* For the answer that will be sent. Both live as long as the request. At most RESPONSE_HEADERS_MAX;
+ * more is our bug. */
+void request_add_header(struct request *request, const char *name, const char *value);
+
+/* The value is made from an integer. No-op if memory is short. */
+void request_add_header_i64(struct request *request, const char *name, int64_t value);
+
+/* Ends the request. Headers that were added go in front. */
+void request_respond(struct request *request, struct response *response);
+
+/* Take buf's memory as the body. content_type is static. */
+void request_respond_buf(
+    struct request *request, int status, const char *content_type, struct ria_buf *buf
+);
+
+/* Takes msg; the body is a slice of it. */
+void request_respond_msg(
+    struct request *request,
+    int status,
+    const char *content_type,
+    struct ria_msg *msg,
+    struct ria_slice body
+);
+
+/* A static body; NULL: none. */
+void request_respond_static(
+    struct request *request, int status, const char *content_type, const char *text
+);
+
+/* Percent-decode into the arena, NUL behind it; plus_is_space for queries. Errors:
+ * RIA_ERR_MALFORMED (bad escape or a NUL byte), RIA_ERR_NOMEM. */
+ria_err request_decode(
+    struct request *request, struct ria_slice text, bool plus_is_space, struct ria_slice *out_text
+) RIA_MUST_USE;
+
+/* A parameter of the query, decoded. *out_value is null if it is absent. The first one counts.
+ * Errors: as request_decode(). */
+ria_err
+request_query(struct request *request, const char *name, struct ria_slice *out_value) RIA_MUST_USE;
+
+/* The name of a parameter that is not among `names` (ended by NULL), in the arena; NULL if there is
+ * none: a misspelt option must not be ignored. */
+const char *request_query_unknown(struct request *request, const char *const *names);
+
+/* A decimal integer, no sign but a leading minus, no spaces. */
+bool request_parse_i64(struct ria_slice text, int64_t *out_value);

@@ -1,0 +1,52 @@
+/* watch: many clients that wait for new records, in one parked request per storage node.
+ *
+ * A wait ends when the high watermark of its partition is past its offset, when the leader cannot
+ * tell (then the next fetch will say why), or at its deadline. A node is told anew, with the same
+ * watch id, a moment after its waits changed.
+ *
+ * Thread: the loop's.
+ */
+#pragma once
+
+#include "common/base.h"
+#include "common/env.h"
+#include "common/timers.h"
+
+#include "services/gateway/outcall.h"
+#include "services/shared/cluster.h"
+
+struct watches {
+    const struct ria_env *env;
+    struct cluster *cluster;
+    struct outcalls outcalls;
+    int64_t watch_id;
+    struct ria_list nodes;
+    struct ria_list homeless; /* waits for partitions without a leader */
+};
+
+/* Storage is the caller's until done runs. */
+struct watch_wait {
+    struct cluster_partition *partition;
+    int64_t offset;
+    int64_t deadline_us;
+    void (*done)(struct watch_wait *wait, bool moved);
+    void *arg;
+    /* private */
+    struct watches *watches;
+    struct ria_list link;
+    struct ria_timer timer;
+};
+
+void watches_init(struct watches *watches, const struct ria_env *env, struct cluster *cluster);
+
+/* Forgets everybody who waits. */
+void watches_fini(struct watches *watches);
+
+/* done runs exactly once, never from inside. */
+void watch_start(struct watches *watches, struct watch_wait *wait);
+
+/* Every wait ends now, as at its deadline. */
+void watches_end(struct watches *watches);
+
+/* The leader of the partition may be another now. */
+void watches_partition_changed(struct watches *watches, const struct cluster_partition *partition);

@@ -1,0 +1,241 @@
+/* riacho-storage: the storage core in a process of its own. */
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/fs_posix.h"
+#include "common/limits.h"
+#include "common/process.h"
+
+#include "services/storage/service.h"
+
+enum {
+    STOP_MS_MAX = 10000,
+    SYNC_THREADS_MAX = 64,
+    OPEN_SEGMENTS_MIN = 16,
+    OPEN_SEGMENTS_MAX = 500000,
+};
+
+struct options {
+    struct ria_process_options process;
+    const char *data_dir;
+    const char *coordinator;
+    const char *advertise;
+    const char *rack;
+    int64_t sync_threads;
+    int64_t open_segments;
+
+    /* Not options: how it ended. */
+    bool failed;  /* a reason was printed */
+    bool stopped; /* clean */
+};
+
+static const struct ria_option table[] = {
+    RIA_PROCESS_OPTIONS("tcp://127.0.0.1:9111"),
+    {"data-dir",
+     RIA_OPTION_STRING,
+     offsetof(struct options, data_dir),
+     NULL,
+     1,
+     800,
+     NULL,
+     "PATH",
+     "folder for the logs; created if missing; belongs to this node for ever"},
+    {"coordinator",
+     RIA_OPTION_STRING,
+     offsetof(struct options, coordinator),
+     "tcp://127.0.0.1:9100",
+     1,
+     4096,
+     NULL,
+     "ADDRESS",
+     "coordinators, tcp://host:port, separated by commas"},
+    {"advertise",
+     RIA_OPTION_STRING,
+     offsetof(struct options, advertise),
+     "",
+     0,
+     RIA_ADDRESS_MAX,
+     NULL,
+     "ADDRESS",
+     "where other services reach this node; default: the listen address, or with 0.0.0.0 this "
+     "machine's own"},
+    {"rack",
+     RIA_OPTION_STRING,
+     offsetof(struct options, rack),
+     "",
+     0,
+     RIA_TOPIC_NAME_MAX,
+     NULL,
+     "NAME",
+     "failure domain; replicas of a partition are spread over racks"},
+    {"sync-threads",
+     RIA_OPTION_INT,
+     offsetof(struct options, sync_threads),
+     "4",
+     1,
+     SYNC_THREADS_MAX,
+     NULL,
+     "COUNT",
+     "threads that wait for the disk"},
+    {"open-segments",
+     RIA_OPTION_INT,
+     offsetof(struct options, open_segments),
+     "512",
+     OPEN_SEGMENTS_MIN,
+     OPEN_SEGMENTS_MAX,
+     NULL,
+     "COUNT",
+     "segment files kept open at once"},
+    RIA_OPTION_END,
+};
+
+/* The one piece of file-level state: a process has one main(), and its spec's callbacks get no
+ * argument of ours. */
+static struct options options;
+
+/* ---- where others reach this node ---- */
+
+/* This machine's first address by its own name: in a container, the one its peers see. */
+static bool own_host(char *out_host, size_t out_size)
+{
+    char name[256];
+    struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+
+    if (gethostname(name, sizeof(name)) != 0) {
+        return false;
+    }
+    name[sizeof(name) - 1] = '\0';
+    if (getaddrinfo(name, NULL, &hints, &found) != 0) {
+        return false;
+    }
+    int status = getnameinfo(
+        found->ai_addr, found->ai_addrlen, out_host, (socklen_t)out_size, NULL, 0, NI_NUMERICHOST
+    );
+    freeaddrinfo(found);
+    return status == 0;
+}
+
+static bool is_wildcard(const char *host)
+{
+    return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "*") == 0 || strcmp(host, "[::]") == 0 ||
+           host[0] == '\0';
+}
+
+/* False: the listen address is not tcp://host:port, or the machine does not know its own name. */
+static bool advertised(uint16_t port, char out_address[RIA_ADDRESS_MAX + 1])
+{
+    static const char prefix[] = "tcp://";
+    const char *listen = options.process.listen;
+    char host[RIA_ADDRESS_MAX + 1];
+
+    if (options.advertise[0] != '\0') {
+        (void)snprintf(out_address, RIA_ADDRESS_MAX + 1, "%s", options.advertise);
+        return true;
+    }
+    if (listen == NULL || strncmp(listen, prefix, sizeof(prefix) - 1) != 0) {
+        return false;
+    }
+    listen += sizeof(prefix) - 1;
+    const char *colon = strrchr(listen, ':');
+    if (colon == NULL) {
+        return false;
+    }
+    (void)snprintf(host, sizeof(host), "%.*s", (int)(colon - listen), listen);
+    if (is_wildcard(host) && !own_host(host, sizeof(host))) {
+        return false;
+    }
+    int n = snprintf(out_address, RIA_ADDRESS_MAX + 1, "tcp://%s:%u", host, (unsigned)port);
+    return n > 0 && n <= RIA_ADDRESS_MAX;
+}
+
+/* ---- the process ---- */
+
+static void say(const char *reason)
+{
+    options.failed = true;
+    (void)fprintf(stderr, "riacho-storage: %s\n", reason);
+}
+
+static void on_fatal(void *arg, const char *reason)
+{
+    struct ria_process *process = arg;
+
+    say(reason);
+    ria_loop_stop(process->loop);
+}
+
+static ria_err start(struct ria_process *process, void **out_service)
+{
+    char address[RIA_ADDRESS_MAX + 1];
+    char reason[STORAGE_REASON_MAX];
+    struct storage *storage = NULL;
+
+    if (!advertised(ria_net_port(process->net), address)) {
+        say("cannot tell where others reach this node; give --advertise=tcp://host:port");
+        return RIA_ERR_INVALID;
+    }
+    /* Here and not by ria_process_main(), because the number of threads is an option. */
+    ria_err err = ria_fs_posix_new(process->loop, (unsigned)options.sync_threads, &process->env.fs);
+    if (err != RIA_OK) {
+        say(ria_err_text(err));
+        return err;
+    }
+    struct storage_options storage_options = {
+        .data_dir = options.data_dir,
+        .coordinator = options.coordinator,
+        .address = address,
+        .rack = options.rack,
+        .open_segments = options.open_segments,
+    };
+    err = storage_new(&process->env, &storage_options, on_fatal, process, reason, &storage);
+    if (err != RIA_OK) {
+        say(reason);
+        return err;
+    }
+    storage_register_metrics(storage, process->metrics);
+    storage_start(storage);
+    *out_service = storage;
+    return RIA_OK;
+}
+
+static void stop(struct ria_process *process, void *service)
+{
+    storage_stop(service, &options.stopped);
+    ria_loop_run_until(process->loop, &options.stopped, STOP_MS_MAX);
+    if (!options.stopped) {
+        ria_log_warn(
+            &process->log,
+            "storage.stop_timed_out",
+            "note=\"the next start recovers what was not closed\""
+        );
+    }
+}
+
+static void release(void *service)
+{
+    /* A sync that is still under way writes into the log it belongs to: then the memory stays. */
+    if (options.stopped) {
+        storage_free(service);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const struct ria_process_spec spec = {
+        .program = "riacho-storage",
+        .about = "Keeps the partition logs of a Riacho cluster on this machine's disk.",
+        .options = table,
+        .out_options = &options,
+        .start = start,
+        .stop = stop,
+        .free = release,
+    };
+
+    int status = ria_process_main(&spec, argc, argv, environ);
+    return status == 0 && options.failed ? 1 : status;
+}

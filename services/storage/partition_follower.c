@@ -1,0 +1,105 @@
+/* A replica that follows: fenced, cut to the leader's history, appended to. */
+#include "common/assert.h"
+
+#include "services/storage/partition.h"
+
+/* The log may be cut and appended to. */
+static ria_err check_log_usable(const struct partition *p)
+{
+    if (partition_log_is_damaged(p->log)) {
+        return RIA_ERR_CORRUPT;
+    }
+    return partition_log_has_failed(p->log) ? RIA_ERR_IO : RIA_OK;
+}
+
+ria_err partition_fence(struct partition *p, int32_t leader_epoch)
+{
+    if (leader_epoch < p->leader_epoch) {
+        return RIA_ERR_FENCED_EPOCH;
+    }
+    if (leader_epoch == p->leader_epoch && p->role == PARTITION_LEADER) {
+        return RIA_ERR_INVALID;
+    }
+    RIA_TRY(check_log_usable(p));
+    if (leader_epoch > p->leader_epoch || p->role != PARTITION_FOLLOWER) {
+        partition_follow(p, leader_epoch, PARTITION_FOLLOWER);
+        p->host->moved(p);
+    }
+    p->prepared_epoch = -1;
+    return RIA_OK;
+}
+
+/* Where this log leaves the leader's. */
+static int64_t
+divergence(const struct partition *p, int32_t leader_epoch, const struct partition_history *leader)
+{
+    uint32_t count = 0;
+    const struct leader_epoch_entry *own = partition_log_epochs(p->log, &count);
+
+    /* Batches of this very epoch came after an earlier prepare for it, so everything here is the
+     * leader's; its history in hand may be older than they are, and must not cut them off. */
+    if (count > 0 && own[count - 1].epoch >= leader_epoch) {
+        return partition_log_end_offset(p->log);
+    }
+    return partition_log_divergence(
+        p->log, leader->epochs, leader->epoch_count, leader->end_offset
+    );
+}
+
+ria_err partition_prepare(
+    struct partition *p,
+    int32_t leader_epoch,
+    const struct partition_history *leader,
+    int64_t *out_end
+)
+{
+    if (p->leader_epoch != leader_epoch || p->role != PARTITION_FOLLOWER) {
+        return RIA_ERR_FENCED_EPOCH;
+    }
+    RIA_TRY(check_log_usable(p));
+    RIA_ASSERT(!partition_log_is_syncing(p->log));
+
+    int64_t end = partition_log_end_offset(p->log);
+    int64_t cut = divergence(p, leader_epoch, leader);
+    if (end < leader->log_start_offset) {
+        RIA_TRY(partition_log_reset(p->log, leader->log_start_offset));
+        p->high_watermark = leader->log_start_offset;
+    } else if (cut < end) {
+        if (cut < p->high_watermark && p->config.durability != TOPIC_DURABILITY_RELAXED) {
+            return RIA_ERR_CONFLICT;
+        }
+        RIA_TRY(partition_log_truncate(p->log, cut));
+        p->high_watermark = ria_min_i64(p->high_watermark, cut);
+    }
+    p->prepared_epoch = leader_epoch;
+    *out_end = partition_log_end_offset(p->log);
+    return RIA_OK;
+}
+
+ria_err partition_replica_append(
+    struct partition *p,
+    int32_t leader_epoch,
+    int64_t base_offset,
+    int64_t high_watermark,
+    struct ria_slice batches,
+    int64_t *out_end
+)
+{
+    if (leader_epoch < p->leader_epoch) {
+        return RIA_ERR_FENCED_EPOCH;
+    }
+    if (leader_epoch != p->prepared_epoch || p->role != PARTITION_FOLLOWER) {
+        return RIA_ERR_UNKNOWN_EPOCH;
+    }
+    if (batches.size > 0) {
+        RIA_TRY(check_log_usable(p));
+        if (base_offset != partition_log_end_offset(p->log)) {
+            return RIA_ERR_CONFLICT;
+        }
+        RIA_TRY(partition_log_append_batches(p->log, batches));
+    }
+    int64_t end = partition_log_end_offset(p->log);
+    p->high_watermark = ria_max_i64(p->high_watermark, ria_min_i64(high_watermark, end));
+    *out_end = end;
+    return RIA_OK;
+}

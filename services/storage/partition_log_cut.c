@@ -1,0 +1,272 @@
+#include "common/assert.h"
+
+#include "services/storage/log_state.h"
+
+/* Both follow the order of writes in docs/formats/partition.md. Until the generation is on disk
+ * nothing was done; after that an error leaves files and memory apart, so the log fails stop. */
+
+static ria_err must_stop(struct partition_log *log, ria_err err)
+{
+    if (err != RIA_OK) {
+        log->failed = true;
+        return RIA_ERR_IO;
+    }
+    return RIA_OK;
+}
+
+/* Nothing has changed yet: only a disk that does not work is a reason to stop. */
+static ria_err may_go_on(struct partition_log *log, ria_err err)
+{
+    if (err == RIA_OK || err == RIA_ERR_NOMEM || err == RIA_ERR_LIMIT || err == RIA_ERR_NO_SPACE ||
+        err == RIA_ERR_CORRUPT) {
+        return err;
+    }
+    return must_stop(log, err);
+}
+
+/* A checkpoint of before must mean nothing from now on. */
+static ria_err begin_generation(struct partition_log *log)
+{
+    log->generation++;
+    ria_err err = log_save_meta(log, true);
+    if (err != RIA_OK) {
+        log->generation--;
+    }
+    return err;
+}
+
+static ria_err unlink_index(const struct partition_log *log, int64_t base_offset)
+{
+    RIA_TRY(log_unlink(log, base_offset, LOG_PATH_INDEX));
+    return log_unlink(log, base_offset, LOG_PATH_TIME_INDEX);
+}
+
+static ria_err unlink_snapshots(
+    const struct partition_log *log, const struct log_offsets *snapshots, int64_t above_offset
+)
+{
+    for (size_t i = 0; i < snapshots->count; i++) {
+        if (snapshots->items[i] > above_offset) {
+            RIA_TRY(log_unlink(log, snapshots->items[i], LOG_PATH_PRODUCERS));
+        }
+    }
+    return RIA_OK;
+}
+
+/* ---- truncate ---- */
+
+struct cut {
+    struct partition_log *log;
+    struct log_listing listing;
+    uint32_t index; /* the segment that becomes the last */
+    struct segment_place place;
+};
+
+/* Where the cut goes, and everything before it on disk. */
+static ria_err prepare(struct cut *cut, int64_t offset)
+{
+    struct partition_log *log = cut->log;
+    const struct log_damage *damage = log_damage_from(log, offset);
+
+    if (damage != NULL && damage->from_offset < offset) {
+        return RIA_ERR_CORRUPT;
+    }
+    cut->index = log_segment_at(log, offset);
+    struct segment *segment = log->segments[cut->index];
+    RIA_ASSERT(offset >= segment->base_offset);
+    cut->place = (struct segment_place){segment->next_offset, segment->size};
+    if (offset < segment->next_offset) {
+        RIA_TRY(segment_seek(segment, offset, NULL, &cut->place));
+    }
+    RIA_TRY(segment_reserve(segment, 0)); /* its index files are about to go */
+    for (uint32_t i = 0; i < cut->index; i++) {
+        bool is_synced = log->segments[i]->synced_size == log->segments[i]->size;
+        if (!is_synced || partition_log_is_damaged(log)) {
+            RIA_TRY(segment_sync(log->segments[i]));
+        }
+    }
+    return log_list(log, &cut->listing);
+}
+
+/* The damage behind the cut is forgotten by the same write that begins the generation. */
+static ria_err forget_damage(struct partition_log *log, int64_t offset)
+{
+    struct log_damage last = {.from_offset = 0};
+    uint32_t count = log->damage_count;
+
+    if (count > 0) {
+        last = log->damage[count - 1];
+        log_cut_damage(log, offset);
+    }
+    ria_err err = begin_generation(log);
+    if (err != RIA_OK && count > 0) {
+        log->damage_count = count; /* a cut only lowers the count: the ranges are still there */
+        log->damage[count - 1] = last;
+    }
+    return err;
+}
+
+static ria_err remove_marks(struct cut *cut)
+{
+    struct partition_log *log = cut->log;
+
+    for (uint32_t i = cut->index; i < log->segment_count; i++) {
+        struct segment *segment = log->segments[i];
+        if (i > cut->index || cut->place.position < segment->size) {
+            segment->index_saved = false;
+            RIA_TRY(unlink_index(log, segment->base_offset));
+        }
+    }
+    RIA_TRY(unlink_snapshots(log, &cut->listing.snapshots, cut->place.offset));
+    return ria_fs_sync_dir(log->env->fs, log->dir);
+}
+
+static ria_err remove_data(struct cut *cut)
+{
+    struct partition_log *log = cut->log;
+    struct segment *segment = log->segments[cut->index];
+
+    while (log->segment_count > cut->index + 1) {
+        segment_file_close(&log_active(log)->file);
+        RIA_TRY(log_unlink(log, log_active(log)->base_offset, LOG_PATH_LOG));
+        log_pop_segment(log);
+    }
+    ria_buf_fini(&segment->snapshot);
+    RIA_TRY(segment_truncate(segment, cut->place));
+    RIA_TRY(segment_sync(segment));
+    return ria_fs_sync_dir(log->env->fs, log->dir);
+}
+
+static ria_err cut_state(struct cut *cut)
+{
+    struct partition_log *log = cut->log;
+    int64_t end_offset = cut->place.offset;
+
+    log_forget_hints(log);
+    log->durable_offset = end_offset;
+    log->synced_offset = end_offset;
+    if (leader_epochs_truncate(&log->epochs, end_offset)) {
+        log->epochs_changed = true;
+    }
+    if (!producer_table_reaches(&log->producers, end_offset)) {
+        return RIA_OK;
+    }
+    return log_replay(log, &cut->listing.snapshots, INT64_MAX);
+}
+
+static ria_err run_cut(struct cut *cut, int64_t offset)
+{
+    struct partition_log *log = cut->log;
+
+    RIA_TRY(may_go_on(log, prepare(cut, offset)));
+    RIA_TRY(may_go_on(log, forget_damage(log, cut->place.offset)));
+    ria_err err = remove_marks(cut);
+    if (err == RIA_OK) {
+        err = remove_data(cut);
+    }
+    if (err == RIA_OK) {
+        err = cut_state(cut);
+    }
+    return must_stop(log, err);
+}
+
+ria_err partition_log_truncate(struct partition_log *log, int64_t offset)
+{
+    struct cut cut = {.log = log};
+
+    RIA_ASSERT(!partition_log_is_syncing(log));
+
+    if (log->failed) {
+        return RIA_ERR_IO;
+    }
+    /* The first segment may be missing: then its offsets are damaged, and nothing is left of the
+     * log if it is cut at its start. */
+    if (offset < log->start_offset ||
+        (offset == log->start_offset && offset < log->segments[0]->base_offset)) {
+        return partition_log_reset(log, offset);
+    }
+    if (offset >= partition_log_end_offset(log) && log_damage_from(log, offset) == NULL) {
+        return RIA_OK;
+    }
+    ria_err err = run_cut(&cut, offset);
+    log_listing_fini(&cut.listing);
+    return err;
+}
+
+/* ---- reset ---- */
+
+static ria_err unlink_epochs(const struct partition_log *log)
+{
+    char path[LOG_PATH_MAX];
+
+    log_path_join(path, log->dir, "leader-epochs");
+    ria_err err = ria_fs_unlink(log->env->fs, path);
+    return err == RIA_ERR_NOT_FOUND ? RIA_OK : err;
+}
+
+static ria_err remove_all(struct partition_log *log, const struct log_listing *listing)
+{
+    for (size_t i = 0; i < listing->indexes.count; i++) {
+        RIA_TRY(unlink_index(log, listing->indexes.items[i]));
+    }
+    RIA_TRY(unlink_snapshots(log, &listing->snapshots, -1));
+    RIA_TRY(unlink_epochs(log));
+    RIA_TRY(ria_fs_sync_dir(log->env->fs, log->dir));
+    for (uint32_t i = 0; i < log->segment_count; i++) {
+        segment_file_close(&log->segments[i]->file);
+    }
+    for (size_t i = listing->logs.count; i-- > 0;) {
+        RIA_TRY(log_unlink(log, listing->logs.items[i], LOG_PATH_LOG));
+    }
+    return ria_fs_sync_dir(log->env->fs, log->dir);
+}
+
+/* Takes fresh. */
+static ria_err start_again(struct partition_log *log, struct segment *fresh)
+{
+    while (log->segment_count > 0) {
+        log_pop_segment(log);
+    }
+    log->segments[log->segment_count++] = fresh;
+    log->start_offset = fresh->base_offset;
+    log->durable_offset = fresh->base_offset;
+    log->synced_offset = fresh->base_offset;
+    log_forget_hints(log);
+    leader_epochs_clear(&log->epochs);
+    log->epochs_changed = true;
+    producer_table_clear(&log->producers);
+    RIA_TRY(log_save_meta(log, true));
+    return segment_create(fresh);
+}
+
+ria_err partition_log_reset(struct partition_log *log, int64_t offset)
+{
+    struct log_listing listing;
+    struct segment *fresh = NULL;
+
+    RIA_ASSERT(!partition_log_is_syncing(log));
+
+    if (offset < 0) {
+        return RIA_ERR_INVALID;
+    }
+    if (log->failed) {
+        return RIA_ERR_IO;
+    }
+    ria_err err = log_list(log, &listing);
+    if (err == RIA_OK) {
+        err = segment_new(log->cache, log->env->log, log->dir, offset, &fresh);
+    }
+    if (err == RIA_OK) {
+        err = forget_damage(log, 0);
+    }
+    err = may_go_on(log, err);
+    if (err == RIA_OK) {
+        err = must_stop(log, remove_all(log, &listing));
+        if (err == RIA_OK) {
+            err = must_stop(log, start_again(log, RIA_STEAL(&fresh)));
+        }
+    }
+    segment_free(fresh);
+    log_listing_fini(&listing);
+    return err;
+}

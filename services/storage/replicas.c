@@ -1,0 +1,341 @@
+/* The replicas of a node: found, opened, removed. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/assert.h"
+
+#include "services/storage/storage.h"
+
+/* ---- finding ---- */
+
+struct replica *storage_find_id(const struct storage *s, const struct partition_id *id)
+{
+    return ria_map_get(&s->by_id, id, sizeof(*id));
+}
+
+struct replica *
+storage_find(const struct storage *s, const struct ria_uuid *topic_id, int32_t number)
+{
+    struct partition_id id = partition_id_of(topic_id, number);
+
+    return storage_find_id(s, &id);
+}
+
+/* Why a partition is not here. The node may simply not have heard of it yet: "not the leader" makes
+ * the sender look at its metadata and try again, wherever that points. */
+static ria_err why_absent(const struct storage *s, const struct partition_id *id)
+{
+    const struct cluster_topic *topic = cluster_topic_by_id(s->cluster, &id->topic_id);
+
+    if (topic != NULL && topic->deleted) {
+        return RIA_ERR_UNKNOWN_TOPIC;
+    }
+    int32_t number = partition_id_number(id);
+    if (topic != NULL && (number < 0 || number >= topic->partition_count)) {
+        return RIA_ERR_UNKNOWN_PARTITION;
+    }
+    return RIA_ERR_NOT_LEADER;
+}
+
+struct replica *
+storage_find_open(const struct storage *s, const struct partition_id *id, ria_err *out_err)
+{
+    struct replica *replica = storage_find_id(s, id);
+
+    if (replica == NULL) {
+        *out_err = why_absent(s, id);
+        return NULL;
+    }
+    switch (replica->state) {
+    case REPLICA_OPEN:
+        *out_err = RIA_OK;
+        return replica;
+    case REPLICA_OPENING:
+        *out_err = RIA_ERR_NOT_LEADER;
+        return NULL;
+    case REPLICA_FAILED:
+        *out_err = RIA_ERR_NO_LEADER;
+        return NULL;
+    case REPLICA_REMOVING:
+        *out_err = RIA_ERR_UNKNOWN_TOPIC;
+        return NULL;
+    }
+    RIA_ASSERT(false);
+    return NULL;
+}
+
+/* ---- creating and freeing ---- */
+
+static struct replica *replica_new(struct storage *s, const struct partition_id *id)
+{
+    struct replica *replica = calloc(1, sizeof(*replica));
+
+    if (replica == NULL) {
+        return NULL;
+    }
+    partition_init(&replica->partition, s->env, &storage_partition_host, id, s->identity.node_id);
+    if (ria_map_put(&s->by_id, &replica->partition.id, sizeof(*id), replica) != RIA_OK) {
+        free(replica);
+        return NULL;
+    }
+    replica->storage = s;
+    replica->state = REPLICA_OPENING;
+    ria_list_init(&replica->dirty_link);
+    ria_list_init(&replica->relaxed_link);
+    ria_list_init(&replica->tick_link);
+    ria_list_init(&replica->changed_link);
+    for (size_t i = 0; i < REPLICA_WAITS; i++) {
+        ria_list_init(&replica->waits[i]);
+    }
+    ria_list_push_back(&s->replicas, &replica->link);
+    ria_list_push_back(&s->opening, &replica->queue_link);
+    s->metrics.replicas.value++;
+    return replica;
+}
+
+void storage_replica_free(struct replica *replica)
+{
+    struct storage *s = replica->storage;
+
+    (void)ria_map_remove(&s->by_id, &replica->partition.id, sizeof(replica->partition.id));
+    ria_list_remove(&replica->link);
+    ria_list_remove(&replica->queue_link);
+    ria_list_remove(&replica->dirty_link);
+    ria_list_remove(&replica->relaxed_link);
+    ria_list_remove(&replica->tick_link);
+    ria_list_remove(&replica->changed_link);
+    for (size_t i = 0; i < REPLICA_WAITS; i++) {
+        RIA_ASSERT(ria_list_is_empty(&replica->waits[i]));
+    }
+    partition_fini(&replica->partition);
+    s->metrics.replicas.value--;
+    free(replica);
+}
+
+/* ---- opening ---- */
+
+static struct partition_log_options log_options(const struct topic_config *config)
+{
+    return (struct partition_log_options){
+        .segment_bytes = config->segment_bytes,
+        .relaxed = config->durability == TOPIC_DURABILITY_RELAXED,
+    };
+}
+
+static void apply(struct replica *replica, const struct cluster_partition *assigned)
+{
+    struct storage *s = replica->storage;
+
+    if (partition_apply(&replica->partition, assigned) != RIA_OK) {
+        storage_fatal(s, "out of memory while following metadata; give this node more memory");
+    }
+}
+
+static ria_err open_log(struct replica *replica, const struct cluster_partition *assigned)
+{
+    struct storage *s = replica->storage;
+    const struct partition_id *id = &replica->partition.id;
+    struct partition_log_options options = log_options(&assigned->topic->config);
+    struct partition_log_checkpoint checkpoint;
+    struct partition_log *log = NULL;
+    char name[STORAGE_FOLDER_MAX];
+    char dir[IDENTITY_PATH_MAX + STORAGE_FOLDER_MAX];
+
+    storage_folder_name(id, name);
+    (void)snprintf(dir, sizeof(dir), "%s/%s", s->data_dir, name);
+    checkpoint_get(s->checkpoint, &id->topic_id, partition_id_number(id), &checkpoint);
+    RIA_TRY(partition_log_open(
+        s->env,
+        s->cache,
+        dir,
+        &id->topic_id,
+        partition_id_number(id),
+        &options,
+        &checkpoint,
+        storage_on_log_synced,
+        replica,
+        &log
+    ));
+    replica->state = REPLICA_OPEN;
+    partition_attach_log(&replica->partition, log, checkpoint.high_watermark);
+    return RIA_OK;
+}
+
+static void note_open_failed(struct replica *replica, ria_err err)
+{
+    struct storage *s = replica->storage;
+    char name[STORAGE_FOLDER_MAX];
+
+    storage_folder_name(&replica->partition.id, name);
+    if (replica->open_err != err) {
+        ria_log_error(
+            s->env->log, "storage.open_failed", "folder=%s err=\"%s\"", name, ria_err_text(err)
+        );
+    }
+    replica->open_err = err;
+    replica->state = REPLICA_FAILED;
+    replica->retry_us = ria_clock_mono_us(s->env->clock) + (int64_t)STORAGE_OPEN_RETRY_MS * 1000;
+}
+
+/* True: it needs no further attempt. */
+static bool open_replica(struct replica *replica)
+{
+    struct storage *s = replica->storage;
+    const struct partition_id *id = &replica->partition.id;
+    struct cluster_partition *assigned =
+        cluster_partition(s->cluster, &id->topic_id, partition_id_number(id));
+
+    RIA_ASSERT(assigned != NULL); /* topics and partitions never leave the view */
+    ria_err err = open_log(replica, assigned);
+    if (err != RIA_OK) {
+        note_open_failed(replica, err);
+        return err == RIA_ERR_CORRUPT || err == RIA_ERR_UNKNOWN_VERSION;
+    }
+    if (partition_log_is_damaged(replica->partition.log)) {
+        char name[STORAGE_FOLDER_MAX];
+        storage_folder_name(id, name);
+        ria_log_error(s->env->log, "storage.replica_damaged", "folder=%s", name);
+    }
+    apply(replica, assigned);
+    return true;
+}
+
+void storage_open_step(struct storage *s)
+{
+    int64_t start_us = ria_clock_mono_us(s->env->clock);
+    int64_t now_us = start_us;
+    int64_t next_us = INT64_MAX;
+
+    RIA_LIST_FOREACH (node, &s->opening) {
+        struct replica *replica = RIA_CONTAINER(node, struct replica, queue_link);
+        if (replica->state == REPLICA_FAILED && replica->retry_us > now_us) {
+            next_us = ria_min_i64(next_us, replica->retry_us);
+            continue;
+        }
+        if (now_us - start_us > (int64_t)STORAGE_OPEN_SLICE_MS * 1000) {
+            next_us = now_us;
+            break;
+        }
+        if (open_replica(replica)) {
+            ria_list_remove(&replica->queue_link);
+        } else {
+            next_us = ria_min_i64(next_us, replica->retry_us);
+        }
+        now_us = ria_clock_mono_us(s->env->clock);
+    }
+    if (next_us != INT64_MAX) {
+        ria_timer_start(s->env->timers, &s->open_timer, ria_max_i64(next_us - now_us, 0));
+    }
+    storage_note_ready(s);
+}
+
+/* ---- the metadata's word ---- */
+
+static bool is_assigned_here(const struct storage *s, const struct cluster_partition *assigned)
+{
+    for (uint32_t i = 0; i < assigned->replica_count; i++) {
+        if (assigned->replicas[i] == s->identity.node_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void storage_assign(struct storage *s, struct cluster_partition *assigned)
+{
+    struct replica *replica = storage_find(s, &assigned->topic->id, assigned->number);
+
+    if (assigned->topic->deleted) {
+        return;
+    }
+    if (!is_assigned_here(s, assigned)) {
+        if (replica != NULL && replica->state == REPLICA_OPEN) {
+            partition_resign(&replica->partition);
+        } else if (replica != NULL) {
+            storage_replica_free(replica); /* never opened: nothing to keep but the folder */
+        }
+        return;
+    }
+    if (replica == NULL) {
+        struct partition_id id = partition_id_of(&assigned->topic->id, assigned->number);
+        if (replica_new(s, &id) == NULL) {
+            storage_fatal(s, "out of memory while creating replicas; give this node more memory");
+            return;
+        }
+        ria_timer_start(s->env->timers, &s->open_timer, 0);
+    } else if (replica->state == REPLICA_OPEN) {
+        apply(replica, assigned);
+    }
+}
+
+void storage_configure(struct storage *s, struct cluster_topic *topic)
+{
+    struct partition_log_options options = log_options(&topic->config);
+
+    for (int32_t i = 0; i < topic->partition_count; i++) {
+        struct replica *replica = storage_find(s, &topic->id, i);
+        if (replica != NULL && replica->state == REPLICA_OPEN) {
+            replica->partition.config = topic->config;
+            partition_log_set_options(replica->partition.log, &options);
+            /* durability and min.insync.replicas decide what is synced and committed. */
+            partition_advance(&replica->partition);
+            parked_wake(
+                &replica->waits[REPLICA_SYNCED], partition_log_synced_offset(replica->partition.log)
+            );
+        }
+    }
+}
+
+/* ---- removal: only when the metadata says of this topic id that it was deleted ---- */
+
+static void begin_removal(struct replica *replica)
+{
+    struct storage *s = replica->storage;
+
+    if (replica->state == REPLICA_REMOVING) {
+        return;
+    }
+    partition_resign(&replica->partition);
+    for (size_t i = 0; i < REPLICA_WAITS; i++) {
+        parked_wake_all(&replica->waits[i], RIA_ERR_UNKNOWN_TOPIC);
+    }
+    replica->state = REPLICA_REMOVING;
+    ria_list_remove(&replica->queue_link);
+    ria_list_push_back(&s->removing, &replica->queue_link);
+    storage_want_flush(s);
+}
+
+void storage_remove_topic(struct storage *s, struct cluster_topic *topic)
+{
+    for (int32_t i = 0; i < topic->partition_count; i++) {
+        struct replica *replica = storage_find(s, &topic->id, i);
+        if (replica != NULL) {
+            begin_removal(replica);
+        } else if (s->metrics.orphans.value > 0) {
+            char name[STORAGE_FOLDER_MAX];
+            struct partition_id id = partition_id_of(&topic->id, i);
+            storage_folder_name(&id, name);
+            storage_throw_away(s, name); /* one of them, or not there */
+        }
+    }
+}
+
+void storage_finish_removals(struct storage *s)
+{
+    RIA_LIST_FOREACH (node, &s->removing) {
+        struct replica *replica = RIA_CONTAINER(node, struct replica, queue_link);
+        struct partition *p = &replica->partition;
+        char name[STORAGE_FOLDER_MAX];
+
+        if (p->log != NULL && partition_log_is_syncing(p->log)) {
+            continue; /* storage_on_log_synced() comes back to it */
+        }
+        storage_folder_name(&p->id, name);
+        partition_log_free(p->log);
+        p->log = NULL;
+        checkpoint_remove(s->checkpoint, &p->id.topic_id, partition_id_number(&p->id));
+        storage_replica_free(replica);
+        storage_throw_away(s, name);
+        ria_log_info(s->env->log, "storage.replica_removed", "folder=%s", name);
+    }
+}

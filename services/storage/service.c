@@ -1,0 +1,418 @@
+#include "services/storage/service.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "services/storage/log_path.h"
+#include "services/storage/storage.h"
+
+enum { FOLDER_NAME_ROOM = 64 };
+
+/* ---- timers ---- */
+
+static void on_flush_due(struct ria_timer *timer, void *arg)
+{
+    (void)timer;
+    storage_flush(arg);
+}
+
+static void on_relaxed_due(struct ria_timer *timer, void *arg)
+{
+    (void)timer;
+    storage_sync_relaxed(arg);
+}
+
+static void on_tick_due(struct ria_timer *timer, void *arg)
+{
+    (void)timer;
+    storage_tick(arg);
+}
+
+static void on_open_due(struct ria_timer *timer, void *arg)
+{
+    (void)timer;
+    storage_open_step(arg);
+}
+
+static void on_checkpoint_due(struct ria_timer *timer, void *arg)
+{
+    (void)timer;
+    storage_checkpoint(arg);
+}
+
+static void on_drain_due(struct ria_timer *timer, void *arg)
+{
+    (void)timer;
+    storage_drain_step(arg);
+}
+
+static void on_register_due(struct ria_timer *timer, void *arg)
+{
+    (void)timer;
+    storage_register(arg);
+}
+
+static void on_checkpoint_written(void *arg, ria_err err)
+{
+    struct storage *s = arg;
+
+    if (err != RIA_OK) {
+        ria_log_warn(s->env->log, "storage.checkpoint_failed", "err=\"%s\"", ria_err_text(err));
+    }
+}
+
+/* ---- metadata ---- */
+
+static void on_topic(void *arg, struct cluster_topic *topic)
+{
+    struct storage *s = arg;
+
+    if (s->stopped) {
+        return;
+    }
+    if (topic->deleted) {
+        storage_remove_topic(s, topic);
+    } else {
+        storage_configure(s, topic);
+    }
+}
+
+static void on_partition(void *arg, struct cluster_partition *assigned)
+{
+    struct storage *s = arg;
+
+    if (!s->stopped) {
+        storage_assign(s, assigned);
+    }
+}
+
+static void on_metadata(void *arg)
+{
+    struct storage *s = arg;
+
+    if (s->stopped) {
+        return;
+    }
+    if (!s->scanned) {
+        s->scanned = true;
+        storage_scan_folder(s);
+    }
+    storage_note_ready(s);
+}
+
+static const struct cluster_callbacks cluster_callbacks = {
+    .topic = on_topic,
+    .partition = on_partition,
+    .done = on_metadata,
+};
+
+static void on_membership(void *arg, const struct membership_state *state)
+{
+    struct storage *s = arg;
+
+    if (!state->registered && s->registered) {
+        storage_register(s); /* the same incarnation: no epoch changes */
+    }
+}
+
+/* ---- life ---- */
+
+void storage_fatal(struct storage *s, const char *fmt, ...)
+{
+    char reason[STORAGE_REASON_MAX];
+    va_list args;
+
+    if (s->is_fatal) {
+        return;
+    }
+    s->is_fatal = true;
+    va_start(args, fmt);
+    (void)vsnprintf(reason, sizeof(reason), fmt, args);
+    va_end(args);
+    s->on_fatal(s->fatal_arg, reason);
+}
+
+bool storage_is_ready(const struct storage *s)
+{
+    if (!s->registered || !s->scanned) {
+        return false;
+    }
+    for (const struct ria_list *it = s->replicas.next; it != &s->replicas; it = it->next) {
+        if (replica_at(it)->state == REPLICA_OPENING) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void storage_note_ready(struct storage *s)
+{
+    if (!s->ready_logged && storage_is_ready(s)) {
+        s->ready_logged = true;
+        ria_log_info(
+            s->env->log,
+            "storage.ready",
+            "node=%d replicas=%lld leaders=%lld",
+            s->identity.node_id,
+            (long long)s->metrics.replicas.value,
+            (long long)storage_count_leaders(s)
+        );
+    }
+}
+
+int32_t storage_node_id(const struct storage *s)
+{
+    return s->identity.node_id;
+}
+
+static void refresh_metrics(void *arg)
+{
+    struct storage *s = arg;
+
+    s->metrics.leaders.value = storage_count_leaders(s);
+    s->metrics.parked.value = s->parked.count;
+    s->metrics.waiting_produces.value = s->ack_count;
+    s->metrics.waiting_bytes.value = (int64_t)s->ack_bytes;
+}
+
+void storage_register_metrics(struct storage *s, struct ria_metrics *metrics)
+{
+    ria_metrics_add_refresh(metrics, refresh_metrics, s);
+    storage_metrics_register(&s->metrics, metrics);
+    log_metrics_register(segment_cache_metrics(s->cache), metrics);
+}
+
+/* Its name must be as durable as what will be in it. */
+static ria_err make_folder(struct ria_fs *fs, const char *dir)
+{
+    char parent[LOG_PATH_MAX];
+
+    ria_err made = ria_fs_mkdir(fs, dir);
+    if (made != RIA_OK && made != RIA_ERR_EXISTS) {
+        return made;
+    }
+    ria_fs_dir_of(dir, parent, sizeof(parent));
+    ria_err err = ria_fs_sync_dir(fs, parent);
+    /* A folder that was there may stand in one that this user cannot read. */
+    return made == RIA_ERR_EXISTS ? RIA_OK : err;
+}
+
+/* Lock it, and learn whose it is. `reason` is set on errors. */
+static ria_err take_folder(struct storage *s, char reason[STORAGE_REASON_MAX])
+{
+    char path[LOG_PATH_MAX];
+    const char *dir = s->data_dir;
+
+    if (dir[0] == '\0' || strlen(dir) >= LOG_PATH_DIR_MAX - FOLDER_NAME_ROOM) {
+        (void)snprintf(
+            reason,
+            STORAGE_REASON_MAX,
+            "the path of the data folder must have 1 to %d bytes; choose another --data-dir",
+            LOG_PATH_DIR_MAX - FOLDER_NAME_ROOM - 1
+        );
+        return RIA_ERR_INVALID;
+    }
+    ria_err err = make_folder(s->env->fs, dir);
+    if (err == RIA_OK) {
+        (void)snprintf(path, sizeof(path), "%s/lock", dir);
+        err = ria_fs_lock(s->env->fs, path, &s->lock);
+    }
+    if (err == RIA_OK) {
+        err = identity_open(s->env->fs, dir, s->env->rand, &s->identity);
+    }
+    if (err == RIA_ERR_BUSY) {
+        (void)snprintf(
+            reason,
+            STORAGE_REASON_MAX,
+            "data folder %s is in use by another process; stop that process or choose another "
+            "--data-dir",
+            dir
+        );
+    } else if (err == RIA_ERR_UNKNOWN_VERSION) {
+        (void)snprintf(
+            reason,
+            STORAGE_REASON_MAX,
+            "data folder %s was written by a newer version of riacho; start that version",
+            dir
+        );
+    } else if (err == RIA_ERR_CORRUPT) {
+        (void)snprintf(
+            reason,
+            STORAGE_REASON_MAX,
+            "%s/node is damaged, so nobody knows whose data this is; restore that file from a "
+            "backup or start with an empty --data-dir",
+            dir
+        );
+    } else if (err != RIA_OK) {
+        (void)snprintf(
+            reason,
+            STORAGE_REASON_MAX,
+            "cannot use data folder %s: %s; it must exist or its parent must, be writable for this "
+            "user, and have free space",
+            dir,
+            ria_err_text(err)
+        );
+    }
+    return err;
+}
+
+static ria_err copy_options(struct storage *s, const struct storage_options *options)
+{
+    s->data_dir = strdup(options->data_dir);
+    s->address = strdup(options->address);
+    s->rack = strdup(options->rack);
+    return s->data_dir == NULL || s->address == NULL || s->rack == NULL ? RIA_ERR_NOMEM : RIA_OK;
+}
+
+static void init(struct storage *s, const struct ria_env *env)
+{
+    s->env = env;
+    s->incarnation = (int64_t)(ria_rand_u64(env->rand) >> 1);
+    ria_map_init(&s->by_id);
+    ria_list_init(&s->replicas);
+    ria_list_init(&s->opening);
+    ria_list_init(&s->removing);
+    ria_list_init(&s->dirty);
+    ria_list_init(&s->relaxed);
+    ria_list_init(&s->ticking);
+    ria_list_init(&s->changed);
+    ria_list_init(&s->proposals);
+    ria_arena_init(&s->arena, STORAGE_ARENA_MAX);
+    ria_timer_init(&s->register_timer, on_register_due, s);
+    ria_timer_init(&s->flush_timer, on_flush_due, s);
+    ria_timer_init(&s->tick_timer, on_tick_due, s);
+    ria_timer_init(&s->relaxed_timer, on_relaxed_due, s);
+    ria_timer_init(&s->open_timer, on_open_due, s);
+    ria_timer_init(&s->checkpoint_timer, on_checkpoint_due, s);
+    ria_timer_init(&s->drain_timer, on_drain_due, s);
+}
+
+static ria_err new_parts(struct storage *s, const struct storage_options *options)
+{
+    struct membership_identity identity = {
+        .process_uuid = s->identity.node_uuid,
+        .incarnation = s->incarnation,
+        .role = PROCESS_STORAGE,
+    };
+    const struct ria_env *env = s->env;
+
+    (void)snprintf(identity.address, sizeof(identity.address), "%s", options->address);
+    (void)snprintf(identity.rack, sizeof(identity.rack), "%s", options->rack);
+    RIA_TRY(checkpoint_load(env, s->data_dir, &s->checkpoint));
+    RIA_TRY(
+        checkpoint_writer_init(&s->checkpoint_writer, env, s->data_dir, on_checkpoint_written, s)
+    );
+    s->checkpoint_writer_ready = true;
+    RIA_TRY(segment_cache_new(env->fs, (uint32_t)options->open_segments, &s->cache));
+    RIA_TRY(cluster_new(env, options->coordinator, &cluster_callbacks, s, &s->cluster));
+    return membership_new(env, s->cluster, &identity, on_membership, s, &s->membership);
+}
+
+static void on_parked_ready(void *arg)
+{
+    storage_want_flush(arg);
+}
+
+ria_err storage_new(
+    const struct ria_env *env,
+    const struct storage_options *options,
+    storage_fatal_fn on_fatal,
+    void *arg,
+    char reason[STORAGE_REASON_MAX],
+    struct storage **out_storage
+)
+{
+    (void)snprintf(reason, STORAGE_REASON_MAX, "%s", ria_err_text(RIA_ERR_NOMEM));
+    struct storage *s = calloc(1, sizeof(*s));
+    if (s == NULL) {
+        return RIA_ERR_NOMEM;
+    }
+    init(s, env);
+    s->on_fatal = on_fatal;
+    s->fatal_arg = arg;
+    parked_set_init(&s->parked, env, on_parked_ready, s);
+
+    ria_err err = copy_options(s, options);
+    if (err == RIA_OK) {
+        trash_init(&s->trash, env, s->data_dir);
+        err = take_folder(s, reason);
+    }
+    if (err == RIA_OK) {
+        err = new_parts(s, options);
+        (void)snprintf(
+            reason,
+            STORAGE_REASON_MAX,
+            err == RIA_ERR_INVALID ? "--coordinator: must be tcp://host:port, or several of them "
+                                     "separated by commas"
+                                   : "cannot start in data folder %s: %s",
+            s->data_dir,
+            ria_err_text(err)
+        );
+    }
+    if (err != RIA_OK) {
+        storage_free(s);
+        return err;
+    }
+    ria_rpc_set_handler(env->rpc, storage_on_request, s);
+    *out_storage = s;
+    return RIA_OK;
+}
+
+void storage_start(struct storage *s)
+{
+    storage_register(s);
+}
+
+/* Nobody is answered any more. */
+static void free_replicas(struct storage *s)
+{
+    s->freeing = true;
+    RIA_LIST_FOREACH (node, &s->replicas) {
+        partition_resign(&RIA_CONTAINER(node, struct replica, link)->partition);
+    }
+    parked_close(&s->parked);
+    while (!ria_list_is_empty(&s->replicas)) {
+        struct replica *replica = RIA_CONTAINER(s->replicas.next, struct replica, link);
+        partition_log_free(replica->partition.log);
+        storage_replica_free(replica);
+    }
+}
+
+void storage_free(struct storage *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    struct ria_timers *timers = s->env->timers;
+
+    storage_forget_registration(s);
+    storage_forget_proposals(s);
+    membership_free(s->membership);
+    cluster_free(s->cluster);
+    free_replicas(s);
+    parked_set_fini(&s->parked);
+    if (s->trash.env != NULL) {
+        trash_fini(&s->trash);
+    }
+    ria_timer_stop(timers, &s->register_timer);
+    ria_timer_stop(timers, &s->flush_timer);
+    ria_timer_stop(timers, &s->tick_timer);
+    ria_timer_stop(timers, &s->relaxed_timer);
+    ria_timer_stop(timers, &s->open_timer);
+    ria_timer_stop(timers, &s->checkpoint_timer);
+    ria_timer_stop(timers, &s->drain_timer);
+    if (s->checkpoint_writer_ready) {
+        checkpoint_writer_fini(&s->checkpoint_writer);
+    }
+    checkpoint_free(s->checkpoint);
+    segment_cache_free(s->cache);
+    ria_fs_close(s->lock);
+    ria_map_fini(&s->by_id);
+    ria_arena_fini(&s->arena);
+    free(s->data_dir);
+    free(s->address);
+    free(s->rack);
+    free(s);
+}

@@ -1,0 +1,140 @@
+#include "services/storage/trash.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TRASH_PATH_MAX = 4096 };
+
+struct trash_folder {
+    struct ria_list link;
+    char name[];
+};
+
+static void on_step(struct ria_timer *timer, void *arg);
+
+void trash_init(struct trash *trash, const struct ria_env *env, const char *data_dir)
+{
+    *trash = (struct trash){.env = env, .data_dir = data_dir};
+    ria_list_init(&trash->folders);
+    ria_timer_init(&trash->timer, on_step, trash);
+}
+
+void trash_fini(struct trash *trash)
+{
+    struct ria_list *node = NULL;
+
+    ria_timer_stop(trash->env->timers, &trash->timer);
+    while ((node = ria_list_pop_front(&trash->folders)) != NULL) {
+        free(RIA_CONTAINER(node, struct trash_folder, link));
+    }
+}
+
+bool trash_is_empty(const struct trash *trash)
+{
+    return ria_list_is_empty(&trash->folders);
+}
+
+static ria_err join(char out[TRASH_PATH_MAX], const char *dir, const char *name, const char *suffix)
+{
+    int n = snprintf(out, TRASH_PATH_MAX, "%s/%s%s", dir, name, suffix);
+
+    return n < 0 || n >= TRASH_PATH_MAX ? RIA_ERR_LIMIT : RIA_OK;
+}
+
+void trash_resume(struct trash *trash, const char *name)
+{
+    size_t size = strlen(name) + 1;
+    struct trash_folder *folder = malloc(sizeof(*folder) + size);
+
+    if (folder == NULL) {
+        return; /* the next start finds it */
+    }
+    memcpy(folder->name, name, size);
+    ria_list_push_back(&trash->folders, &folder->link);
+    ria_timer_start(trash->env->timers, &trash->timer, (int64_t)TRASH_STEP_MS * 1000);
+}
+
+ria_err trash_throw(struct trash *trash, const char *name)
+{
+    char from[TRASH_PATH_MAX];
+    char to[TRASH_PATH_MAX];
+
+    RIA_TRY(join(from, trash->data_dir, name, ""));
+    RIA_TRY(join(to, trash->data_dir, name, TRASH_SUFFIX));
+    ria_err err = ria_fs_rename(trash->env->fs, from, to);
+    if (err == RIA_ERR_NOT_FOUND) {
+        return RIA_OK;
+    }
+    if (err != RIA_OK) {
+        return err;
+    }
+    RIA_TRY(ria_fs_sync_dir(trash->env->fs, trash->data_dir));
+    (void)join(to, "", name, TRASH_SUFFIX);
+    trash_resume(trash, to + 1); /* behind the slash */
+    return RIA_OK;
+}
+
+/* The first entry of a folder. */
+struct first_entry {
+    bool found;
+    char name[256];
+};
+
+static bool on_entry(void *arg, const char *name, bool is_dir)
+{
+    struct first_entry *first = arg;
+
+    if (!is_dir) {
+        first->found = true;
+        (void)snprintf(first->name, sizeof(first->name), "%s", name);
+    }
+    return !first->found;
+}
+
+/* *out_done: nothing is left to do for the folder. */
+static ria_err step(struct trash *trash, const char *name, bool *out_done)
+{
+    char dir[TRASH_PATH_MAX];
+    char path[TRASH_PATH_MAX];
+    struct first_entry first = {.found = false};
+    struct ria_fs *fs = trash->env->fs;
+
+    RIA_TRY(join(dir, trash->data_dir, name, ""));
+    RIA_TRY(ria_fs_list(fs, dir, on_entry, &first));
+    if (first.found) {
+        RIA_TRY(join(path, dir, first.name, ""));
+        return ria_fs_unlink(fs, path);
+    }
+    *out_done = true;
+    return ria_fs_rmdir(fs, dir);
+}
+
+static void on_step(struct ria_timer *timer, void *arg)
+{
+    struct trash *trash = arg;
+    bool done = false;
+
+    if (ria_list_is_empty(&trash->folders)) {
+        return;
+    }
+    struct trash_folder *folder = RIA_CONTAINER(trash->folders.next, struct trash_folder, link);
+    ria_err err = step(trash, folder->name, &done);
+    if (err != RIA_OK && err != RIA_ERR_NOT_FOUND) {
+        ria_log_warn(
+            trash->env->log,
+            "storage.remove_failed",
+            "folder=%s err=\"%s\"",
+            folder->name,
+            ria_err_text(err)
+        );
+        done = true; /* left for the next start */
+    }
+    if (done || err == RIA_ERR_NOT_FOUND) {
+        ria_list_remove(&folder->link);
+        free(folder);
+    }
+    if (!ria_list_is_empty(&trash->folders)) {
+        ria_timer_start(trash->env->timers, timer, (int64_t)TRASH_STEP_MS * 1000);
+    }
+}

@@ -1,0 +1,645 @@
+#include "tests/sim/checker.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/assert.h"
+
+enum {
+    CHECKER_OFFSET_MAX = 50 * 1000 * 1000, /* of a sane history: arrays are indexed by it */
+};
+
+typedef enum value_outcome {
+    OUTCOME_OPEN, /* not sent, or not answered yet */
+    OUTCOME_ACKED,
+    OUTCOME_FAILED,
+    OUTCOME_UNKNOWN,
+} value_outcome;
+
+struct value_state {
+    bool sent;
+    value_outcome outcome;
+    int64_t offset;   /* ACKED */
+    int64_t floor;    /* the producer's largest acknowledged offset when this was sent first */
+    uint32_t in_log;  /* the last log it was found in */
+    uint32_t in_sync; /* in-sync logs that have it at its offset */
+    bool in_leader;
+};
+
+struct producer_state {
+    struct value_state *values; /* by number */
+    uint32_t value_count;
+    uint32_t partition;
+    bool has_partition;
+    int64_t acked_max;
+    uint32_t in_log;      /* the log that last_number is about */
+    uint32_t last_number; /* in that log */
+};
+
+struct partition_state {
+    uint64_t *committed; /* by offset */
+    int64_t committed_count;
+    uint32_t in_sync_count;
+    bool has_leader;
+};
+
+/* What one reader, or one node, has been told. */
+struct seen_watermark {
+    bool any;
+    int32_t epoch;
+    int64_t watermark;
+    int64_t next_read; /* readers: the offset that must come next */
+    int64_t reads_left;
+};
+
+struct log_state {
+    uint32_t id; /* counts logs from 1 */
+    struct history_event event;
+    int64_t next;
+};
+
+struct checker {
+    const struct history *history;
+    struct checker_result *result;
+    struct producer_state *producers;
+    struct partition_state *partitions;
+    struct seen_watermark *readers; /* actor * partition_count + partition */
+    struct seen_watermark *nodes;
+    struct log_state log;
+};
+
+/* ---- violations ---- */
+
+RIA_PRINTF(6, 7)
+static void violate(
+    struct checker *checker,
+    const char *rule,
+    uint32_t partition,
+    int64_t offset,
+    uint64_t value,
+    const char *fmt,
+    ...
+)
+{
+    struct checker_result *result = checker->result;
+    va_list args;
+
+    if (result->count++ >= CHECKER_VIOLATIONS_MAX) {
+        return;
+    }
+    struct checker_violation *violation = &result->violations[result->count - 1];
+    *violation = (struct checker_violation
+    ){.rule = rule, .partition = partition, .offset = offset, .value = value};
+    va_start(args, fmt);
+    (void)vsnprintf(violation->text, sizeof(violation->text), fmt, args);
+    va_end(args);
+}
+
+static void *new_array(size_t count, size_t item_size)
+{
+    void *array = calloc(count == 0 ? 1 : count, item_size);
+
+    RIA_ASSERT(array != NULL);
+    return array;
+}
+
+/* ---- values ---- */
+
+static struct value_state *find_value(struct checker *checker, uint64_t value)
+{
+    uint32_t producer = history_value_producer(value);
+    uint32_t number = history_value_number(value);
+
+    if (producer >= checker->history->producer_count ||
+        number >= checker->producers[producer].value_count) {
+        return NULL;
+    }
+    struct value_state *state = &checker->producers[producer].values[number];
+    return state->sent ? state : NULL;
+}
+
+static struct value_state *make_value(struct checker *checker, uint64_t value)
+{
+    struct producer_state *producer = &checker->producers[history_value_producer(value)];
+    uint32_t number = history_value_number(value);
+
+    RIA_ASSERT(history_value_producer(value) < checker->history->producer_count);
+    if (number >= producer->value_count) {
+        uint32_t count = number < 512 ? 1024 : number * 2;
+        producer->values = realloc(producer->values, count * sizeof(*producer->values));
+        RIA_ASSERT(producer->values != NULL);
+        memset(
+            producer->values + producer->value_count,
+            0,
+            (count - producer->value_count) * sizeof(*producer->values)
+        );
+        producer->value_count = count;
+    }
+    return &producer->values[number];
+}
+
+/* Also says so if the value was never sent there. */
+static bool is_known(struct checker *checker, const struct history_event *event)
+{
+    uint32_t producer = history_value_producer(event->value);
+    bool known = find_value(checker, event->value) != NULL &&
+                 checker->producers[producer].partition == event->partition;
+
+    if (!known) {
+        violate(
+            checker,
+            "invented",
+            event->partition,
+            event->offset,
+            event->value,
+            "offset %" PRId64 " holds a record that nobody sent to this partition",
+            event->offset
+        );
+    }
+    return known;
+}
+
+/* ---- what is committed ---- */
+
+static bool
+is_sane_offset(struct checker *checker, const struct history_event *event, int64_t offset)
+{
+    bool sane = offset >= 0 && offset < CHECKER_OFFSET_MAX;
+
+    if (!sane) {
+        violate(
+            checker,
+            "gap",
+            event->partition,
+            offset,
+            event->value,
+            "offset %" PRId64 " cannot be: so much was never written",
+            offset
+        );
+    }
+    return sane;
+}
+
+static void
+commit(struct checker *checker, const struct history_event *event, int64_t offset, uint64_t value)
+{
+    struct partition_state *partition = &checker->partitions[event->partition];
+
+    if (!is_sane_offset(checker, event, offset)) {
+        return;
+    }
+    if (offset >= partition->committed_count) {
+        int64_t count = ria_max_i64(1024, 2 * offset);
+        partition->committed =
+            realloc(partition->committed, (size_t)count * sizeof(*partition->committed));
+        RIA_ASSERT(partition->committed != NULL);
+        for (int64_t i = partition->committed_count; i < count; i++) {
+            partition->committed[i] = HISTORY_NO_VALUE;
+        }
+        partition->committed_count = count;
+    }
+    uint64_t known = partition->committed[offset];
+    if (known != HISTORY_NO_VALUE && known != value) {
+        violate(
+            checker,
+            "two-values",
+            event->partition,
+            offset,
+            value,
+            "offset %" PRId64 " held %" PRIu32 ".%" PRIu32 " before",
+            offset,
+            history_value_producer(known),
+            history_value_number(known)
+        );
+        return;
+    }
+    partition->committed[offset] = value;
+}
+
+/* ---- producers ---- */
+
+static void on_send(struct checker *checker, const struct history_event *event)
+{
+    struct producer_state *producer = &checker->producers[event->actor];
+
+    if (!producer->has_partition) {
+        producer->has_partition = true;
+        producer->partition = event->partition;
+        producer->acked_max = -1;
+    }
+    for (int64_t i = 0; i < event->count; i++) {
+        struct value_state *value = make_value(checker, event->value + (uint64_t)i);
+        if (!value->sent) {
+            value->sent = true;
+            value->floor = producer->acked_max;
+        }
+    }
+}
+
+static void on_ack(struct checker *checker, const struct history_event *event)
+{
+    struct producer_state *producer = &checker->producers[event->actor];
+
+    for (int64_t i = 0; i < event->count; i++) {
+        uint64_t id = event->value + (uint64_t)i;
+        int64_t offset = event->offset + i;
+        struct value_state *value = find_value(checker, id);
+        RIA_ASSERT(value != NULL);
+        if (value->outcome == OUTCOME_ACKED) {
+            continue; /* an answer that was repeated; two-values compares the offsets */
+        }
+        if (offset <= value->floor) {
+            violate(
+                checker,
+                "order",
+                event->partition,
+                offset,
+                id,
+                "sent after offset %" PRId64 " was acknowledged, stored before it at %" PRId64,
+                value->floor,
+                offset
+            );
+        }
+        value->outcome = OUTCOME_ACKED;
+        value->offset = offset;
+        producer->acked_max = ria_max_i64(producer->acked_max, offset);
+        checker->result->records_acked++;
+        commit(checker, event, offset, id);
+    }
+}
+
+static void
+on_end(struct checker *checker, const struct history_event *event, value_outcome outcome)
+{
+    for (int64_t i = 0; i < event->count; i++) {
+        struct value_state *value = find_value(checker, event->value + (uint64_t)i);
+        RIA_ASSERT(value != NULL);
+        if (value->outcome == OUTCOME_OPEN) {
+            value->outcome = outcome;
+        }
+    }
+}
+
+/* ---- readers and watermarks ---- */
+
+static void check_watermark(
+    struct checker *checker, struct seen_watermark *seen, const struct history_event *event
+)
+{
+    if (seen->any && seen->epoch == event->epoch && event->watermark < seen->watermark) {
+        violate(
+            checker,
+            "watermark-back",
+            event->partition,
+            event->watermark,
+            HISTORY_NO_VALUE,
+            "under epoch %" PRId32 " the high watermark went from %" PRId64 " back to %" PRId64,
+            event->epoch,
+            seen->watermark,
+            event->watermark
+        );
+    }
+    seen->any = true;
+    seen->epoch = event->epoch;
+    seen->watermark = event->watermark;
+}
+
+static size_t seen_index(const struct checker *checker, const struct history_event *event)
+{
+    return (size_t)event->actor * checker->history->partition_count + event->partition;
+}
+
+static void on_fetch(struct checker *checker, const struct history_event *event)
+{
+    struct seen_watermark *seen = &checker->readers[seen_index(checker, event)];
+
+    check_watermark(checker, seen, event);
+    seen->next_read = event->offset;
+    seen->reads_left = event->count;
+}
+
+static void on_read(struct checker *checker, const struct history_event *event)
+{
+    struct seen_watermark *seen = &checker->readers[seen_index(checker, event)];
+
+    checker->result->records_read++;
+    if (!is_known(checker, event)) {
+        return;
+    }
+    if (event->offset >= seen->watermark) {
+        violate(
+            checker,
+            "read-past-watermark",
+            event->partition,
+            event->offset,
+            event->value,
+            "read at offset %" PRId64 ", but the high watermark is %" PRId64,
+            event->offset,
+            seen->watermark
+        );
+    }
+    if (seen->reads_left == 0 || event->offset != seen->next_read) {
+        violate(
+            checker,
+            "read-skip",
+            event->partition,
+            event->offset,
+            event->value,
+            "offset %" PRId64 " came where %" PRId64 " was due",
+            event->offset,
+            seen->next_read
+        );
+    }
+    seen->next_read = event->offset + 1;
+    seen->reads_left -= seen->reads_left > 0;
+    commit(checker, event, event->offset, event->value);
+}
+
+static void on_stored(struct checker *checker, const struct history_event *event)
+{
+    if (is_known(checker, event)) {
+        commit(checker, event, event->offset, event->value);
+    }
+}
+
+/* ---- logs at the end ---- */
+
+static void finish_log(struct checker *checker)
+{
+    const struct log_state *log = &checker->log;
+    int64_t end = log->event.offset + log->event.count;
+
+    if (log->id > 0 && log->next != end) {
+        violate(
+            checker,
+            "gap",
+            log->event.partition,
+            log->next,
+            HISTORY_NO_VALUE,
+            "the log of node %" PRIu32 " ends at %" PRId64 ", it says at %" PRId64,
+            log->event.actor,
+            log->next,
+            end
+        );
+    }
+}
+
+static void on_replica(struct checker *checker, const struct history_event *event)
+{
+    struct partition_state *partition = &checker->partitions[event->partition];
+
+    finish_log(checker);
+    checker->log.id++;
+    checker->log.event = *event;
+    checker->log.next = event->offset;
+    partition->in_sync_count += event->is_in_sync;
+    partition->has_leader = partition->has_leader || event->is_leader;
+}
+
+static void check_order_in_log(struct checker *checker, const struct history_event *event)
+{
+    uint32_t number = history_value_number(event->value);
+    uint32_t id = history_value_producer(event->value);
+    struct producer_state *producer = &checker->producers[id];
+
+    if (checker->history->producers[id].idempotent && producer->in_log == checker->log.id &&
+        number < producer->last_number) {
+        violate(
+            checker,
+            "order",
+            event->partition,
+            event->offset,
+            event->value,
+            "node %" PRIu32 " holds it behind %" PRIu32 ".%" PRIu32 ", which was sent later",
+            event->actor,
+            id,
+            producer->last_number
+        );
+    }
+    producer->in_log = checker->log.id;
+    producer->last_number = number;
+}
+
+static void on_record(struct checker *checker, const struct history_event *event)
+{
+    struct log_state *log = &checker->log;
+
+    RIA_ASSERT(log->id > 0);
+    if (event->offset != log->next) {
+        violate(
+            checker,
+            "gap",
+            event->partition,
+            event->offset,
+            event->value,
+            "in the log of node %" PRIu32 " offset %" PRId64 " came where %" PRId64 " was due",
+            event->actor,
+            event->offset,
+            log->next
+        );
+    }
+    log->next = event->offset + 1;
+    if (!is_known(checker, event)) {
+        return;
+    }
+    struct value_state *value = find_value(checker, event->value);
+    if (value->in_log == log->id) {
+        violate(
+            checker,
+            "stored-twice",
+            event->partition,
+            event->offset,
+            event->value,
+            "the log of node %" PRIu32 " holds it twice",
+            event->actor
+        );
+    }
+    value->in_log = log->id;
+    if (value->outcome == OUTCOME_FAILED) {
+        violate(
+            checker,
+            "failed-but-stored",
+            event->partition,
+            event->offset,
+            event->value,
+            "its producer was told it was not stored; node %" PRIu32 " holds it",
+            event->actor
+        );
+    }
+    check_order_in_log(checker, event);
+    if (value->outcome == OUTCOME_ACKED && value->offset == event->offset) {
+        value->in_sync += log->event.is_in_sync;
+        value->in_leader = value->in_leader || log->event.is_leader;
+    }
+    if (log->event.is_leader || log->event.is_in_sync || event->offset < log->event.watermark) {
+        commit(checker, event, event->offset, event->value);
+    }
+}
+
+/* ---- at the end ---- */
+
+static void check_acked(struct checker *checker, uint32_t producer_id, uint32_t number)
+{
+    const struct producer_state *producer = &checker->producers[producer_id];
+    const struct value_state *value = &producer->values[number];
+    const struct partition_state *partition = &checker->partitions[producer->partition];
+
+    if (value->outcome != OUTCOME_ACKED) {
+        return;
+    }
+    if (!value->in_leader) {
+        violate(
+            checker,
+            "lost-write",
+            producer->partition,
+            value->offset,
+            history_value(producer_id, number),
+            "acknowledged at offset %" PRId64 ", at the end not there in the leader's log",
+            value->offset
+        );
+    } else if (value->in_sync < partition->in_sync_count) {
+        violate(
+            checker,
+            "lost-on-replica",
+            producer->partition,
+            value->offset,
+            history_value(producer_id, number),
+            "acknowledged at offset %" PRId64 ", at the end on %" PRIu32 " of %" PRIu32
+            " in-sync replicas",
+            value->offset,
+            value->in_sync,
+            partition->in_sync_count
+        );
+    }
+}
+
+static void check_committed(struct checker *checker, uint32_t partition)
+{
+    const struct partition_state *state = &checker->partitions[partition];
+
+    if (!state->has_leader) {
+        violate(
+            checker,
+            "no-leader",
+            partition,
+            HISTORY_NO_OFFSET,
+            HISTORY_NO_VALUE,
+            "at the end no replica leads the partition"
+        );
+    }
+    for (int64_t i = 0; i < state->committed_count; i++) {
+        if (state->committed[i] == HISTORY_NO_VALUE) {
+            continue;
+        }
+        const struct value_state *value = find_value(checker, state->committed[i]);
+        if (value != NULL && value->outcome == OUTCOME_FAILED) {
+            violate(
+                checker,
+                "failed-but-stored",
+                partition,
+                i,
+                state->committed[i],
+                "its producer was told it was not stored; it was seen at offset %" PRId64,
+                i
+            );
+        }
+    }
+}
+
+static void judge(struct checker *checker, const struct history_event *event)
+{
+    switch (event->kind) {
+    case HISTORY_SEND:
+        on_send(checker, event);
+        break;
+    case HISTORY_ACK:
+        on_ack(checker, event);
+        break;
+    case HISTORY_FAIL:
+        on_end(checker, event, OUTCOME_FAILED);
+        break;
+    case HISTORY_UNKNOWN:
+        on_end(checker, event, OUTCOME_UNKNOWN);
+        break;
+    case HISTORY_FETCH:
+        on_fetch(checker, event);
+        break;
+    case HISTORY_READ:
+        on_read(checker, event);
+        break;
+    case HISTORY_WATERMARK:
+        check_watermark(checker, &checker->nodes[seen_index(checker, event)], event);
+        break;
+    case HISTORY_STORED:
+        on_stored(checker, event);
+        break;
+    case HISTORY_REPLICA:
+        on_replica(checker, event);
+        break;
+    case HISTORY_RECORD:
+        on_record(checker, event);
+        break;
+    case HISTORY_BROKEN:
+        violate(
+            checker, event->rule, event->partition, event->offset, event->value, "%s", event->text
+        );
+        break;
+    }
+}
+
+static uint32_t count_actors(const struct history *history)
+{
+    uint32_t count = 0;
+
+    for (size_t i = 0; i < history->count; i++) {
+        if (history->events[i].actor >= count) {
+            count = history->events[i].actor + 1;
+        }
+    }
+    return count;
+}
+
+static void release(struct checker *checker)
+{
+    for (uint32_t i = 0; i < checker->history->producer_count; i++) {
+        free(checker->producers[i].values);
+    }
+    for (uint32_t i = 0; i < checker->history->partition_count; i++) {
+        free(checker->partitions[i].committed);
+    }
+    free(checker->producers);
+    free(checker->partitions);
+    free(checker->readers);
+    free(checker->nodes);
+}
+
+void checker_run(const struct history *history, struct checker_result *out_result)
+{
+    size_t pairs = (size_t)count_actors(history) * history->partition_count;
+    struct checker checker = {
+        .history = history,
+        .result = out_result,
+        .producers = new_array(history->producer_count, sizeof(*checker.producers)),
+        .partitions = new_array(history->partition_count, sizeof(*checker.partitions)),
+        .readers = new_array(pairs, sizeof(*checker.readers)),
+        .nodes = new_array(pairs, sizeof(*checker.nodes)),
+    };
+
+    *out_result = (struct checker_result){.count = 0};
+    for (size_t i = 0; i < history->count; i++) {
+        judge(&checker, &history->events[i]);
+    }
+    finish_log(&checker);
+    for (uint32_t i = 0; i < history->producer_count; i++) {
+        for (uint32_t j = 0; j < checker.producers[i].value_count; j++) {
+            check_acked(&checker, i, j);
+        }
+    }
+    for (uint32_t i = 0; i < history->partition_count; i++) {
+        check_committed(&checker, i);
+    }
+    release(&checker);
+}

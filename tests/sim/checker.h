@@ -1,0 +1,47 @@
+/* checker: judges a history. Linear: offsets and unique values, no search.
+ *
+ * A record is committed at an offset once it was acknowledged, read, or seen below a replica's high
+ * watermark. The rules:
+ *
+ *   lost-write         an acknowledged record is, at the end, at its offset in the leader's log
+ *   lost-on-replica    ... and in every in-sync replica's
+ *   two-values         an offset never has two committed values, wherever and whenever it is seen
+ *   stored-twice       a log holds a value once (nobody resends without a sequence)
+ *   failed-but-stored  a definite failure is in no log and is never read
+ *   invented           what is read or stored was sent before, to this partition
+ *   order              records of an idempotent producer are in the order of their sequences; one
+ *                      that was sent after another was acknowledged is behind it
+ *   gap                a log holds every offset from its start to its end once
+ *   read-past-watermark, read-skip   what a fetch returns begins where it was asked, has no holes,
+ *                      and ends below the high watermark it names
+ *   watermark-back     the high watermark does not go back within an epoch, for any one reader, and
+ *                      at the leader
+ *   no-leader          at the end one replica leads
+ *   and those that a HISTORY_BROKEN event names itself (liveness, ...)
+ */
+#pragma once
+
+#include "common/base.h"
+
+#include "tests/sim/history.h"
+
+enum { CHECKER_VIOLATIONS_MAX = 8, CHECKER_TEXT_SIZE = 256 };
+
+struct checker_violation {
+    const char *rule;
+    char text[CHECKER_TEXT_SIZE];
+    uint32_t partition;
+    int64_t offset; /* HISTORY_NO_OFFSET: about none */
+    uint64_t value; /* HISTORY_NO_VALUE: about none */
+};
+
+struct checker_result {
+    struct checker_violation violations[CHECKER_VIOLATIONS_MAX];
+    size_t count; /* in all; the first ones are above */
+    uint64_t records_acked;
+    uint64_t records_read;
+};
+
+/* Judge a whole history: the REPLICA and RECORD events of each partition are at its end, those of
+ * the leader's log among them. */
+void checker_run(const struct history *history, struct checker_result *out_result);

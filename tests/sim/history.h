@@ -1,0 +1,105 @@
+/* history: what the clients of a simulated cluster did and saw, and what its disks held at the end,
+ * in the order it happened. The checker judges it; a person reads the lines of a violation.
+ *
+ * Every record has a value of its own: its producer's number and a count, so that a record found
+ * anywhere says who sent it and when. Partitions have numbers too, over all topics.
+ *
+ * Out of memory aborts: this code runs in tests only.
+ */
+#pragma once
+
+#include <stdio.h>
+
+#include "common/base.h"
+
+#define HISTORY_NO_OFFSET INT64_C(-1)
+#define HISTORY_NO_VALUE  UINT64_MAX
+
+/* actor is a producer, a reader, or a storage node. */
+/* clang-format off */
+#define HISTORY_KINDS(X)                                                                           \
+    X(SEND,      "producer", "sends `count` records from `value` on, perhaps again")               \
+    X(ACK,       "producer", "they were stored from `offset` on")                                  \
+    X(FAIL,      "producer", "they were not stored, and never will be")                            \
+    X(UNKNOWN,   "producer", "it gave up without knowing")                                         \
+    X(FETCH,     "reader",   "asked at `offset` under `epoch`; `watermark` and `count` came back") \
+    X(READ,      "reader",   "one of those records: `value` at `offset`")                          \
+    X(WATERMARK, "node",     "as leader under `epoch` it had this `watermark`")                    \
+    X(STORED,    "node",     "below its `watermark` it held `value` at `offset`")                  \
+    X(REPLICA,   "node",     "at the end: its log, from `offset`, `count` records")                \
+    X(RECORD,    "node",     "at the end: one of those records")                                   \
+    X(BROKEN,    "",         "a promise that is not about records: see `rule` and `text`")
+/* clang-format on */
+
+#define HISTORY_ENUM_(name, actor, about) HISTORY_##name,
+typedef enum history_kind { HISTORY_KINDS(HISTORY_ENUM_) } history_kind;
+
+struct history_event {
+    int64_t time_us; /* virtual */
+    history_kind kind;
+    uint32_t actor;
+    uint32_t partition;
+    int32_t epoch;
+    int64_t offset;
+    uint64_t value;
+    int64_t count;
+    int64_t watermark;
+    bool is_leader;   /* REPLICA */
+    bool is_in_sync;  /* REPLICA */
+    const char *rule; /* BROKEN: a literal */
+    const char *text; /* BROKEN: a literal */
+};
+
+struct history_producer {
+    bool idempotent;
+};
+
+struct history {
+    struct history_event *events;
+    size_t count;
+    size_t capacity;
+    struct history_producer *producers;
+    uint32_t producer_count;
+    uint32_t partition_count;
+};
+
+static inline uint64_t history_value(uint32_t producer, uint32_t number)
+{
+    return (uint64_t)producer << 32 | number;
+}
+
+static inline uint32_t history_value_producer(uint64_t value)
+{
+    return (uint32_t)(value >> 32);
+}
+
+static inline uint32_t history_value_number(uint64_t value)
+{
+    return (uint32_t)value;
+}
+
+void history_init(struct history *history);
+void history_fini(struct history *history);
+
+/* Returns its number. */
+uint32_t history_add_producer(struct history *history, bool idempotent);
+
+/* Copies event. Its partition is counted. */
+void history_add(struct history *history, const struct history_event *event);
+
+/* One line, without the newline. */
+void history_format(const struct history_event *event, char *out, size_t out_size);
+
+/* The lines that touch this place of the partition or this value (either may be none), with at most
+ * line_max lines: the first and the last ones. */
+void history_print(
+    const struct history *history,
+    FILE *out,
+    uint32_t partition,
+    int64_t offset,
+    uint64_t value,
+    size_t line_max
+);
+
+/* Every event. */
+void history_print_all(const struct history *history, FILE *out);

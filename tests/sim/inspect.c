@@ -1,0 +1,343 @@
+#include "tests/sim/inspect.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "common/assert.h"
+#include "common/limits.h"
+
+#include "tests/sim/client.h"
+#include "tests/sim/records.h"
+#include "tests/sim/world.h"
+
+enum { READ_SIZE = RIA_BATCH_SIZE_MAX };
+
+static bool
+describe(const struct sim_node *node, uint32_t partition, struct storage_replica_info *out_info)
+{
+    uint32_t topic = 0;
+    int32_t number = 0;
+
+    if (node->storage == NULL) {
+        return false;
+    }
+    world_find_partition(node->world, partition, &topic, &number);
+    struct ria_uuid id = world_topic_id(node->world, topic);
+    return storage_describe_replica(node->storage, &id, number, out_info) && out_info->open;
+}
+
+static bool
+find_leader(const struct world *world, uint32_t partition, struct storage_replica_info *out_info)
+{
+    struct storage_replica_info info;
+    bool found = false;
+
+    /* One that has not heard of its successor may be left: the newest counts. */
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        if (describe(&world->nodes[i], partition, &info) && info.leader &&
+            (!found || info.leader_epoch > out_info->leader_epoch)) {
+            *out_info = info;
+            found = true;
+        }
+    }
+    return found;
+}
+
+int64_t inspect_leader_end(const struct world *world, uint32_t partition)
+{
+    struct storage_replica_info info;
+
+    return find_leader(world, partition, &info) ? info.end_offset : -1;
+}
+
+/* ---- records of one log ---- */
+
+struct walk {
+    struct world *world;
+    uint32_t node;
+    uint32_t partition;
+    history_kind kind;
+    int64_t until; /* records at and behind it are not reported */
+    int64_t watermark;
+    int64_t next;
+};
+
+static void on_record(void *arg, int64_t offset, uint64_t value)
+{
+    struct walk *walk = arg;
+    struct history_event event = {
+        .time_us = walk->world->now_us,
+        .kind = walk->kind,
+        .actor = walk->node,
+        .partition = walk->partition,
+        .offset = offset,
+        .value = value,
+        .watermark = walk->watermark,
+    };
+
+    if (offset < walk->until) {
+        history_add(&walk->world->history, &event);
+        walk->next = offset + 1;
+    }
+}
+
+/* Report the log from walk->next up to walk->until. */
+static void walk_log(struct walk *walk, const struct sim_node *node)
+{
+    uint32_t topic = 0;
+    int32_t number = 0;
+    uint8_t *bytes = walk->next < walk->until ? malloc(READ_SIZE) : NULL;
+
+    world_find_partition(walk->world, walk->partition, &topic, &number);
+    struct ria_uuid id = world_topic_id(walk->world, topic);
+    while (walk->next < walk->until) {
+        size_t size = 0;
+        int64_t before = walk->next;
+        int64_t next = before;
+        RIA_ASSERT(bytes != NULL);
+        ria_err err =
+            storage_read_replica(node->storage, &id, number, walk->next, bytes, READ_SIZE, &size);
+        if (err == RIA_OK && size > 0) {
+            err = records_walk(ria_slice_of(bytes, size), walk->next, on_record, walk, &next);
+        }
+        if (err != RIA_OK || size == 0) {
+            world_break(
+                walk->world,
+                "bad-log",
+                walk->partition,
+                "%s: its log cannot be read at %" PRId64 ": %s",
+                node->name,
+                walk->next,
+                err == RIA_OK ? "nothing there" : ria_err_name(err)
+            );
+            break;
+        }
+        if (walk->next <= before) {
+            break; /* holes; the checker will say so */
+        }
+    }
+    free(bytes);
+}
+
+/* ---- during the run ---- */
+
+void inspector_init(struct inspector *inspector, struct world *world)
+{
+    *inspector = (struct inspector){.world = world};
+}
+
+static void look_at(struct inspector *inspector, struct sim_node *node, uint32_t partition)
+{
+    struct world *world = inspector->world;
+    struct storage_replica_info info;
+
+    if (!describe(node, partition, &info)) {
+        return;
+    }
+    if (info.damaged || info.failed) {
+        world_break(
+            world,
+            "bad-log",
+            partition,
+            "%s says its log is %s",
+            node->name,
+            info.damaged ? "damaged" : "failed"
+        );
+        world->is_broken = true;
+        return;
+    }
+    if (info.leader) {
+        struct history_event event = {
+            .time_us = world->now_us,
+            .kind = HISTORY_WATERMARK,
+            .actor = node->number,
+            .partition = partition,
+            .epoch = info.leader_epoch,
+            .watermark = info.high_watermark,
+        };
+        history_add(&world->history, &event);
+    }
+    struct walk walk = {
+        .world = world,
+        .node = node->number,
+        .partition = partition,
+        .kind = HISTORY_STORED,
+        .until = info.high_watermark,
+        .watermark = info.high_watermark,
+        .next = ria_max_i64(inspector->cursors[node->number][partition], info.start_offset),
+    };
+    walk_log(&walk, node);
+    inspector->cursors[node->number][partition] = walk.next;
+}
+
+void inspector_look(struct inspector *inspector)
+{
+    struct world *world = inspector->world;
+
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        struct sim_node *node = &world->nodes[i];
+        sim_node_check(node);
+        for (uint32_t p = 0; p < world->plan->partition_count; p++) {
+            if (inspector->boots[i] != node->boots) {
+                inspector->cursors[i][p] = 0;
+            }
+            look_at(inspector, node, p);
+        }
+        inspector->boots[i] = node->boots;
+    }
+}
+
+/* ---- at the end ---- */
+
+static const struct cluster_partition *
+metadata_of(const struct world *world, uint32_t partition, const struct sim_node *client)
+{
+    uint32_t topic = 0;
+    int32_t number = 0;
+
+    world_find_partition(world, partition, &topic, &number);
+    struct ria_uuid id = world_topic_id(world, topic);
+    return cluster_partition(client->client->cluster, &id, number);
+}
+
+static const struct sim_node *any_client(const struct world *world)
+{
+    return &world->nodes[world->plan->producers[0].client];
+}
+
+static bool is_in_sync(const struct world *world, uint32_t partition, const struct sim_node *node)
+{
+    const struct cluster_partition *found = metadata_of(world, partition, any_client(world));
+
+    for (uint32_t i = 0; found != NULL && i < found->isr_count; i++) {
+        if (found->isr[i] == storage_node_id(node->storage)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Why the partition is not whole; false: it is. */
+static bool find_flaw(const struct world *world, uint32_t partition, char *out, size_t out_size)
+{
+    const struct cluster_partition *known = metadata_of(world, partition, any_client(world));
+    struct storage_replica_info leader;
+    struct storage_replica_info info;
+    uint32_t replicas = 0;
+
+    if (known == NULL || !find_leader(world, partition, &leader)) {
+        (void)snprintf(out, out_size, "has no leader");
+        return true;
+    }
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        const struct sim_node *node = &world->nodes[i];
+        if (!describe(node, partition, &info)) {
+            continue;
+        }
+        replicas++;
+        if (info.end_offset != leader.end_offset || info.high_watermark != leader.end_offset) {
+            (void)snprintf(
+                out,
+                out_size,
+                "ends at %" PRId64 ", on %s at %" PRId64 " with high watermark %" PRId64,
+                leader.end_offset,
+                node->name,
+                info.end_offset,
+                info.high_watermark
+            );
+            return true;
+        }
+    }
+    if (known->isr_count != known->replica_count || replicas != known->replica_count) {
+        (void)snprintf(
+            out,
+            out_size,
+            "has %" PRIu32 " replicas, %" PRIu32 " of them open, %" PRIu32 " in sync",
+            known->replica_count,
+            replicas,
+            known->isr_count
+        );
+        return true;
+    }
+    return false;
+}
+
+bool inspect_is_whole(const struct world *world)
+{
+    char text[256];
+
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        const struct sim_node *node = &world->nodes[i];
+        if (!node->is_up || (node->storage != NULL && !storage_is_ready(node->storage))) {
+            return false;
+        }
+    }
+    for (uint32_t p = 0; p < world->plan->partition_count; p++) {
+        if (find_flaw(world, p, text, sizeof(text))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void inspect_report_stuck(struct world *world)
+{
+    char text[256];
+
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        const struct sim_node *node = &world->nodes[i];
+        if (!node->is_up || (node->storage != NULL && !storage_is_ready(node->storage))) {
+            world_break(world, "liveness", 0, "%s is not ready", node->name);
+        }
+    }
+    for (uint32_t p = 0; p < world->plan->partition_count; p++) {
+        if (find_flaw(world, p, text, sizeof(text))) {
+            world_break(world, "liveness", p, "partition %" PRIu32 " %s", p, text);
+        }
+    }
+}
+
+static void record_log(
+    struct world *world, const struct sim_node *node, uint32_t partition, int32_t leader_epoch
+)
+{
+    struct storage_replica_info info;
+
+    if (!describe(node, partition, &info)) {
+        return;
+    }
+    struct history_event event = {
+        .time_us = world->now_us,
+        .kind = HISTORY_REPLICA,
+        .actor = node->number,
+        .partition = partition,
+        .epoch = info.leader_epoch,
+        .offset = info.start_offset,
+        .count = info.end_offset - info.start_offset,
+        .watermark = info.high_watermark,
+        .is_leader = info.leader && info.leader_epoch == leader_epoch,
+        .is_in_sync = is_in_sync(world, partition, node),
+    };
+    history_add(&world->history, &event);
+    struct walk walk = {
+        .world = world,
+        .node = node->number,
+        .partition = partition,
+        .kind = HISTORY_RECORD,
+        .until = info.end_offset,
+        .watermark = info.high_watermark,
+        .next = info.start_offset,
+    };
+    walk_log(&walk, node);
+}
+
+void inspect_record_logs(struct world *world)
+{
+    for (uint32_t p = 0; p < world->plan->partition_count; p++) {
+        struct storage_replica_info leader = {.leader_epoch = -1};
+        (void)find_leader(world, p, &leader);
+        for (uint32_t i = 0; i < world->node_count; i++) {
+            record_log(world, &world->nodes[i], p, leader.leader_epoch);
+        }
+    }
+}

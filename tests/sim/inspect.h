@@ -1,0 +1,36 @@
+/* inspect: looks into the storage nodes that are up, past the protocol: what only a simulator can
+ * see. What it finds goes into the history.
+ */
+#pragma once
+
+#include "common/base.h"
+
+#include "tests/sim/plan.h"
+
+struct world;
+
+/* How far each replica's committed records have been looked at. */
+struct inspector {
+    struct world *world;
+    int64_t cursors[PLAN_NODES_MAX][PLAN_PARTITIONS_MAX];
+    uint32_t boots[PLAN_NODES_MAX]; /* of the node when the cursors were set */
+};
+
+void inspector_init(struct inspector *inspector, struct world *world);
+
+/* WATERMARK of the leaders, and STORED for what every replica newly has below its high watermark
+ * (all of it again after a restart). */
+void inspector_look(struct inspector *inspector);
+
+/* The log end of the partition's leader; -1: there is none. */
+int64_t inspect_leader_end(const struct world *world, uint32_t partition);
+
+/* Every node is ready; every partition has a leader; its replicas all have the same end, which is
+ * committed, and are in sync by the clients' metadata. */
+bool inspect_is_whole(const struct world *world);
+
+/* Say what is not (world_break). */
+void inspect_report_stuck(struct world *world);
+
+/* REPLICA and RECORD for every log. */
+void inspect_record_logs(struct world *world);

@@ -1,0 +1,21 @@
+# The whole cluster in one deterministic process; see README.md.
+$(eval $(call library,simlib,\
+  tests/sim/checker.c \
+  tests/sim/client.c \
+  tests/sim/history.c \
+  tests/sim/inspect.c \
+  tests/sim/nemesis.c \
+  tests/sim/plan.c \
+  tests/sim/producer.c \
+  tests/sim/reader.c \
+  tests/sim/records.c \
+  tests/sim/run.c \
+  tests/sim/sim_disk.c \
+  tests/sim/sim_net.c \
+  tests/sim/sim_node.c \
+  tests/sim/sim_wire.c \
+  tests/sim/trace.c \
+  tests/sim/workload.c \
+  tests/sim/world.c \
+))
+$(eval $(call test,tests/sim/sim,simlib coordinator storage replication shared schemas common))

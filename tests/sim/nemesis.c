@@ -1,0 +1,178 @@
+#include "tests/sim/nemesis.h"
+
+#include "tests/sim/world.h"
+
+/* ---- faults ---- */
+
+static void block(struct nemesis *nemesis, uint32_t from, uint32_t to, bool begin)
+{
+    uint32_t *count = &nemesis->blocks[from][to];
+
+    *count = begin ? *count + 1 : *count - 1;
+    sim_net_block(nemesis->world->net, from, to, *count > 0);
+}
+
+static void block_fault(struct nemesis *nemesis, const struct plan_fault *fault, bool begin)
+{
+    uint32_t count = nemesis->world->node_count;
+
+    if (fault->kind != PLAN_ISOLATE) {
+        block(nemesis, fault->a, fault->b, begin);
+        if (fault->kind == PLAN_PARTITION) {
+            block(nemesis, fault->b, fault->a, begin);
+        }
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (i != fault->a) {
+            block(nemesis, fault->a, i, begin);
+            block(nemesis, i, fault->a, begin);
+        }
+    }
+}
+
+static void slow_disk(struct world *world, const struct plan_fault *fault, bool begin)
+{
+    const struct plan *plan = world->plan;
+    struct sim_node *node = &world->nodes[fault->a];
+    const struct ria_fs_sim_faults faults = {
+        .sync_delay_us_min = plan->sync_us_min,
+        .sync_delay_us_max = begin ? plan->sync_us_max + fault->amount : plan->sync_us_max,
+    };
+
+    if (node->disk != NULL) {
+        ria_fs_sim_set_faults(sim_disk_inner(node->disk), &faults);
+    }
+}
+
+static void arm_disk(struct sim_node *node, const struct plan_fault *fault, bool begin)
+{
+    if (node->disk != NULL) {
+        sim_disk_crash_at(
+            node->disk, begin ? (uint64_t)fault->amount : 0, fault->kind == PLAN_POWER_AT
+        );
+    }
+}
+
+static void apply(struct nemesis *nemesis, const struct plan_fault *fault, bool begin)
+{
+    struct world *world = nemesis->world;
+    struct sim_node *node = &world->nodes[fault->a];
+
+    switch (fault->kind) {
+    case PLAN_PARTITION:
+    case PLAN_ONE_WAY:
+    case PLAN_ISOLATE:
+        block_fault(nemesis, fault, begin);
+        break;
+    case PLAN_RESET:
+        if (begin) {
+            sim_net_reset(world->net, fault->a, fault->b, fault->amount != 0);
+        }
+        break;
+    case PLAN_SLOW_NET:
+        sim_net_slow(world->net, fault->a, begin ? fault->amount : 0);
+        break;
+    case PLAN_SLOW_DISK:
+        slow_disk(world, fault, begin);
+        break;
+    case PLAN_KILL:
+    case PLAN_POWER:
+        if (begin) {
+            sim_node_kill(node, fault->kind == PLAN_POWER);
+        } else {
+            sim_node_boot(node);
+        }
+        break;
+    case PLAN_KILL_AT:
+    case PLAN_POWER_AT:
+        arm_disk(node, fault, begin);
+        if (!begin) {
+            sim_node_boot(node);
+        }
+        break;
+    case PLAN_STOP:
+        if (begin) {
+            sim_node_stop(node);
+        } else {
+            sim_node_boot(node);
+        }
+        break;
+    case PLAN_FAULT_KIND_COUNT:
+        break;
+    }
+}
+
+static void on_due(struct ria_timer *timer, void *arg)
+{
+    struct nemesis_fault *fault = arg;
+    struct nemesis *nemesis = fault->nemesis;
+    struct world *world = nemesis->world;
+    char text[256];
+
+    plan_format_fault(world->plan, fault->fault, text, sizeof(text));
+    trace_say(&world->trace, "fault %s: %s", fault->has_begun ? "ends" : "begins", text);
+    fault->has_begun = !fault->has_begun;
+    if (fault->has_begun) {
+        ria_timer_start(&world->timers, timer, fault->fault->duration_us);
+    }
+    apply(nemesis, fault->fault, fault->has_begun);
+}
+
+/* ---- life ---- */
+
+static void on_boot(struct ria_timer *timer, void *arg)
+{
+    (void)timer;
+    sim_node_boot(arg);
+}
+
+void nemesis_init(struct nemesis *nemesis, struct world *world)
+{
+    *nemesis = (struct nemesis){.world = world};
+    for (uint32_t i = 0; i < world->plan->fault_count; i++) {
+        struct nemesis_fault *fault = &nemesis->faults[i];
+        fault->nemesis = nemesis;
+        fault->fault = &world->plan->faults[i];
+        ria_timer_init(&fault->timer, on_due, fault);
+    }
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        ria_timer_init(&nemesis->boots[i], on_boot, &world->nodes[i]);
+    }
+}
+
+void nemesis_start(struct nemesis *nemesis)
+{
+    struct world *world = nemesis->world;
+
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        /* Clients need not be waited for: they ask until somebody answers. */
+        if (world->plan->nodes[i].role == PLAN_CLIENT) {
+            sim_node_boot(&world->nodes[i]);
+        } else {
+            ria_timer_start(&world->timers, &nemesis->boots[i], world->plan->nodes[i].boot_us);
+        }
+    }
+    for (uint32_t i = 0; i < world->plan->fault_count; i++) {
+        ria_timer_start(&world->timers, &nemesis->faults[i].timer, world->plan->faults[i].at_us);
+    }
+}
+
+void nemesis_heal(struct nemesis *nemesis)
+{
+    struct world *world = nemesis->world;
+
+    trace_say(&world->trace, "the faults are over");
+    for (uint32_t i = 0; i < world->plan->fault_count; i++) {
+        struct nemesis_fault *fault = &nemesis->faults[i];
+        ria_timer_stop(&world->timers, &fault->timer);
+        if (fault->has_begun) {
+            fault->has_begun = false;
+            apply(nemesis, fault->fault, false);
+        }
+    }
+    sim_net_heal(world->net);
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        sim_node_boot(&world->nodes[i]);
+    }
+}

@@ -1,0 +1,159 @@
+#include "tests/sim/run.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "common/assert.h"
+
+#include "tests/sim/inspect.h"
+#include "tests/sim/nemesis.h"
+#include "tests/sim/plan.h"
+#include "tests/sim/workload.h"
+#include "tests/sim/world.h"
+
+enum {
+    LOOK_US = 250 * 1000,  /* between two looks at the disks */
+    SETTLE_US = 50 * 1000, /* between two looks whether all is well */
+    HISTORY_LINES_MAX = 40,
+};
+
+struct run {
+    struct plan plan;
+    struct world world;
+    struct workload workload;
+    struct nemesis nemesis;
+    struct inspector inspector;
+};
+
+static void run_until(struct run *run, int64_t until_us)
+{
+    struct world *world = &run->world;
+
+    while (!world->is_broken && world->now_us < until_us) {
+        world_run(world, ria_min_i64(until_us, world->now_us + LOOK_US));
+        if (!world->is_broken) {
+            inspector_look(&run->inspector);
+        }
+    }
+}
+
+/* The faults are over. Returns what it took. */
+static int64_t settle(struct run *run)
+{
+    struct world *world = &run->world;
+    int64_t start_us = world->now_us;
+
+    nemesis_heal(&run->nemesis);
+    workload_finish(&run->workload);
+    while (!world->is_broken) {
+        if (workload_is_done(&run->workload) && inspect_is_whole(world)) {
+            break;
+        }
+        if (world->now_us - start_us >= RUN_HEAL_US) {
+            workload_report_stuck(&run->workload);
+            inspect_report_stuck(world);
+            break;
+        }
+        world_run(world, world->now_us + SETTLE_US);
+    }
+    return world->now_us - start_us;
+}
+
+static void
+report_violations(FILE *report, const struct run *run, const struct checker_result *verdict)
+{
+    for (size_t i = 0; i < verdict->count && i < CHECKER_VIOLATIONS_MAX; i++) {
+        const struct checker_violation *violation = &verdict->violations[i];
+        (void)fprintf(
+            report,
+            "violated: %s, partition %" PRIu32 ": %s\n",
+            violation->rule,
+            violation->partition,
+            violation->text
+        );
+        if (i == 0) {
+            history_print(
+                &run->world.history,
+                report,
+                violation->partition,
+                violation->offset,
+                violation->value,
+                HISTORY_LINES_MAX
+            );
+        }
+    }
+    if (verdict->count > CHECKER_VIOLATIONS_MAX) {
+        (void)fprintf(report, "... %zu more violations\n", verdict->count - CHECKER_VIOLATIONS_MAX);
+    }
+}
+
+static void report_result(FILE *report, const struct run *run, const struct run_result *result)
+{
+    report_violations(report, run, &result->verdict);
+    (void)fprintf(
+        report,
+        "seed %" PRIu64 ": %s; %" PRIu64 " records acknowledged, %" PRIu64 " read, %" PRIu32
+        " boots, %.3f s, whole %.3f s after the faults, trace %016" PRIx64 " of %" PRIu64
+        " events\n",
+        run->plan.seed,
+        result->verdict.count == 0 ? "passed" : "FAILED",
+        result->verdict.records_acked,
+        result->verdict.records_read,
+        result->boots,
+        (double)result->virtual_us / 1e6,
+        (double)result->heal_us / 1e6,
+        result->trace_hash,
+        result->trace_events
+    );
+}
+
+void run_seed(const struct run_options *options, struct run_result *out_result)
+{
+    FILE *report = options->report;
+    struct run *run = calloc(1, sizeof(*run));
+
+    RIA_ASSERT(run != NULL);
+    *out_result = (struct run_result){.heal_us = 0};
+    plan_draw(&run->plan, options->seed);
+    if (report != NULL) {
+        plan_print(&run->plan, report);
+        (void)fflush(report); /* also if the run ends in a crash */
+    }
+    world_init(&run->world, &run->plan, options->verbose);
+    workload_init(&run->workload, &run->world);
+    nemesis_init(&run->nemesis, &run->world);
+    inspector_init(&run->inspector, &run->world);
+
+    nemesis_start(&run->nemesis);
+    workload_start(&run->workload);
+    run_until(run, WORLD_START_US + run->plan.chaos_us);
+    out_result->heal_us = settle(run);
+    workload_close(&run->workload);
+    if (!run->world.is_broken) {
+        inspector_look(&run->inspector);
+        inspect_record_logs(&run->world);
+    }
+    if (options->history != NULL) {
+        history_print_all(&run->world.history, options->history);
+    }
+    checker_run(&run->world.history, &out_result->verdict);
+
+    out_result->trace_hash = run->world.trace.hash;
+    out_result->trace_events = run->world.trace.events;
+    out_result->virtual_us = run->world.now_us - WORLD_START_US;
+    for (uint32_t i = 0; i < run->world.node_count; i++) {
+        out_result->boots += run->world.nodes[i].boots;
+    }
+    if (report != NULL) {
+        report_result(report, run, out_result);
+    }
+    bool is_wrecked = run->world.is_broken;
+    if (!is_wrecked) {
+        for (uint32_t i = 0; i < run->world.node_count; i++) {
+            sim_node_kill(&run->world.nodes[i], false);
+        }
+        workload_fini(&run->workload);
+        world_fini(&run->world);
+    }
+    free(run);
+}

@@ -1,0 +1,32 @@
+/* run: one seed, from the plan to the verdict.
+ *
+ * Load and faults; then the faults end, and within RUN_HEAL_US everything that was sent must be
+ * stored and read, and every replica in sync; then the checker judges.
+ */
+#pragma once
+
+#include <stdio.h>
+
+#include "common/base.h"
+
+#include "tests/sim/checker.h"
+
+#define RUN_HEAL_US INT64_C(15000000)
+
+struct run_result {
+    struct checker_result verdict;
+    uint64_t trace_hash;
+    uint64_t trace_events;
+    int64_t virtual_us;
+    int64_t heal_us; /* what it took until all was well again */
+    uint32_t boots;  /* of all nodes */
+};
+
+struct run_options {
+    uint64_t seed;
+    bool verbose;  /* say on standard output what happens, as it happens */
+    FILE *report;  /* NULL, or gets the plan before the run, and the violations after it */
+    FILE *history; /* NULL, or gets the whole history */
+};
+
+void run_seed(const struct run_options *options, struct run_result *out_result);

@@ -1,0 +1,284 @@
+#include "tests/sim/sim_node.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/assert.h"
+
+#include "tests/sim/client.h"
+#include "tests/sim/world.h"
+
+#define WALL_START_MS INT64_C(1700000000000)
+
+static const char coordinator_address[] = "tcp://coordinator:9100";
+
+/* ---- environment ---- */
+
+static const struct sim_node *of_clock(const struct ria_clock *clock)
+{
+    return (const void *)((const char *)clock - offsetof(struct sim_node, clock));
+}
+
+static int64_t node_mono_us(const struct ria_clock *clock)
+{
+    return of_clock(clock)->world->now_us;
+}
+
+static int64_t node_wall_ms(const struct ria_clock *clock)
+{
+    const struct sim_node *node = of_clock(clock);
+
+    return WALL_START_MS + node->world->now_us / 1000 + node->wall_skew_ms;
+}
+
+/* Without the real time that the line begins with. */
+static void write_log(void *arg, const char *line, size_t size)
+{
+    const struct sim_node *node = arg;
+    const char *space = memchr(line, ' ', size);
+    size_t skip = space == NULL ? 0 : (size_t)(space - line) + 1;
+
+    (void)printf(
+        "%10.6f %s: %.*s",
+        (double)node->world->now_us / 1e6,
+        node->name,
+        (int)(size - skip),
+        line + skip
+    );
+}
+
+/* The disk has crashed in the middle of a turn; what the core still does must go nowhere. */
+static void on_disk_crash(void *arg, bool lose_unsynced)
+{
+    struct sim_node *node = arg;
+
+    trace_say(&node->world->trace, "%s dies in the middle of a call", node->name);
+    sim_net_kill(node->world->net, node->number, lose_unsynced);
+    node->is_doomed = true;
+    node->power_lost = lose_unsynced;
+}
+
+void sim_node_init(struct sim_node *node, struct world *world, uint32_t number)
+{
+    memset(node, 0, sizeof(*node));
+    node->world = world;
+    node->number = number;
+    node->role = world->plan->nodes[number].role;
+    node->name = plan_node_name(world->plan, number);
+    node->clock = (struct ria_clock){.mono_us = node_mono_us, .wall_ms = node_wall_ms};
+    ria_timers_init(&node->timers, &node->clock);
+    ria_rand_init(&node->rand, world_seed(world, WORLD_RAND_NODES, 2 * number));
+    ria_rand_init(&node->disk_rand, world_seed(world, WORLD_RAND_NODES, 2 * number + 1));
+    node->log = (struct ria_log
+    ){.level = world->is_verbose ? RIA_LOG_DEBUG : RIA_LOG_ERROR, .write = write_log, .arg = node};
+    if (node->role == PLAN_STORAGE || node->role == PLAN_COORDINATOR) {
+        const struct ria_fs_sim_faults faults = {
+            .sync_delay_us_min = world->plan->sync_us_min,
+            .sync_delay_us_max = world->plan->sync_us_max,
+        };
+        node->disk = sim_disk_new(&node->timers, &node->disk_rand, on_disk_crash, node);
+        ria_fs_sim_set_faults(sim_disk_inner(node->disk), &faults);
+    }
+    if (node->role == PLAN_COORDINATOR) {
+        (void)snprintf(node->address, sizeof(node->address), "%s", coordinator_address);
+    } else if (node->role == PLAN_STORAGE) {
+        (void)snprintf(node->address, sizeof(node->address), "tcp://%s:9111", node->name);
+    }
+    uint32_t host = sim_net_add_host(world->net, node->name, node->address, &node->timers);
+    RIA_ASSERT(host == number);
+}
+
+void sim_node_fini(struct sim_node *node)
+{
+    RIA_ASSERT(!node->is_up);
+    sim_disk_free(node->disk);
+    ria_timers_fini(&node->timers);
+}
+
+/* ---- cores ---- */
+
+static void on_fatal(void *arg, const char *reason)
+{
+    struct sim_node *node = arg;
+
+    if (!node->is_doomed && node->is_up) {
+        world_break(node->world, "fatal", 0, "%s cannot go on: %s", node->name, reason);
+    }
+}
+
+static ria_err new_coordinator(struct sim_node *node, char *reason)
+{
+    node->coordinator_options = (struct coordinator_options){
+        .data_dir = "/data",
+        .default_partitions = 6,
+        .default_replicas = 3,
+        .simulated_disk = true,
+    };
+    RIA_TRY(coordinator_new(&node->env, &node->coordinator_options, reason, &node->coordinator));
+    coordinator_start(node->coordinator);
+    return RIA_OK;
+}
+
+static ria_err new_storage(struct sim_node *node, char *reason)
+{
+    struct storage_options options = {
+        .data_dir = "/data",
+        .coordinator = coordinator_address,
+        .address = node->address,
+        .rack = "",
+        .open_segments = node->world->plan->open_segments,
+    };
+
+    RIA_TRY(storage_new(&node->env, &options, on_fatal, node, reason, &node->storage));
+    storage_start(node->storage);
+    return RIA_OK;
+}
+
+static ria_err new_core(struct sim_node *node, char *reason)
+{
+    struct replication_options options = {.coordinator = coordinator_address};
+
+    reason[0] = '\0';
+    switch (node->role) {
+    case PLAN_COORDINATOR:
+        return new_coordinator(node, reason);
+    case PLAN_STORAGE:
+        return new_storage(node, reason);
+    case PLAN_WORKER:
+        RIA_TRY(replication_new(&node->env, &options, &node->replication));
+        replication_start(node->replication);
+        return RIA_OK;
+    case PLAN_CLIENT:
+        node->client = client_new(&node->env, coordinator_address);
+        return RIA_OK;
+    }
+    return RIA_OK;
+}
+
+static void free_core(struct sim_node *node)
+{
+    coordinator_free(node->coordinator);
+    storage_free(node->storage);
+    replication_free(node->replication);
+    client_free(node->client);
+    node->coordinator = NULL;
+    node->storage = NULL;
+    node->replication = NULL;
+    node->client = NULL;
+}
+
+/* ---- life and death ---- */
+
+static void bury(struct sim_node *node)
+{
+    struct world *world = node->world;
+
+    sim_net_end_calls(world->net, node->number);
+    free_core(node);
+    sim_net_bury(world->net, node->number);
+    node->is_up = false;
+    node->is_doomed = false;
+    node->is_stopping = false;
+    if (node->timers.heap.count > 0) {
+        world_break(
+            world, "leak", 0, "%s left %zu timers active", node->name, node->timers.heap.count
+        );
+        world->is_broken = true; /* they point into freed memory */
+    }
+    if (node->disk != NULL) {
+        size_t open = ria_fs_sim_open_count(sim_disk_inner(node->disk));
+        if (open > 0) {
+            world_break(world, "leak", 0, "%s left %zu files open", node->name, open);
+        }
+    }
+}
+
+void sim_node_boot(struct sim_node *node)
+{
+    struct world *world = node->world;
+    char reason[COORDINATOR_REASON_SIZE];
+
+    _Static_assert((int)STORAGE_REASON_MAX <= (int)COORDINATOR_REASON_SIZE, "one buffer for both");
+    if (node->is_up) {
+        node->boots_again = node->is_stopping;
+        return;
+    }
+    trace_say(&world->trace, "%s boots", node->name);
+    node->boots_again = false;
+    if (node->disk != NULL) {
+        sim_disk_boot(node->disk);
+    }
+    node->env = (struct ria_env){
+        .clock = &node->clock,
+        .timers = &node->timers,
+        .rpc = sim_net_boot(world->net, node->number),
+        .fs = node->disk == NULL ? NULL : sim_disk_fs(node->disk),
+        .rand = &node->rand,
+        .log = &node->log,
+    };
+    node->is_up = true;
+    node->boots++;
+    ria_err err = new_core(node, reason);
+    if (err != RIA_OK && !node->is_doomed) {
+        world_break(
+            world, "start", 0, "%s does not start: %s (%s)", node->name, reason, ria_err_name(err)
+        );
+        world->is_broken = true;
+    }
+    if (err != RIA_OK || node->is_doomed) {
+        sim_node_kill(node, node->power_lost);
+    }
+}
+
+void sim_node_kill(struct sim_node *node, bool power_cut)
+{
+    struct world *world = node->world;
+
+    if (node->disk != NULL && !node->is_doomed) {
+        sim_disk_crash(node->disk, power_cut);
+    }
+    if (!node->is_up) {
+        return;
+    }
+    trace_say(&world->trace, "%s %s", node->name, power_cut ? "loses power" : "dies");
+    sim_net_kill(world->net, node->number, power_cut);
+    bury(node);
+}
+
+void sim_node_stop(struct sim_node *node)
+{
+    if (!node->is_up || node->is_stopping) {
+        return;
+    }
+    if (node->storage == NULL) {
+        sim_node_kill(node, false);
+        return;
+    }
+    trace_say(&node->world->trace, "%s is asked to stop", node->name);
+    node->is_stopping = true;
+    node->stop_done = false;
+    storage_stop(node->storage, &node->stop_done);
+}
+
+void sim_node_after_turn(struct sim_node *node)
+{
+    if (node->is_up && node->is_doomed) {
+        sim_node_kill(node, node->power_lost);
+    } else if (node->is_up && node->is_stopping && node->stop_done) {
+        bool again = node->boots_again;
+        sim_node_kill(node, false);
+        if (again) {
+            sim_node_boot(node);
+        }
+    }
+}
+
+void sim_node_check(struct sim_node *node)
+{
+    if (node->storage != NULL) {
+        storage_check(node->storage);
+    }
+    if (node->replication != NULL) {
+        replication_check(node->replication);
+    }
+}

@@ -1,0 +1,66 @@
+/* sim_node: one machine and the process on it: a real core with a simulated environment.
+ *
+ * A crash tears the core down without letting it do anything: its calls end with RIA_ERR_SHUTDOWN
+ * as at the end of a real process, but nothing it then does reaches the disk or the network. Every
+ * timer it leaves active is a bug of the core, and ends the run.
+ */
+#pragma once
+
+#include "common/base.h"
+#include "common/env.h"
+
+#include "services/coordinator/service.h"
+#include "services/replication/service.h"
+#include "services/storage/service.h"
+#include "tests/sim/plan.h"
+#include "tests/sim/sim_disk.h"
+
+struct world;
+struct client;
+
+struct sim_node {
+    struct world *world;
+    uint32_t number; /* in the plan; also its host's */
+    plan_role role;
+    const char *name;
+    char address[32];
+    struct ria_clock clock;
+    int64_t wall_skew_ms;
+    struct ria_timers timers;
+    struct ria_rand disk_rand;
+    struct sim_disk *disk; /* NULL: none */
+    struct ria_rand rand;
+    struct ria_log log;
+    struct ria_env env;
+
+    bool is_up;
+    bool is_stopping;
+    bool stop_done;   /* a clean end is complete */
+    bool boots_again; /* ... and then it is to boot */
+    bool is_doomed;   /* crashed in the middle of its turn */
+    bool power_lost;  /* ... so */
+    uint64_t turns;
+    uint32_t boots;
+    struct coordinator_options coordinator_options;
+    struct coordinator *coordinator;
+    struct storage *storage;
+    struct replication *replication;
+    struct client *client;
+};
+
+/* Down at first. */
+void sim_node_init(struct sim_node *node, struct world *world, uint32_t number);
+void sim_node_fini(struct sim_node *node);
+
+/* Nothing happens if it is up (down) already. One that is stopping boots when it has stopped. */
+void sim_node_boot(struct sim_node *node);
+void sim_node_kill(struct sim_node *node, bool power_cut);
+
+/* Ask it to end; it is down when it has. Only storage knows how; others are killed. */
+void sim_node_stop(struct sim_node *node);
+
+/* After each turn of its loop: what it may not do from inside. */
+void sim_node_after_turn(struct sim_node *node);
+
+/* Invariants of the core; aborts on a broken one. */
+void sim_node_check(struct sim_node *node);

@@ -1,0 +1,1 @@
+$(eval $(call test,tests/unit/sim/checker_test,harness simlib common))
