@@ -19,9 +19,10 @@ enum {
     /* Payload bytes of one fetch reply. Always at least one whole batch is returned. */
     RIA_FETCH_SIZE_MAX = 8 * 1024 * 1024,
 
-    /* Requests without a reply on one connection. Below 64: nng's raw REP keeps 64 replies per pipe
-     * and silently drops what does not fit. Further calls wait in the peer's queue. */
-    RIA_RPC_INFLIGHT_MAX = 60,
+    /* Requests without a reply on one connection; further calls wait in the peer's queue. Large
+     * enough that appends which wait for a slow follower do not hold up everything else between two
+     * nodes. */
+    RIA_RPC_INFLIGHT_MAX = 1000,
 
     /* Calls that wait for one peer's connection or in-flight slot. Rejected: BUSY. */
     RIA_RPC_QUEUE_MAX = 16384,
@@ -41,6 +42,9 @@ enum {
     RIA_ERROR_TEXT_MAX = 1024,    /* bytes of an error's text on the wire */
 };
 
-_Static_assert(RIA_RPC_INFLIGHT_MAX < 64, "nng drops replies past 64 on one pipe");
 _Static_assert(RIA_BATCH_SIZE_MAX <= RIA_FETCH_SIZE_MAX, "a fetch must be able to carry any batch");
 _Static_assert(RIA_FETCH_SIZE_MAX * 2 < RIA_FRAME_SIZE_MAX, "a reply plus one batch must fit");
+
+/* Producer ids from here on are the platform's own (gateways, transform tasks): a client that makes
+ * up an id must never meet one of them. Ids below are the clients'. */
+#define RIA_PRODUCER_ID_INTERNAL (INT64_C(1) << 62)

@@ -24,7 +24,7 @@ enum {
     NET_LINGER_MS = 20,
 
     /* A request id is the top bit, a generation and a slot of the peer's in-flight table. */
-    NET_SLOT_BITS = 6,
+    NET_SLOT_BITS = 10,
     NET_SLOTS = 1 << NET_SLOT_BITS,
 };
 #define NET_ID_BIT UINT32_C(0x80000000)
@@ -80,7 +80,7 @@ struct peer {
     struct ria_list inflight; /* in order of sending */
     size_t waiting_count;
     size_t free_slot_count;
-    uint8_t free_slots[RIA_RPC_INFLIGHT_MAX];
+    uint16_t free_slots[RIA_RPC_INFLIGHT_MAX];
     struct call *slots[RIA_RPC_INFLIGHT_MAX];
     uint32_t generation;
 };
@@ -294,7 +294,7 @@ static void call_end(struct ria_net *net, struct call *call, ria_err err, struct
         break;
     case CALL_SENT:
         peer->slots[call->frame.id % NET_SLOTS] = NULL;
-        peer->free_slots[peer->free_slot_count++] = (uint8_t)(call->frame.id % NET_SLOTS);
+        peer->free_slots[peer->free_slot_count++] = (uint16_t)(call->frame.id % NET_SLOTS);
         ria_net_link_forget(peer->link, &call->frame);
         break;
     case CALL_REFUSED:
@@ -499,7 +499,7 @@ static ria_err peer_new(struct ria_net *net, const char *address, struct peer **
     ria_timer_init(&peer->redial, redial_now, peer);
     while (peer->free_slot_count < RIA_RPC_INFLIGHT_MAX) {
         size_t slot = RIA_RPC_INFLIGHT_MAX - 1 - peer->free_slot_count;
-        peer->free_slots[peer->free_slot_count++] = (uint8_t)slot;
+        peer->free_slots[peer->free_slot_count++] = (uint16_t)slot;
     }
     ria_err err = ria_net_dialer_new(net->inbox, address, on_dialed, peer, &peer->dialer);
     if (err == RIA_OK) {

@@ -68,6 +68,7 @@ part 'generated code' generated_code_is_current
 part 'headers compile alone' headers_compile_alone
 part 'shell scripts parse' scripts_parse
 part 'no absolute paths' paths_are_relative
+part 'links of the documents' tools/check_links.py "${folders[@]}"
 
 if ((${#failed[@]} > 0)); then
     echo "check: ${#failed[@]} failed: ${failed[*]}" >&2

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# check_trixie.sh [BUILD_FOLDER]: build the tracked files and run the unit tests on Debian 13, in a
+# check_trixie.sh [BUILD_FOLDER]: build the project's files and run the unit tests on Debian 13, in a
 # chroot made with debootstrap and kept in BUILD_FOLDER/trixie-root. The mirror is the one this
 # machine's apt uses. Needs root (or sudo), debootstrap and git.
 set -euo pipefail
@@ -46,8 +46,8 @@ fi
 
 rm -rf "$root/src"
 mkdir "$root/src"
-# Tracked and present: a file may be deleted and not yet committed.
-git -c safe.directory='*' ls-files -z | while IFS= read -r -d '' file; do
+# New files that git does not ignore count, deleted ones do not, as in tools/files.sh.
+git -c safe.directory='*' ls-files -co --exclude-standard -z | while IFS= read -r -d '' file; do
     if [[ -e $file ]]; then
         printf '%s\0' "$file"
     fi

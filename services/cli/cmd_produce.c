@@ -235,7 +235,9 @@ static int produce_all(struct producer *producer, int count, char **files)
     for (int i = 0; i < count && status == CLI_OK; i++) {
         FILE *file = fopen(files[i], "re");
         if (file == NULL) {
-            return cli_fail("cannot open %s", files[i]);
+            status = cli_fail("cannot open %s", files[i]);
+            (void)flush(producer); /* what was read before it is sent all the same */
+            return status;
         }
         status = produce_file(producer, file, files[i]);
         (void)fclose(file);

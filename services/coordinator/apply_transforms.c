@@ -195,7 +195,7 @@ static ria_err write_transform(
         stmt = meta_query(apply->db, META_TASK_INSERT);
         meta_bind_uuid(stmt, 1, &r->transform_id);
         meta_bind_int(stmt, 2, i);
-        meta_bind_int(stmt, 3, apply->next_producer_id++);
+        meta_bind_int(stmt, 3, RIA_PRODUCER_ID_INTERNAL + apply->next_producer_id++);
         meta_bind_int(stmt, 4, r->from_beginning ? 0 : r->start_offsets[i]);
         meta_bind_int(stmt, 5, apply_version(apply));
         RIA_TRY(meta_run(stmt));

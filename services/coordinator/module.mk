@@ -14,6 +14,7 @@ $(call library,coordinator,\
   services/coordinator/handle_heartbeat.c \
   services/coordinator/handle_list_transforms.c \
   services/coordinator/handle_metadata.c \
+  services/coordinator/inspect.c \
   services/coordinator/liveness.c \
   services/coordinator/meta_db.c \
   services/coordinator/metadata_view.c \

@@ -10,6 +10,7 @@
 #include "common/base.h"
 #include "common/env.h"
 #include "common/err.h"
+#include "common/limits.h"
 #include "common/metrics.h"
 #include "common/process.h"
 #include "common/uuid.h"
@@ -59,3 +60,20 @@ int64_t coordinator_applied_index(const struct coordinator *coordinator);
 
 /* A hash of the whole replicated state, for tests and the simulator. */
 uint64_t coordinator_state_hash(struct coordinator *coordinator);
+
+/* A partition as it is committed, for tests and the simulator. */
+struct coordinator_partition_info {
+    int32_t leader;
+    int32_t leader_epoch;
+    int32_t partition_epoch;
+    int32_t isr[RIA_REPLICAS_MAX];
+    uint32_t isr_count;
+};
+
+/* False: there is none. Not from inside a handler. */
+bool coordinator_describe_partition(
+    struct coordinator *coordinator,
+    const struct ria_uuid *topic_id,
+    int32_t partition,
+    struct coordinator_partition_info *out_info
+);

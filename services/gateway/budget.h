@@ -13,6 +13,7 @@
 
 struct budget {
     struct ria_gauge used;
+    int64_t reads; /* the part of used that reads hold, answers on their way included: gate.h */
     int64_t limit;
     int64_t peak; /* of used; whoever reads it sets it back */
     struct ria_counter refused;

@@ -14,6 +14,7 @@
 #include "services/gateway/budget.h"
 #include "services/gateway/coordinator_call.h"
 #include "services/gateway/failure.h"
+#include "services/gateway/gate.h"
 #include "services/gateway/leader_call.h"
 #include "services/gateway/produce.h"
 #include "services/gateway/records.h"
@@ -52,6 +53,7 @@ struct gateway {
     struct coordinator_calls coordinator;
     struct leader_calls leaders;
     struct watches watches;
+    struct gate gate; /* reads */
     struct produce *produce;
     struct budget *budget;
     struct record_set records;
@@ -78,6 +80,9 @@ bool gateway_query_i64(
     int64_t fallback,
     int64_t *out_value
 );
+
+/* Answers 415 if the body is compressed: formats that are looked into must be plain. */
+bool gateway_body_is_plain(struct request *request);
 
 /* Answers 400 if the query has a parameter that is not in names (ended by NULL). */
 bool gateway_query_known(struct request *request, const char *const *names);

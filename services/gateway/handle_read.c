@@ -34,7 +34,8 @@ struct read {
     int64_t records_max;
     int64_t bytes_max;
     int64_t wait_until_us; /* the client waits for records until then */
-    size_t charged;        /* to the budget, while a fetch is under way */
+    struct gate_pass pass;
+    size_t charged; /* bytes inside the gate */
     struct leader_call call;
     struct watch_wait wait;
     int64_t high_watermark;
@@ -42,6 +43,29 @@ struct read {
 };
 
 static void start_fetch(struct read *read);
+
+/* --- memory ------------------------------------------------------------------------------------*/
+
+static void charge(struct read *read, size_t size)
+{
+    gate_resize(read->gateway->budget, read->charged, size);
+    read->charged = size;
+}
+
+/* Takes msg or text (the other is NULL), of which data is a part. */
+static void
+respond_body(struct read *read, struct ria_msg *msg, uint8_t *text, struct ria_slice data)
+{
+    struct response response = {.status = 200, .content_type = read->type};
+
+    charge(read, data.size);
+    read->charged = 0; /* the answer's from here on */
+    if (gate_fill_response(&response, read->gateway->budget, msg, text, data)) {
+        request_respond(read->request, &response);
+    } else {
+        request_fail_err(read->request, RIA_ERR_NOMEM, "");
+    }
+}
 
 /* --- answering ---------------------------------------------------------------------------------*/
 
@@ -89,12 +113,16 @@ static void respond_text(struct read *read, struct ria_msg *msg, struct ria_slic
     }
     ria_msg_free(msg);
     if (err != RIA_OK) {
+        charge(read, 0);
         ria_buf_fini(&out);
         request_fail_err(read->request, err == RIA_ERR_MALFORMED ? RIA_ERR_CORRUPT : err, "");
         return;
     }
     add_headers(read, range.next_offset);
-    request_respond_buf(read->request, 200, read->type, &out);
+    uint8_t *text = NULL;
+    size_t size = 0;
+    ria_buf_take(&out, &text, &size);
+    respond_body(read, NULL, text, ria_slice_of(text, size));
 }
 
 /* Offset behind the last whole batch. */
@@ -117,11 +145,7 @@ static void respond(struct read *read, struct ria_msg *msg, struct ria_slice bat
         return;
     }
     add_headers(read, end_of(batches, read->offset));
-    if (msg == NULL) {
-        request_respond_static(read->request, 200, TYPE_BATCHES, "");
-    } else {
-        request_respond_msg(read->request, 200, TYPE_BATCHES, msg, batches);
-    }
+    respond_body(read, msg, NULL, batches);
 }
 
 /* --- positions ---------------------------------------------------------------------------------*/
@@ -246,9 +270,8 @@ static void fetched(struct leader_call *call, ria_err err, struct leader_reply *
     struct gateway *gateway = read->gateway;
     int64_t now_us = ria_clock_mono_us(gateway->env->clock);
 
-    budget_give(gateway->budget, read->charged);
-    read->charged = 0;
     if (err == RIA_ERR_OFFSET_OUT_OF_RANGE) {
+        charge(read, 0);
         start_list_offsets(read, -1, range_known);
         return;
     }
@@ -256,10 +279,12 @@ static void fetched(struct leader_call *call, ria_err err, struct leader_reply *
         err = open_fetch(read, reply);
     }
     if (err != RIA_OK) {
+        charge(read, 0);
         request_fail_err(read->request, err, reply->text);
         return;
     }
     if (reply->payload.size == 0 && now_us < read->wait_until_us && !gateway->stopping) {
+        charge(read, 0);
         wait_for_records(read);
         return;
     }
@@ -271,19 +296,20 @@ static void fetched(struct leader_call *call, ria_err err, struct leader_reply *
     respond(read, RIA_STEAL(&reply->msg), reply->payload);
 }
 
-static void start_fetch(struct read *read)
+static void entered(struct gate_pass *pass, bool may_enter)
 {
+    struct read *read = pass->arg;
     struct gateway *gateway = read->gateway;
     int64_t now_us = ria_clock_mono_us(gateway->env->clock);
     struct failure failure;
 
-    if (!budget_take(gateway->budget, (size_t)read->bytes_max)) {
+    if (!may_enter) {
         failure_overloaded(&failure);
         failure.outcome = OUTCOME_NONE;
         request_fail(read->request, &failure);
         return;
     }
-    read->charged = (size_t)read->bytes_max;
+    read->charged = pass->size;
     read->call.api_key = API_FETCH;
     fetch_request_init(&read->call.body.fetch);
     read->call.body.fetch.offset = read->offset;
@@ -292,6 +318,24 @@ static void start_fetch(struct read *read)
     read->call.done = fetched;
     read->call.arg = read;
     leader_call_start(&gateway->leaders, &read->call);
+}
+
+static void start_fetch(struct read *read)
+{
+    struct gateway *gateway = read->gateway;
+    int64_t now_us = ria_clock_mono_us(gateway->env->clock);
+
+    /* One whole batch comes, however little was asked for; text is made beside it. */
+    size_t size =
+        (size_t)ria_max_i64(read->bytes_max, read->call.partition->topic->config.max_message_bytes);
+
+    read->pass = (struct gate_pass){
+        .size = size,
+        .deadline_us = now_us + (int64_t)gateway->options.request_timeout_ms * 1000,
+        .fn = entered,
+        .arg = read,
+    };
+    gate_enter(&gateway->gate, &read->pass);
 }
 
 /* --- the request -------------------------------------------------------------------------------*/

@@ -21,6 +21,9 @@ static ria_err render_position(const struct produce_result *result, struct ria_b
     RIA_TRY(ria_buf_append_str(out, "\"partition\":"));
     RIA_TRY(render_i64(out, result->partition));
     RIA_TRY(ria_buf_append_str(out, ",\"offset\":"));
+    if (result->offset < 0) {
+        return ria_buf_append_str(out, "null"); /* stored before; the log has forgotten where */
+    }
     return render_i64(out, result->offset);
 }
 
@@ -137,7 +140,7 @@ static bool take_identity(struct request *request, struct produce_identity *out,
     bool has_epoch = false;
     bool has_sequence = false;
 
-    if (!header_i64(request, "Producer-Id", INT64_MAX, &id, &has_id) ||
+    if (!header_i64(request, "Producer-Id", RIA_PRODUCER_ID_INTERNAL - 1, &id, &has_id) ||
         !header_i64(request, "Producer-Epoch", INT16_MAX, &epoch, &has_epoch) ||
         !header_i64(request, "Producer-Seq", INT32_MAX, &sequence, &has_sequence)) {
         return false;
@@ -280,6 +283,9 @@ static bool read_lines(struct gateway *gateway, struct request *request, int32_t
     struct ria_slice lines = RIA_SLICE_NULL;
     struct failure failure;
 
+    if (!gateway_body_is_plain(request)) {
+        return false;
+    }
     if (request_query(request, "key", &key) != RIA_OK ||
         request_query(request, "lines", &lines) != RIA_OK) {
         failure_set(&failure, 400, "invalid_query", NULL, "the query cannot be decoded");

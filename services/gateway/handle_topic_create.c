@@ -1,4 +1,6 @@
 /* POST /v1/topics: the settings are checked here, the coordinator creates, our view has it. */
+#include <string.h>
+
 #include <jansson.h>
 
 #include "common/limits.h"
@@ -40,6 +42,17 @@ static void created_visible(void *arg, bool reached)
     gateway_respond_json(creation->request, 201, topic_render(topic, NULL, 0, &out), &out);
 }
 
+/* Is the coordinator's sentence about a setting? */
+static bool names_setting(const char *text)
+{
+    for (size_t i = 0; i < topic_config_count(); i++) {
+        if (strstr(text, topic_config_name(i)) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void created(void *arg, ria_err err, const char *text, const void *response)
 {
     const struct create_topic_response *done = response;
@@ -53,7 +66,9 @@ static void created(void *arg, ria_err err, const char *text, const void *respon
         return;
     }
     failure_of_err(&failure, err, text);
-    if (err == RIA_ERR_EXISTS) {
+    if (names_setting(text)) {
+        failure.field = "config";
+    } else if (err == RIA_ERR_EXISTS) {
         failure.field = "name";
     } else if (err == RIA_ERR_NOT_ENOUGH_NODES) {
         failure.field = "replicas";

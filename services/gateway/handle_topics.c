@@ -1,8 +1,4 @@
 /* /v1/topics: list, describe, delete; and the offsets of one partition. */
-#include <string.h>
-
-#include "common/json.h"
-
 #include "schemas/gen/delete_topic_request.h"
 #include "schemas/gen/delete_topic_response.h"
 #include "schemas/gen/list_offsets_response.h"
@@ -14,23 +10,6 @@
 enum { DESCRIBE_TIMEOUT_MS = 2000 };
 
 /* --- list --------------------------------------------------------------------------------------*/
-
-static ria_err render_listed(const struct cluster_topic *topic, struct ria_buf *out)
-{
-    char id[RIA_UUID_TEXT_SIZE];
-
-    ria_uuid_format(topic->id, id);
-    return ria_buf_printf(
-        out,
-        "{\"name\":\"%s\",\"id\":\"%s\",\"partition_count\":%d,\"replication_factor\":%d,"
-        "\"durability\":\"%s\"}",
-        topic->name,
-        id,
-        (int)topic->partition_count,
-        (int)topic->replication_factor,
-        gateway_durability(topic)
-    );
-}
 
 void handle_topics_list(struct gateway *gateway, struct request *request)
 {
@@ -45,7 +24,7 @@ void handle_topics_list(struct gateway *gateway, struct request *request)
             continue;
         }
         err = ria_buf_append_str(&out, any ? ",\n" : "\n");
-        err = err == RIA_OK ? render_listed(topic, &out) : err;
+        err = err == RIA_OK ? topic_render_listed(topic, &out) : err;
         any = true;
     }
     if (err == RIA_OK) {
@@ -56,82 +35,14 @@ void handle_topics_list(struct gateway *gateway, struct request *request)
 
 /* --- describe ----------------------------------------------------------------------------------*/
 
-static ria_err render_nodes(const int32_t *nodes, uint32_t count, struct ria_buf *out)
-{
-    RIA_TRY(ria_buf_append_str(out, "["));
-    for (uint32_t i = 0; i < count; i++) {
-        RIA_TRY(ria_buf_printf(out, "%s%d", i > 0 ? "," : "", (int)nodes[i]));
-    }
-    return ria_buf_append_str(out, "]");
-}
-
-static ria_err
-render_partition(const struct cluster_partition *p, const struct offsets_of *o, struct ria_buf *out)
-{
-    RIA_TRY(ria_buf_printf(out, "{\"partition\":%d,\"leader\":", (int)p->number));
-    RIA_TRY(
-        p->leader < 0 ? ria_buf_append_str(out, "null") : ria_buf_printf(out, "%d", (int)p->leader)
-    );
-    RIA_TRY(ria_buf_printf(out, ",\"leader_epoch\":%d,\"replicas\":", (int)p->leader_epoch));
-    RIA_TRY(render_nodes(p->replicas, p->replica_count, out));
-    RIA_TRY(ria_buf_append_str(out, ",\"isr\":"));
-    RIA_TRY(render_nodes(p->isr, p->isr_count, out));
-    if (o != NULL && o->known) {
-        return ria_buf_printf(
-            out,
-            ",\"log_start_offset\":%lld,\"high_watermark\":%lld}",
-            (long long)o->log_start,
-            (long long)o->high_watermark
-        );
-    }
-    return ria_buf_append_str(out, ",\"log_start_offset\":null,\"high_watermark\":null}");
-}
-
-static ria_err render_config(const struct cluster_topic *topic, struct ria_buf *out)
-{
-    RIA_TRY(ria_buf_append_str(out, "\"config\":{"));
-    for (size_t i = 0; i < topic_config_count(); i++) {
-        char text[RIA_CONFIG_VALUE_MAX];
-        topic_config_text(&topic->config, i, text, sizeof(text));
-        RIA_TRY(ria_buf_printf(out, "%s\"%s\":\"%s\"", i > 0 ? "," : "", topic_config_name(i), text)
-        );
-    }
-    return ria_buf_append_str(out, "}");
-}
-
-ria_err topic_render(
-    const struct cluster_topic *topic,
-    const struct offsets_of *offsets,
-    int32_t offset_count,
-    struct ria_buf *out
-)
-{
-    RIA_TRY(render_listed(topic, out));
-    out->size--; /* the brace: the object goes on */
-    RIA_TRY(ria_buf_append_str(out, ","));
-    RIA_TRY(render_config(topic, out));
-    RIA_TRY(ria_buf_append_str(out, ",\"partitions\":["));
-    for (int32_t i = 0; i < topic->partition_count; i++) {
-        const struct offsets_of *of = offsets != NULL && i < offset_count ? &offsets[i] : NULL;
-        RIA_TRY(ria_buf_append_str(out, i > 0 ? ",\n" : "\n"));
-        RIA_TRY(render_partition(topic->partitions[i], of, out));
-    }
-    return ria_buf_append_str(out, "\n]}\n");
-}
-
-static void respond_topic(struct request *request, int status, const struct offsets_call *call)
+static void describe_ready(struct offsets_call *call)
 {
     struct ria_buf out;
 
     ria_buf_init(&out, DOCUMENT_MAX);
     gateway_respond_json(
-        request, status, topic_render(call->topic, call->items, call->count, &out), &out
+        call->arg, 200, topic_render(call->topic, call->items, call->count, &out), &out
     );
-}
-
-static void describe_ready(struct offsets_call *call)
-{
-    respond_topic(call->arg, 200, call);
 }
 
 void handle_topic_describe(struct gateway *gateway, struct request *request)

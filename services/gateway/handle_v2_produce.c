@@ -143,7 +143,7 @@ void handle_v2_produce(struct gateway *gateway, struct request *request)
             return;
         }
     }
-    if (!choose_format(request, &format)) {
+    if (!choose_format(request, &format) || !gateway_body_is_plain(request)) {
         return;
     }
     if (!records_parse_v2(&gateway->records, request->body, format, !has_partition, &failure)) {

@@ -24,8 +24,16 @@ enum {
     BODY_TIMEOUT_MS = 30 * 1000,
     BODY_RATE_MIN = 16 * 1024, /* bytes a second */
     REPLY_TIMEOUT_MS = 30 * 1000,
+    REPLY_RATE_MIN = 64 * 1024,
     RUNS_AT_END = 8,
 };
+
+/* Refuse what RFC 9112 allows to refuse. */
+#if MHD_VERSION >= 0x00097700
+#    define STRICT_OPTION MHD_OPTION_CLIENT_DISCIPLINE_LVL
+#else
+#    define STRICT_OPTION MHD_OPTION_STRICT_FOR_CLIENT
+#endif
 
 static const char answer_408[] = "HTTP/1.1 408 Request Timeout\r\n"
                                  "Connection: close\r\nContent-Length: 0\r\n\r\n";
@@ -141,7 +149,7 @@ static void op_respond(struct request *request, const struct response *response)
     RIA_ASSERT(!conn->has_response);
     conn->response = *response;
     conn->has_response = true;
-    if (response->release != NULL) {
+    if (response->release != NULL && !response->is_charged) {
         budget_charge(conn->http->budget, response->size);
         conn->charged += response->size;
     }
@@ -503,7 +511,7 @@ static int64_t time_limit_us(const struct conn *conn)
     case CONN_WORK:
         return INT64_MAX;
     case CONN_REPLY:
-        transfer_ms = (int64_t)conn->response.size * 1000 / BODY_RATE_MIN;
+        transfer_ms = (int64_t)conn->response.size * 1000 / REPLY_RATE_MIN;
         return (REPLY_TIMEOUT_MS + transfer_ms) * 1000;
     }
     return INT64_MAX;
@@ -609,7 +617,7 @@ static ria_err start_daemon(struct http *http)
         (size_t)POOL_SIZE,
         MHD_OPTION_CONNECTION_TIMEOUT,
         0U,
-        MHD_OPTION_STRICT_FOR_CLIENT,
+        STRICT_OPTION,
         1,
         MHD_OPTION_SIGPIPE_HANDLED_BY_APP,
         1,

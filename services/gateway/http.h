@@ -12,7 +12,7 @@
  *   BODY   and the head: BODY_TIMEOUT and a second for each BODY_RATE_MIN bytes that came
  *   DRAIN  as BODY, but the answer is known and the body is thrown away
  *   WORK   the handler has it: its own deadlines
- *   REPLY  REPLY_TIMEOUT and a second for each BODY_RATE_MIN bytes of the answer
+ *   REPLY  REPLY_TIMEOUT and a second for each REPLY_RATE_MIN bytes of the answer
  *
  * Framing (RFC 9112 6): a request with more than one Content-Length, with one that is not digits,
  * with any Transfer-Encoding but "chunked", or with both, is answered 400 and the connection ends.

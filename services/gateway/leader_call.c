@@ -58,13 +58,21 @@ static int64_t time_left_us(const struct leader_call *call)
     return call->deadline_us - ria_clock_mono_us(call->calls->env->clock);
 }
 
+/* For errors of the way to the leader. */
+static const char *text_of(ria_err err)
+{
+    return err == RIA_ERR_TIMEOUT || err == RIA_ERR_DISCONNECTED
+               ? "the partition's leader does not answer"
+               : "";
+}
+
 static void retry_due(struct ria_timer *timer, void *arg)
 {
     struct leader_call *call = arg;
 
     (void)timer;
     if (time_left_us(call) <= 0) {
-        finish(call, call->err, &(struct leader_reply){.text = ""});
+        finish(call, call->err, &(struct leader_reply){.text = text_of(call->err)});
         return;
     }
     send(call);
@@ -102,6 +110,7 @@ static void attempt_done(void *arg, ria_err err, struct ria_msg *msg)
 
     call->attempt = NULL;
     if (err != RIA_OK) {
+        reply.text = text_of(err);
         wait_or_finish(call, err, &reply);
         return;
     }

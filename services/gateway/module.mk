@@ -6,6 +6,7 @@ $(eval $(call library,gateway,\
   services/gateway/document.c \
   services/gateway/failure.c \
   services/gateway/framing.c \
+  services/gateway/gate.c \
   services/gateway/handle_cluster.c \
   services/gateway/handle_read.c \
   services/gateway/handle_records.c \
@@ -31,6 +32,7 @@ $(eval $(call library,gateway,\
   services/gateway/router.c \
   services/gateway/routes.c \
   services/gateway/service.c \
+  services/gateway/topic_render.c \
   services/gateway/watch.c \
 ,-ljansson))
 $(eval $(call library,gateway_http,\

@@ -14,6 +14,7 @@
 enum {
     IDS_PER_REQUEST = 100, /* an id serves a partition for 32768 epochs */
     IDS_TIMEOUT_MS = 3600 * 1000,
+    IDS_RETRY_US = 500 * 1000,
     SIZE_SLACK = 256, /* more than a batch header and a record's own fields take */
     STICKY_TRIES = 4,
     OPEN_US_MAX = 1000 * 1000, /* older open batches take no more: their deadline is the first's */
@@ -103,10 +104,18 @@ static void ids_came(void *arg, ria_err err, const char *text, const void *respo
         ria_log_warn(
             core->env->log, "gateway.no_producer_ids", "err=%s text=\"%s\"", ria_err_name(err), text
         );
-        return; /* asked again by the next batch that needs one */
+        /* Batches wait for it: ask again soon, not only when the next one comes. */
+        RIA_LIST_FOREACH (link, &core->partitions) {
+            struct produce_partition *waiting = RIA_CONTAINER(link, struct produce_partition, link);
+            if (waiting->producer_id < 0) {
+                waiting->retry_at_us = ria_clock_mono_us(core->env->clock) + IDS_RETRY_US;
+                produce_partition_mark(waiting);
+            }
+        }
+        return;
     }
-    core->id_next = ids->first_producer_id;
-    core->id_end = ids->first_producer_id + IDS_PER_REQUEST;
+    core->id_next = RIA_PRODUCER_ID_INTERNAL + ids->first_producer_id;
+    core->id_end = core->id_next + IDS_PER_REQUEST;
     RIA_LIST_FOREACH (link, &core->partitions) {
         produce_partition_mark(RIA_CONTAINER(link, struct produce_partition, link));
     }

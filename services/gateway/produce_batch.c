@@ -154,7 +154,7 @@ void produce_batch_succeed(
         struct produce_result *results = part->call->results;
         int64_t offset = base_offset + part->base_delta;
         for (uint32_t i = part->first; i != PRODUCE_RESULT_NONE; i = results[i].next) {
-            results[i].offset = offset++;
+            results[i].offset = base_offset < 0 ? -1 : offset++;
             results[i].err = RIA_OK;
         }
         part->call->synced = part->call->synced && synced;

@@ -47,6 +47,7 @@ struct produce_batch {
     int32_t sent_epoch; /* leader epoch */
     bool returned;      /* in flight list, its last attempt failed with err */
     bool maybe_stored;  /* an attempt's outcome is not known */
+    bool after_unknown; /* so is that of the batch before it, which was given up */
     ria_err err;
     char text[PRODUCE_TEXT_MAX];
 };
@@ -70,6 +71,7 @@ struct produce_partition {
     int16_t epoch;
     int32_t sequence; /* the next */
     uint64_t ordinal; /* the next */
+    bool gap_unknown; /* a batch was given up with an unknown outcome; see close_gap() */
     bool steady;      /* a batch of this epoch succeeded, and none failed since */
 
     ria_err err; /* last reason why something could not be stored */

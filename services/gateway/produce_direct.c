@@ -138,6 +138,17 @@ static void attempt_done(void *arg, ria_err err, struct ria_msg *reply)
 
     batch->attempt = NULL;
     produce_batch_open_reply(err, reply, &answer);
+    if (answer.err == RIA_OK && answer.base_offset < 0) {
+        /* A sequence behind the log's window. It was used, perhaps by other records than these: a
+         * client that starts again under an old id would else be told that all is stored. */
+        batch->maybe_stored = true;
+        fail(
+            direct,
+            RIA_ERR_UNKNOWN_OUTCOME,
+            "this Producer-Seq is older than the log remembers: it was used, perhaps for others"
+        );
+        return;
+    }
     if (answer.err == RIA_OK) {
         direct->call->duplicate = answer.duplicate;
         produce_batch_succeed(direct->core, batch, answer.base_offset, answer.synced);

@@ -111,15 +111,19 @@ static void number(struct produce_partition *partition, struct produce_batch *ba
 /* A numbered batch was given up, so there is a gap before those that follow.
  *
  * If the next one may be stored, its old number is the only way to find out: the log either knows
- * it, takes it, or says OUT_OF_ORDER, which proves that it is not stored. If the next one is not
- * stored, neither are those behind it, whatever became of their attempts: number all anew. */
+ * it, takes it, or says OUT_OF_ORDER, which proves that it is not stored, unless the one before it
+ * may still arrive: then its fate stays unknown too (may_retry()). If the next one is not stored,
+ * neither are those behind it, whatever became of their attempts: number all anew. */
 static void close_gap(struct produce_partition *partition)
 {
     struct produce_batch *next = first_of(&partition->queue);
 
     if (next != NULL && next->sequence >= 0 && next->maybe_stored) {
+        next->after_unknown = next->after_unknown || partition->gap_unknown;
+        partition->gap_unknown = false;
         return;
     }
+    partition->gap_unknown = false;
     RIA_LIST_FOREACH (link, &partition->queue) {
         batch_at(link)->sequence = -1;
         batch_at(link)->maybe_stored = false;
@@ -158,6 +162,7 @@ static void give_up(
 {
     ria_err told = verdict(batch, err);
 
+    partition->gap_unknown = partition->gap_unknown || told == RIA_ERR_UNKNOWN_OUTCOME;
     produce_batch_fail(partition->core, batch, told, or_default(told == err ? text : "", told));
     produce_batch_free(partition->core, batch);
 }
@@ -197,7 +202,9 @@ static bool may_retry(struct produce_partition *partition, struct produce_batch 
         return false;
     }
     if (batch->err == RIA_ERR_OUT_OF_ORDER) {
-        return true; /* behind another: natural. First: see recover() */
+        /* Behind another: natural. First: see recover(), unless a late frame of the one before, and
+         * then its own, may still be taken under the old number. */
+        return !(first && batch->maybe_stored && batch->after_unknown);
     }
     if (batch->err == RIA_ERR_FENCED_PRODUCER) {
         return !first || !batch->maybe_stored;

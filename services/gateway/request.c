@@ -54,32 +54,6 @@ void request_respond_buf(
     );
 }
 
-static void release_msg(void *owner)
-{
-    ria_msg_free(owner);
-}
-
-void request_respond_msg(
-    struct request *request,
-    int status,
-    const char *content_type,
-    struct ria_msg *msg,
-    struct ria_slice body
-)
-{
-    request_respond(
-        request,
-        &(struct response){
-            .status = status,
-            .content_type = content_type,
-            .data = body.data,
-            .size = body.size,
-            .release = release_msg,
-            .owner = msg,
-        }
-    );
-}
-
 void request_respond_static(
     struct request *request, int status, const char *content_type, const char *text
 )

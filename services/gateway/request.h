@@ -12,7 +12,6 @@
 #include "common/base.h"
 #include "common/buf.h"
 #include "common/err.h"
-#include "common/msg.h"
 #include "common/slice.h"
 
 typedef enum http_method {
@@ -50,7 +49,8 @@ struct response {
     void *owner;
     struct response_field headers[RESPONSE_HEADERS_MAX];
     uint32_t header_count;
-    bool close; /* end the connection after this answer */
+    bool close;      /* end the connection after this answer */
+    bool is_charged; /* its owner counts its bytes until release() */
 };
 
 typedef void (*request_header_fn)(void *arg, struct ria_slice name, struct ria_slice value);
@@ -113,15 +113,6 @@ void request_respond(struct request *request, struct response *response);
 /* Take buf's memory as the body. content_type is static. */
 void request_respond_buf(
     struct request *request, int status, const char *content_type, struct ria_buf *buf
-);
-
-/* Takes msg; the body is a slice of it. */
-void request_respond_msg(
-    struct request *request,
-    int status,
-    const char *content_type,
-    struct ria_msg *msg,
-    struct ria_slice body
 );
 
 /* A static body; NULL: none. */

@@ -134,6 +134,7 @@ ria_err gateway_new(
     coordinator_calls_init(&gateway->coordinator, env, gateway->cluster);
     leader_calls_init(&gateway->leaders, env, gateway->cluster);
     watches_init(&gateway->watches, env, gateway->cluster);
+    gate_init(&gateway->gate, env, budget);
     if (err == RIA_OK) {
         err = produce_new(
             env,
@@ -180,6 +181,7 @@ void gateway_free(struct gateway *gateway)
     }
     produce_free(gateway->produce);
     watches_fini(&gateway->watches);
+    gate_fini(&gateway->gate);
     leader_calls_fini(&gateway->leaders);
     coordinator_calls_fini(&gateway->coordinator);
     membership_free(gateway->membership);
@@ -378,6 +380,26 @@ bool gateway_query_i64(
         name,
         (long long)min,
         (long long)max
+    );
+    request_fail(request, &failure);
+    return false;
+}
+
+bool gateway_body_is_plain(struct request *request)
+{
+    struct ria_slice encoding = request_header(request, "Content-Encoding");
+    struct failure failure;
+
+    if (ria_slice_is_null(encoding) || media_type_is(encoding, "identity")) {
+        return true;
+    }
+    failure_set(
+        &failure,
+        415,
+        "unsupported_media_type",
+        "Content-Encoding",
+        "the body must not be compressed (Content-Encoding: " RIA_SLICE_FMT ")",
+        RIA_SLICE_ARG(ria_slice_sub(encoding, 0, 40))
     );
     request_fail(request, &failure);
     return false;

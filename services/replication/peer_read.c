@@ -13,7 +13,7 @@
 #include "services/replication/internal.h"
 
 enum {
-    CALL_TIMEOUT_MS = 10000,
+    CALL_TIMEOUT_MS = 5000, /* two lost in a row still leave time to recover in 15 s */
     FETCH_WAIT_MS = 1000,
     FETCH_BYTES = 4 * 1024 * 1024, /* one reply, all partitions */
     PARTITION_BYTES = 1024 * 1024, /* one reply, one partition */
@@ -270,6 +270,7 @@ static void take_fetched(
     }
     if (fetched->high_watermark > feed->high_watermark) {
         feed->high_watermark = fetched->high_watermark;
+        replication_retry_later(feed); /* the followers are to hear of it, data or not */
     }
     if (batches.size > 0) {
         feed_all(feed, chunk, batches);

@@ -16,8 +16,8 @@
 #include "services/replication/internal.h"
 
 enum {
-    CALL_TIMEOUT_MS = 10000,
-    PREPARES_PER_REQUEST = 64,
+    CALL_TIMEOUT_MS = 5000, /* two lost in a row still leave time to recover in 15 s */
+    PREPARES_PER_REQUEST = 8, /* each may cut a tail, and a cut syncs on the follower's loop */
     PIECES_PER_REQUEST = 512,
     REPORTS_PER_REQUEST = 512,
     APPENDS_IN_FLIGHT_MAX = 4,          /* frames to one node: enough to keep its disk busy */

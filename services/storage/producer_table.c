@@ -242,7 +242,9 @@ ria_err producer_table_admit(
 
 static void forget_silent(struct producer_table *table, int64_t now_us)
 {
-    for (int i = 0; i < FORGET_AT_ONCE && table->oldest != NONE; i++) {
+    /* Silence alone is no reason while there is room: a transform's task may come back after days
+     * and must find what it wrote. */
+    for (int i = 0; i < FORGET_AT_ONCE && table->count > PRODUCER_TABLE_KEPT; i++) {
         if (now_us - table->entries[table->oldest].touched_us <= SILENCE_US_MAX) {
             return;
         }

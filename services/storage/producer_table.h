@@ -24,6 +24,7 @@
 
 enum {
     PRODUCER_WINDOW = 5,         /* batches; Kafka's max.in.flight.requests.per.connection */
+    PRODUCER_TABLE_KEPT = 10000, /* that many are kept however long they are silent */
     PRODUCER_TABLE_MAX = 100000, /* ids of one partition. Full: the longest silent one is shed */
 };
 

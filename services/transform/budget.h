@@ -9,6 +9,7 @@
 
 #include "common/assert.h"
 #include "common/base.h"
+#include "common/buf.h"
 
 struct budget {
     size_t used;
@@ -40,4 +41,16 @@ static inline bool budget_has(const struct budget *budget, size_t size)
         }
     }
     return true;
+}
+
+/* A buffer that is used again for every record is kept, unless an unusual one has made it large. */
+static inline void budget_keep_small(struct ria_buf *buf)
+{
+    enum { KEEP_SIZE_MAX = 256 * 1024 };
+
+    if (buf->capacity > KEEP_SIZE_MAX) {
+        size_t limit = buf->limit;
+        ria_buf_fini(buf);
+        ria_buf_init(buf, limit);
+    }
 }

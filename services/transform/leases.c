@@ -94,6 +94,16 @@ static void lease_end(struct lease *lease)
     stream_unref(row->transform);
 }
 
+/* A task wants to begin. */
+static void task_waits(void *arg)
+{
+    struct leases *leases = arg;
+
+    if (!leases->list_timer.active) {
+        ria_timer_start(leases->options.env->timers, &leases->list_timer, 0);
+    }
+}
+
 static ria_err lease_new(struct leases *leases, struct cluster_task *row)
 {
     struct stream *stream = NULL;
@@ -116,6 +126,8 @@ static ria_err lease_new(struct leases *leases, struct cluster_task *row)
         .engine_text = stream->text,
         .lease = row,
         .metrics = leases->options.metrics,
+        .waiting = task_waits,
+        .arg = leases,
     };
     err = task_new(&options, &lease->task);
     if (err != RIA_OK) {

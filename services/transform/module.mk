@@ -11,11 +11,13 @@ $(call library,transform,\
   services/transform/source.c \
   services/transform/sql_check.c \
   services/transform/sql_engine.c \
+  services/transform/sql_program.c \
   services/transform/sql_result.c \
   services/transform/sql_table.c \
   services/transform/statement.c \
   services/transform/task.c \
   services/transform/task_commit.c \
+  services/transform/task_report.c \
   services/transform/task_run.c \
   services/transform/tokens.c \
 ,-lsqlite3)

@@ -29,6 +29,10 @@ static void retry_now(struct ria_timer *timer, void *arg)
         output_recover_again(output);
         return;
     }
+    if (output_is_stale(output) && !ria_list_is_empty(&output->batches)) {
+        output_stop(output, RIA_ERR_CONFLICT, "a batch has waited for too long");
+        return;
+    }
     output_send(output);
     if (output_flush_if_idle(output) != RIA_OK) {
         output_retry_later(output);
@@ -136,6 +140,15 @@ int64_t output_complete_below(const struct output *output)
         return RIA_CONTAINER(output->batches.next, struct output_batch, link)->first_source;
     }
     return output->building_first_source >= 0 ? output->building_first_source : INT64_MAX;
+}
+
+bool output_is_stale(const struct output *output)
+{
+    int64_t now_us = ria_clock_mono_us(output->options.env->clock);
+
+    int64_t fresh_ms = output->proved ? OUTPUT_PROVED_FRESH_MS : OUTPUT_FRESH_MS;
+
+    return output->state == OUTPUT_READY && now_us - output->fresh_us > fresh_ms * 1000;
 }
 
 /* ---- building ---- */
@@ -292,6 +305,7 @@ ria_err output_flush(struct output *output)
     };
     ria_buf_take(&output->builder.buf, &batch->data, &batch->size);
     batch_builder_reset(&output->builder);
+    budget_keep_small(&output->pending);
     output->building_first_source = -1;
     output->building_charged = 0;
     ria_list_push_back(&output->batches, &batch->link);

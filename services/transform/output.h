@@ -32,6 +32,11 @@
 enum {
     OUTPUT_BATCH_SIZE = 256 * 1024, /* a batch is sent when it gets larger */
     OUTPUT_IN_FLIGHT_MAX = 5,       /* the leader knows duplicates of a producer's last five */
+
+    /* A leader forgets a producer that is silent for a day, and with it everything that would tell
+     * it that a batch comes twice or too late. So what was read or acknowledged grows old: */
+    OUTPUT_FRESH_MS = 60 * 1000,               /* before the first acknowledgement of a lease */
+    OUTPUT_PROVED_FRESH_MS = 12 * 3600 * 1000, /* after it */
 };
 
 typedef enum output_state {
@@ -48,8 +53,9 @@ struct output;
 struct output_host {
     void (*ready)(void *arg, struct output *output);
     void (*acked)(void *arg, struct output *output);
-    /* RIA_ERR_CONFLICT: somebody else wrote, read everything again. RIA_ERR_FENCED_PRODUCER: the
-     * lease is somebody else's. Others: the leader will not have it; text says why. */
+    /* RIA_ERR_CONFLICT: somebody else wrote, read everything again. RIA_ERR_OUT_OF_ORDER: the
+     * leader has forgotten us. RIA_ERR_FENCED_PRODUCER: the lease is somebody else's. Others: the
+     * leader will not have it; text says why. */
     void (*stopped)(void *arg, struct output *output, ria_err err, const char *text);
     /* No progress, it goes on trying. */
     void (*troubled)(void *arg, struct output *output, ria_err err, const char *text);
@@ -80,6 +86,7 @@ struct output {
     int64_t last_offset;  /* of the producer's last batch; -1 = none */
     int32_t leader_epoch; /* under which that was said */
     bool committed;       /* that batch was below the high watermark */
+    int64_t fresh_us;     /* when that was asked, or the newest batch acknowledged */
     int32_t next_sequence;
     bool proved; /* a batch of this lease was acknowledged */
 
@@ -119,6 +126,10 @@ void output_free(struct output *output);
 
 /* Find out the position. Ends in host->ready or host->stopped. */
 void output_start(struct output *output);
+
+/* Before records are added: is what was read or acknowledged still fresh? If not, it is read again,
+ * and the output is not ready meanwhile. */
+void output_refresh(struct output *output);
 
 /* Would the record fit into a batch of its own? */
 bool output_fits(const struct output *output, const struct output_record *record);

@@ -30,6 +30,9 @@ void output_batch_free(struct output_batch *batch);
 /* Address of the partition's leader, NULL if there is none. */
 const char *output_leader_address(const struct output *output);
 
+/* What was read or acknowledged is too old to go on from. */
+bool output_is_stale(const struct output *output);
+
 /* Start the retry timer: longer with each failure in a row. */
 void output_retry_later(struct output *output);
 

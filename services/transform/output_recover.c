@@ -224,6 +224,7 @@ static void describe(struct output *output)
     request.leader_epoch = partition->leader_epoch;
     request.producer_id = output->options.producer_id;
     output->leader_epoch = partition->leader_epoch;
+    output->fresh_us = ria_clock_mono_us(output->options.env->clock);
     ria_err err = address == NULL ? RIA_ERR_NO_LEADER
                                   : call_start(
                                         &output->calls,
@@ -255,4 +256,14 @@ void output_start(struct output *output)
     RIA_ASSERT(output->state == OUTPUT_NEW);
     output->state = OUTPUT_DESCRIBING;
     describe(output);
+}
+
+void output_refresh(struct output *output)
+{
+    bool empty = ria_list_is_empty(&output->batches) && !output->has_pending;
+
+    if (empty && output_is_stale(output)) {
+        output->state = OUTPUT_DESCRIBING;
+        describe(output);
+    }
 }

@@ -56,14 +56,20 @@ static ria_err send_batch(struct output *output, struct output_batch *batch)
 
 void output_send(struct output *output)
 {
+    /* Counted from the oldest without an answer, answered ones in between included: the leader
+     * remembers the last five it took, and that one may have to be sent again. */
     uint32_t window = output->proved ? OUTPUT_IN_FLIGHT_MAX : 1;
 
-    if (output->draining || output->retry.active) {
+    if (output->draining || output->retry.active || ria_list_is_empty(&output->batches)) {
+        return;
+    }
+    if (output_is_stale(output)) { /* the timer's function deals with it */
+        ria_timer_start(output->options.env->timers, &output->retry, 0);
         return;
     }
     RIA_LIST_FOREACH (it, &output->batches) {
         struct output_batch *batch = RIA_CONTAINER(it, struct output_batch, link);
-        if (output->in_flight >= window) {
+        if (window-- == 0) {
             return;
         }
         if (batch->state != BATCH_QUEUED) {
@@ -128,6 +134,7 @@ static void acknowledged(struct output *output, struct output_batch *batch)
 {
     batch->state = BATCH_ACKED;
     output->proved = true;
+    output->fresh_us = ria_clock_mono_us(output->options.env->clock);
     output->failures = 0;
     for (batch = first_batch(output); batch != NULL && batch->state == BATCH_ACKED;
          batch = first_batch(output)) {
@@ -151,8 +158,8 @@ static void answered(void *arg, struct call_reply *reply)
         output_stop(output, err, reply->text);
         return;
     } else if (err == RIA_ERR_OUT_OF_ORDER && batch == first_batch(output)) {
-        /* Everything before it was acknowledged, and the leader does not know it. */
-        output_stop(output, RIA_ERR_CONFLICT, reply->text);
+        /* Everything before it was acknowledged, and the leader does not know it any more. */
+        output_stop(output, err, reply->text);
         return;
     } else {
         output->draining = true;

@@ -4,9 +4,9 @@
  * 1. the authorizer: reading the source's columns and calling the functions in the list is allowed,
  *    nothing else;
  * 2. the tokens of the text (statement_check_clauses), for the clauses and their positions;
- * 3. the compiled program (EXPLAIN): one cursor over the source, no sorter, no aggregate step, no
- *    coroutine, no counter of rows;
- * 4. a run over no rows, in which constant expressions are computed.
+ * 3. the compiled program (sql_program.c): one cursor over the source, no sorter, no aggregate
+ * step, no coroutine, no counter of rows;
+ * 4. a run over no rows, in which some constant expressions are computed.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,14 +211,14 @@ static int authorize(
 
 /* ---- compiling ---- */
 
-static size_t select_offset(const struct sql_engine *engine)
+size_t sql_check_select_offset(const struct sql_engine *engine)
 {
     return (size_t)(engine->statement.select.data - engine->statement.sql.data);
 }
 
 /* What SQLite said about the text, with its position. */
-static ria_err
-refuse_as_sqlite(struct sql_engine *engine, int rc, struct statement_refusal *out_refusal)
+ria_err
+sql_check_refuse_as_sqlite(struct sql_engine *engine, int rc, struct statement_refusal *out_refusal)
 {
     struct ria_slice sql = engine->statement.sql;
     struct ria_slice select = engine->statement.select;
@@ -249,7 +249,12 @@ refuse_as_sqlite(struct sql_engine *engine, int rc, struct statement_refusal *ou
         hint = " (a name with a hyphen must be in double quotes)";
     }
     return statement_refuse(
-        out_refusal, sql, select_offset(engine) + (at == SIZE_MAX ? 0 : at), "%s%s", text, hint
+        out_refusal,
+        sql,
+        sql_check_select_offset(engine) + (at == SIZE_MAX ? 0 : at),
+        "%s%s",
+        text,
+        hint
     );
 }
 
@@ -270,14 +275,14 @@ static ria_err find_source(struct sql_engine *engine, int rc, struct statement_r
         );
     }
     if (engine->denied[0] != '\0' || strncmp(text, unknown, sizeof(unknown) - 1) != 0) {
-        return refuse_as_sqlite(engine, rc, out_refusal);
+        return sql_check_refuse_as_sqlite(engine, rc, out_refusal);
     }
     if (topic_name_check(ria_slice_cstr(name), reason, sizeof(reason)) != RIA_OK) {
         size_t at = token_find_name(engine->statement.select, name);
         return statement_refuse(
             out_refusal,
             engine->statement.sql,
-            select_offset(engine) + (at == SIZE_MAX ? 0 : at),
+            sql_check_select_offset(engine) + (at == SIZE_MAX ? 0 : at),
             "name of the topic: %s",
             reason
         );
@@ -345,105 +350,13 @@ static ria_err compile(struct sql_engine *engine, struct statement_refusal *out_
         return statement_refuse(
             out_refusal,
             engine->statement.sql,
-            select_offset(engine) + (at == SIZE_MAX ? 0 : at),
+            sql_check_select_offset(engine) + (at == SIZE_MAX ? 0 : at),
             same ? "%s: a name with a dot must be in double quotes"
                  : "%s: a stream reads one topic, joins are not supported yet",
             other
         );
     }
-    return refuse_as_sqlite(engine, rc, out_refusal);
-}
-
-/* ---- the compiled program ---- */
-
-static const struct opcode {
-    const char *name;
-    const char *text;
-} refused_opcodes[] = {
-    {"AggStep", "aggregates are not supported yet: a stream is computed record by record"},
-    {"AggStep1", "aggregates are not supported yet: a stream is computed record by record"},
-    {"AggFinal", "aggregates are not supported yet: a stream is computed record by record"},
-    {"AggValue", "window functions are not supported yet"},
-    {"AggInverse", "window functions are not supported yet"},
-    {"SorterOpen", "sorting is not supported: records keep the order of their partition"},
-    {"Sequence", "sorting is not supported: records keep the order of their partition"},
-    {"DecrJumpZero", "LIMIT is not supported: a stream has no end"},
-    {"OffsetLimit", "LIMIT is not supported: a stream has no end"},
-    {"IfPos", "LIMIT is not supported: a stream has no end"},
-    {"InitCoroutine", "a SELECT inside the SELECT is not supported"},
-    {"OpenDup", "a SELECT inside the SELECT is not supported"},
-    {"OpenPseudo", "a SELECT inside the SELECT is not supported"},
-    {"OpenAutoindex", "joins are not supported yet"},
-    {"OpenRead", "only the topic can be read"},
-    {"OpenWrite", "only the topic can be read"},
-    {"ReopenIdx", "only the topic can be read"},
-};
-
-static const char *check_opcode(const char *opcode, unsigned *cursors)
-{
-    if (strcmp(opcode, "VOpen") == 0 && ++*cursors > 1) {
-        return "the topic is read twice: joins are not supported yet";
-    }
-    for (size_t i = 0; i < RIA_COUNT(refused_opcodes); i++) {
-        if (strcmp(opcode, refused_opcodes[i].name) == 0) {
-            return refused_opcodes[i].text;
-        }
-    }
-    return NULL;
-}
-
-static ria_err check_program(struct sql_engine *engine, struct statement_refusal *out_refusal)
-{
-    char *text = sqlite3_mprintf("EXPLAIN %s", (const char *)engine->statement.select.data);
-    sqlite3_stmt *explain = NULL;
-    const char *why = NULL;
-    unsigned cursors = 0;
-
-    if (text == NULL) {
-        return RIA_ERR_NOMEM;
-    }
-    int rc = sqlite3_prepare_v2(engine->db, text, -1, &explain, NULL);
-    while (rc == SQLITE_OK && why == NULL && sqlite3_step(explain) == SQLITE_ROW) {
-        const char *opcode = (const char *)sqlite3_column_text(explain, 1);
-        why = opcode == NULL ? "the statement cannot be explained" : check_opcode(opcode, &cursors);
-    }
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_finalize(explain);
-    }
-    sqlite3_free(text);
-    if (rc != SQLITE_OK) {
-        return refuse_as_sqlite(engine, rc, out_refusal);
-    }
-    if (why == NULL && cursors == 0) {
-        why = "the statement does not read its topic";
-    }
-    if (why != NULL) {
-        return statement_refuse(
-            out_refusal, engine->statement.sql, select_offset(engine), "%s", why
-        );
-    }
-    return RIA_OK;
-}
-
-/* SQLite computes constant expressions before the first row: what fails there fails always. */
-static ria_err check_constants(struct sql_engine *engine, struct statement_refusal *out_refusal)
-{
-    struct ria_slice sql = engine->statement.sql;
-
-    engine->asked_time = false;
-    int rc = sqlite3_step(engine->stmt);
-    if (rc != SQLITE_DONE && !engine->asked_time) {
-        (void)refuse_as_sqlite(engine, rc, out_refusal);
-        (void)sqlite3_reset(engine->stmt);
-        return rc == SQLITE_NOMEM ? RIA_ERR_NOMEM : RIA_ERR_SQL;
-    }
-    (void)sqlite3_reset(engine->stmt);
-    if (engine->asked_time) {
-        return statement_refuse(
-            out_refusal, sql, select_offset(engine), "%s", STATEMENT_REASON_TIME
-        );
-    }
-    return RIA_OK;
+    return sql_check_refuse_as_sqlite(engine, rc, out_refusal);
 }
 
 ria_err sql_check_compile(struct sql_engine *engine, struct statement_refusal *out_refusal)
@@ -455,7 +368,7 @@ ria_err sql_check_compile(struct sql_engine *engine, struct statement_refusal *o
         return statement_refuse(
             out_refusal,
             engine->statement.sql,
-            select_offset(engine),
+            sql_check_select_offset(engine),
             "a SELECT inside the SELECT is not supported"
         );
     }
@@ -468,7 +381,7 @@ ria_err sql_check_compile(struct sql_engine *engine, struct statement_refusal *o
             engine->source
         );
     }
-    RIA_TRY(check_program(engine, out_refusal));
+    RIA_TRY(sql_check_program(engine, out_refusal));
     RIA_TRY(sql_result_describe(engine, out_refusal));
-    return check_constants(engine, out_refusal);
+    return sql_check_constants(engine, out_refusal);
 }

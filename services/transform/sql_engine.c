@@ -8,6 +8,7 @@
 
 #include "common/assert.h"
 
+#include "services/transform/budget.h"
 #include "services/transform/sql_internal.h"
 
 enum {
@@ -319,54 +320,58 @@ static const char *failure_text(struct sql_engine *engine, int rc)
     }
 }
 
-/* A row of the result is there: give it to the sink. */
-static void emit(struct sql_engine *engine, const struct sql_sink *sink, void *arg)
+/* A row of the result is there: give it to the sink. False: stop. */
+static bool emit(struct sql_engine *engine, const struct sql_sink *sink, void *arg)
 {
     uint32_t at = engine->cursor.at;
     struct ria_slice key;
     struct ria_slice value;
 
+    engine->steps_left = engine->steps_max; /* it must not fail as well */
     ria_err err = sql_result_read(engine, &engine->cursor.rows[at], &key, &value);
     if (engine->asked_time) {
         engine->asked_time = false;
-        sink->failed(arg, at, STATEMENT_REASON_TIME);
-    } else if (err != RIA_OK) {
-        sink->failed(arg, at, engine->reason);
-    } else {
-        sink->record(arg, at, key, value);
+        return sink->failed(arg, at, STATEMENT_REASON_TIME);
     }
+    return err == RIA_OK ? sink->record(arg, at, key, value)
+                         : sink->failed(arg, at, engine->reason);
 }
 
-/* Run the statement from row `from` until the end or the first row that fails; returns the row to
- * go on with. */
-static uint32_t
-run_from(struct sql_engine *engine, uint32_t from, const struct sql_sink *sink, void *arg)
+/* Run the statement from row `from` to the end or the first row that fails or is stopped at.
+ * Returns the row to go on with; *out_stopped: not now. */
+static uint32_t run_from(
+    struct sql_engine *engine,
+    uint32_t from,
+    const struct sql_sink *sink,
+    void *arg,
+    bool *out_stopped
+)
 {
     struct sql_cursor_state *cursor = &engine->cursor;
-    int rc;
+    int rc = SQLITE_ROW;
 
     /* An error before the first row (a constant expression fails) is the first row's. */
     cursor->from = from;
     cursor->at = from;
     engine->steps_left = engine->steps_max;
     engine->asked_time = false;
-    do {
+    while (rc == SQLITE_ROW && !*out_stopped) {
         rc = sqlite3_step(engine->stmt);
         if (rc == SQLITE_ROW) {
-            emit(engine, sink, arg);
+            *out_stopped = !emit(engine, sink, arg);
         }
-    } while (rc == SQLITE_ROW);
-    uint32_t next = cursor->count;
-    if (rc != SQLITE_DONE) {
+    }
+    uint32_t next = rc == SQLITE_DONE ? cursor->count : cursor->at;
+    if (rc != SQLITE_DONE && rc != SQLITE_ROW) {
         RIA_ASSERT(cursor->at < cursor->count);
-        sink->failed(arg, cursor->at, failure_text(engine, rc));
-        next = cursor->at + 1;
+        *out_stopped = !sink->failed(arg, cursor->at, failure_text(engine, rc));
+        next = *out_stopped ? cursor->at : cursor->at + 1;
     }
     (void)sqlite3_reset(engine->stmt); /* its error is that of the last step */
     return next;
 }
 
-void sql_engine_run(
+uint32_t sql_engine_run(
     struct sql_engine *engine,
     int32_t partition,
     const struct batch_record *rows,
@@ -376,13 +381,18 @@ void sql_engine_run(
 )
 {
     struct sql_cursor_state *cursor = &engine->cursor;
+    uint32_t next = 0;
 
     cursor->rows = rows;
     cursor->count = count;
     cursor->partition = partition;
-    for (uint32_t next = 0; next < count;) {
-        next = run_from(engine, next, sink, arg);
+    for (bool stopped = false; next < count && !stopped;) {
+        next = run_from(engine, next, sink, arg, &stopped);
     }
     cursor->rows = NULL;
     cursor->count = 0;
+    budget_keep_small(&engine->key);
+    budget_keep_small(&engine->value);
+    budget_keep_small(&cursor->headers_json);
+    return next;
 }

@@ -52,16 +52,17 @@ uint32_t sql_engine_column_count(const struct sql_engine *engine);
 const char *sql_engine_column(const struct sql_engine *engine, uint32_t index);
 
 /* What comes of a batch, in order of the rows; each row gives at most one call. Slices are good
- * during the call. */
+ * during the call. False: stop, the row is not done (it will be run again, or never). */
 struct sql_sink {
     /* The row passed: the derived record's key (null: none) and value (null: a tombstone). */
-    void (*record)(void *arg, uint32_t row, struct ria_slice key, struct ria_slice value);
+    bool (*record)(void *arg, uint32_t row, struct ria_slice key, struct ria_slice value);
     /* The row cannot be processed; reason is a sentence. */
-    void (*failed)(void *arg, uint32_t row, const char *reason);
+    bool (*failed)(void *arg, uint32_t row, const char *reason);
 };
 
-/* Run over rows of one source partition. Borrows everything. */
-void sql_engine_run(
+/* Run over rows of one source partition. Borrows everything. Returns how many rows are done: count,
+ * or the row at which the sink has stopped it. */
+uint32_t sql_engine_run(
     struct sql_engine *engine,
     int32_t partition,
     const struct batch_record *rows,

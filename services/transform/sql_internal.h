@@ -2,6 +2,7 @@
  *
  *   sql_engine.c    life of an engine, the sandbox, running a batch
  *   sql_check.c     which statements are accepted
+ *   sql_program.c   the same, by the program SQLite makes of them
  *   sql_table.c     the virtual table a source topic is
  *   sql_result.c    from a result row to key and value
  */
@@ -97,6 +98,24 @@ const char *sql_table_column(uint32_t index);
  * sql_engine_new(). */
 ria_err
 sql_check_compile(struct sql_engine *engine, struct statement_refusal *out_refusal) RIA_MUST_USE;
+
+/* Byte offset of the SELECT in the statement. */
+size_t sql_check_select_offset(const struct sql_engine *engine);
+
+/* Refuse with what SQLite said, and its position. Returns RIA_ERR_SQL or RIA_ERR_NOMEM. */
+ria_err sql_check_refuse_as_sqlite(
+    struct sql_engine *engine, int rc, struct statement_refusal *out_refusal
+) RIA_MUST_USE;
+
+/* ---- sql_program.c ---- */
+
+/* The program reads one table, once, row by row. Errors: as sql_engine_new(). */
+ria_err
+sql_check_program(struct sql_engine *engine, struct statement_refusal *out_refusal) RIA_MUST_USE;
+
+/* Run it over no rows. Errors: as sql_engine_new(). */
+ria_err
+sql_check_constants(struct sql_engine *engine, struct statement_refusal *out_refusal) RIA_MUST_USE;
 
 /* ---- sql_result.c ---- */
 

@@ -15,130 +15,15 @@ enum {
     PAUSE_MS_MIN = 10,
     PAUSE_MS_MAX = 30 * 1000,
     LOST_MS = 1000, /* until the view has caught up */
+
+    /* A leader that has forgotten us takes sequence 0 again, and then 1: a batch of ours that was
+     * left behind in a broken connection must have gone before. */
+    FORGOTTEN_MS = 15 * 1000,
 };
 
 static void pump(struct task *task);
 
-/* ---- notes ---- */
-
-static const char *task_name(const struct task *task)
-{
-    return task->options.lease->transform->name;
-}
-
-void task_note(struct task *task, const char *text)
-{
-    if (strncmp(task->last_text, text, sizeof(task->last_text) - 1) != 0) {
-        (void)snprintf(task->last_text, sizeof(task->last_text), "%s", text);
-        task->text_changed = true;
-    }
-}
-
-void task_troubled(struct task *task, const char *what, ria_err err, const char *text)
-{
-    char quoted[TASK_TEXT_SIZE];
-
-    if (task->trouble == err || err == RIA_ERR_SHUTDOWN) {
-        return;
-    }
-    task->trouble = err;
-    ria_log_warn(
-        task->options.env->log,
-        "transform.waiting",
-        "transform=%s partition=%" PRId32 " for=%s err=%s",
-        task_name(task),
-        task->options.lease->partition,
-        what,
-        ria_log_quote(quoted, sizeof(quoted), text, strlen(text))
-    );
-}
-
-/* ---- what source and outputs report ---- */
-
-static void source_is_ready(void *arg)
-{
-    task_wake(arg);
-}
-
-static void source_has_skipped(void *arg, int64_t from, int64_t to)
-{
-    struct task *task = arg;
-    char text[TASK_TEXT_SIZE];
-
-    (void)snprintf(
-        text,
-        sizeof(text),
-        "source records %" PRId64 " to %" PRId64 " were deleted before they were processed",
-        from,
-        to - 1
-    );
-    ria_log_warn(
-        task->options.env->log,
-        "transform.source_deleted",
-        "transform=%s partition=%" PRId32 " from=%" PRId64 " to=%" PRId64,
-        task_name(task),
-        task->options.lease->partition,
-        from,
-        to
-    );
-    task->done.position = to;
-    task_note(task, text);
-}
-
-static void source_is_troubled(void *arg, ria_err err, const char *text)
-{
-    task_troubled(arg, "source", err, text);
-}
-
-static void output_is_ready(void *arg, struct output *output)
-{
-    (void)output;
-    task_wake(arg);
-}
-
-static void output_was_acked(void *arg, struct output *output)
-{
-    struct task *task = arg;
-
-    (void)output;
-    task->trouble = RIA_OK;
-    task->failures = 0;
-    task_wake(task);
-}
-
-static void output_has_stopped(void *arg, struct output *output, ria_err err, const char *text)
-{
-    struct task *task = arg;
-
-    (void)output;
-    /* Losing the lease explains all other faults. */
-    if (task->fault == RIA_OK || err == RIA_ERR_FENCED_PRODUCER) {
-        task->fault = err;
-        (void)snprintf(task->fault_text, sizeof(task->fault_text), "%s", text);
-    }
-    task_wake(task);
-}
-
-static void output_is_troubled(void *arg, struct output *output, ria_err err, const char *text)
-{
-    (void)output;
-    task_troubled(arg, "output", err, text);
-}
-
 /* ---- states ---- */
-
-static const struct source_host source_host = {
-    .ready = source_is_ready,
-    .skipped = source_has_skipped,
-    .troubled = source_is_troubled,
-};
-
-const struct output_host task_output_host = {
-    .ready = output_is_ready,
-    .acked = output_was_acked,
-    .stopped = output_has_stopped,
-    .troubled = output_is_troubled,
-};
 
 static void pump_now(struct ria_timer *timer, void *arg)
 {
@@ -153,7 +38,7 @@ void task_wake(struct task *task)
     }
 }
 
-/* Everything but what the coordinator knows. */
+/* Everything but how far it has got. */
 static void forget(struct task *task)
 {
     ria_timer_stop(task->options.env->timers, &task->pump_timer);
@@ -165,12 +50,12 @@ static void forget(struct task *task)
         task->outputs[kind] = NULL;
         task->topics[kind] = NULL;
     }
-    source_reset(&task->source, task->committed.position);
+    source_reset(&task->source, task->acked.position);
     task->rows = NULL;
     task->row_count = 0;
     task->row_at = 0;
     task->blocked_by = NULL;
-    task->done = task->committed;
+    task->done = task->acked;
     task->fault = RIA_OK;
     task_commit_reset(task);
 }
@@ -191,6 +76,9 @@ ria_err task_new(const struct task_options *options, struct task **out_task)
     task->options = *options;
     task->epoch = lease->epoch;
     task->state = TASK_WAITING;
+    task->acked.position = -1;
+    task->done.position = -1;
+    task->committed.position = -1;
     task->budget = (struct budget){.limit = TASK_BUFFER_MAX, .parent = options->budget};
     call_group_init(&task->calls, options->env);
     ria_list_init(&task->used);
@@ -204,7 +92,7 @@ ria_err task_new(const struct task_options *options, struct task **out_task)
         .watcher = options->watcher,
         .partition = partition,
         .budget = &task->budget,
-        .host = &source_host,
+        .host = &task_source_host,
         .arg = task,
     };
     source_init(&task->source, &source_options);
@@ -272,7 +160,13 @@ void task_begin(struct task *task, const struct task_progress *committed, const 
 {
     RIA_ASSERT(task->state == TASK_WAITING);
     task->committed = *committed;
-    (void)snprintf(task->last_text, sizeof(task->last_text), "%s", last_text);
+    /* What is known here is newer where the coordinator was away. */
+    if (committed->position >= task->acked.position) {
+        task->acked = *committed;
+    }
+    if (!task->text_changed) {
+        (void)snprintf(task->last_text, sizeof(task->last_text), "%s", last_text);
+    }
     run(task);
 }
 
@@ -283,18 +177,21 @@ void task_pause(struct task *task, ria_err err, const char *text)
         ria_min_i64(PAUSE_MS_MAX, (int64_t)PAUSE_MS_MIN << ria_min_size(task->failures, 12));
     char quoted[TASK_TEXT_SIZE];
 
+    if (err == RIA_ERR_OUT_OF_ORDER) {
+        delay_ms = ria_max_i64(delay_ms, FORGOTTEN_MS);
+    }
     task->failures++;
     task->options.metrics->restarts.value++;
     ria_log_warn(
         env->log,
         "transform.paused",
         "transform=%s partition=%" PRId32 " ms=%" PRId64 " err=%s",
-        task_name(task),
+        task->options.lease->transform->name,
         task->options.lease->partition,
         delay_ms,
         ria_log_quote(quoted, sizeof(quoted), text, strlen(text))
     );
-    if (err != RIA_ERR_CONFLICT) { /* that one is part of the protocol */
+    if (err != RIA_ERR_CONFLICT && err != RIA_ERR_OUT_OF_ORDER) { /* part of the protocol */
         task_note(task, text);
     }
     forget(task);
@@ -312,7 +209,7 @@ void task_lose(struct task *task, const char *text)
         task->options.env->log,
         "transform.lease_lost",
         "transform=%s partition=%" PRId32 " epoch=%d why=%s",
-        task_name(task),
+        task->options.lease->transform->name,
         task->options.lease->partition,
         task->epoch,
         ria_log_quote(quoted, sizeof(quoted), text, strlen(text))
@@ -323,21 +220,21 @@ void task_lose(struct task *task, const char *text)
     ria_timer_start(task->options.env->timers, &task->pause_timer, LOST_MS * INT64_C(1000));
 }
 
-/* The pause is over. A lost lease that is still ours by the view is tried again: the view will say
- * so in the end, one way or the other. */
+/* The pause is over: ask whether the lease is still ours, and how far it got. */
 static void look_again(struct ria_timer *timer, void *arg)
 {
     struct task *task = arg;
 
     (void)timer;
     if (!task->draining) {
-        run(task);
+        task->state = TASK_WAITING;
+        task->options.waiting(task->options.arg);
     }
 }
 
 /* ---- the turn ---- */
 
-static bool has_room(const struct task *task)
+bool task_has_room(const struct task *task)
 {
     return task->budget.used - task->source.frame_size < TASK_OUTPUT_MAX;
 }
@@ -378,12 +275,12 @@ static void pump(struct task *task)
         return;
     }
     for (int i = 0; i < SLICES_PER_TURN && more && !task->draining; i++) {
-        more = has_room(task) && task_run_slice(task);
+        more = task_has_room(task) && task_run_slice(task);
         if (task->state != TASK_RUNNING) {
             return; /* paused */
         }
     }
-    bool stalled = !has_room(task) || task->blocked_by != NULL;
+    bool stalled = !task_has_room(task) || task->blocked_by != NULL;
     if (more && !task->draining) {
         task_wake(task);
     } else {
@@ -429,7 +326,8 @@ bool task_is_drained(const struct task *task)
 void task_check(const struct task *task)
 {
     RIA_ASSERT(task->row_at <= task->row_count);
-    RIA_ASSERT(task->committed.position <= task->done.position);
+    RIA_ASSERT(task->committed.position <= task->acked.position);
+    RIA_ASSERT(task->acked.position <= task->done.position);
     RIA_ASSERT(!task->has_snapshot || task->snapshot.position <= task->done.position);
     RIA_ASSERT(task->state == TASK_RUNNING || ria_list_is_empty(&task->used));
     RIA_LIST_FOREACH (it, &task->used) {

@@ -1,14 +1,18 @@
 /* task: one source partition of one transform, while this worker holds its lease.
  *
- *   WAITING --begin--> RUNNING <--> PAUSED        (a fault: begin again after a back-off)
- *                         |
- *                         +-------> LOST          (another worker was given the lease)
+ *   WAITING --begin--> RUNNING ---> PAUSED --+    (a fault: begin again after a back-off)
+ *      ^                  |                   |
+ *      |                  +-------> LOST -----+    (another worker seems to have the lease)
+ *      +--------------------------------------+
  *
  * Running means: read a slice of the source, run the SELECT over it, give each result to the output
  * partition its key belongs to (or, as a failure record, to the errors topic), and once a second
  * tell the coordinator how far everything is acknowledged. Nothing is kept here: whoever gets the
  * lease next reads from the log what is done (output.h) and repeats the rest, which gives the same
  * records because the SELECT is a function of its record.
+ *
+ * It never begins without having heard from the coordinator that the lease is still its own: a
+ * worker that was cut off for a day must not repeat what storage has forgotten about.
  *
  * Thread: the loop's.
  */
@@ -34,7 +38,7 @@ enum {
 };
 
 typedef enum task_state {
-    TASK_WAITING, /* for task_begin() */
+    TASK_WAITING, /* for task_begin(): options.waiting was called */
     TASK_RUNNING,
     TASK_PAUSED,
     TASK_LOST,
@@ -66,6 +70,8 @@ struct task_options {
     const char *engine_text;    /* then: why */
     struct cluster_task *lease; /* the view's; this worker's when the task is made */
     struct task_metrics *metrics;
+    void (*waiting)(void *arg); /* task_begin() is wanted, not from inside */
+    void *arg;
 };
 
 struct task {
@@ -88,12 +94,13 @@ struct task {
     const struct batch_record *rows;
     uint32_t row_count;
     uint32_t row_at;           /* first one not processed */
-    uint32_t row_blocked;      /* first one of this run that must be run again; row_count = none */
     struct output *blocked_by; /* it is not ready yet */
-    struct ria_buf failure;    /* a failure record */
+    bool short_of_memory;
+    struct ria_buf failure; /* a failure record */
 
     struct task_progress done;      /* processed, outputs not necessarily acknowledged */
     struct task_progress snapshot;  /* to be committed when all below it is acknowledged */
+    struct task_progress acked;     /* acknowledged: where to begin again */
     struct task_progress committed; /* the coordinator has it */
     bool has_snapshot;
     bool committing;

@@ -54,7 +54,7 @@ static void was_committed(void *arg, struct call_reply *reply)
     task_commit(task);
 }
 
-/* complete: task->snapshot is acknowledged as a whole. */
+/* Everything below it is acknowledged. */
 static void send(struct task *task, const struct task_progress *progress)
 {
     const struct cluster_task *lease = task->options.lease;
@@ -119,5 +119,8 @@ void task_commit(struct task *task)
         return; /* an acknowledgement comes here again */
     }
     task->has_snapshot = false;
+    if (task->snapshot.position > task->acked.position) {
+        task->acked = task->snapshot;
+    }
     send(task, &task->snapshot);
 }

@@ -3,11 +3,13 @@
  *   task.c         life, states, the turn that does the work
  *   task_run.c     from a slice of records to the outputs
  *   task_commit.c  telling the coordinator
+ *   task_report.c  what source and outputs report, and what is logged
  */
 #pragma once
 
 #include "services/transform/task.h"
 
+extern const struct source_host task_source_host;
 extern const struct output_host task_output_host;
 
 /* Work is to be done, on the next turn of the loop. */
@@ -24,6 +26,9 @@ void task_troubled(struct task *task, const char *what, ria_err err, const char 
 
 /* Remember a text for the user; it goes with the next commit. */
 void task_note(struct task *task, const char *text);
+
+/* May more be computed before something is acknowledged? */
+bool task_has_room(const struct task *task);
 
 /* Process up to one slice. False: there is nothing to process, or it cannot go on now. */
 bool task_run_slice(struct task *task);

@@ -12,19 +12,6 @@
 /* Bytes of the batch around a failure record's value and key. */
 enum { FAILURE_BATCH_OVERHEAD = 256 };
 
-/* The slice cannot go on at `row` (counted from row_at): it will be run again from there. Whatever
- * the run gives for later rows is thrown away. */
-static void block(struct task *task, uint32_t row, struct output *output)
-{
-    task->row_blocked = task->row_at + row;
-    task->blocked_by = output;
-}
-
-static bool is_blocked(const struct task *task)
-{
-    return task->row_blocked < task->row_count;
-}
-
 static int32_t partition_of(const struct task *task, int kind, struct ria_slice key)
 {
     int32_t count = task->topics[kind]->partition_count;
@@ -56,19 +43,22 @@ static struct output *output_to(struct task *task, int kind, int32_t partition)
     return *place;
 }
 
-/* False: the row is blocked. */
-static bool
-add(struct task *task, uint32_t row, struct output *output, struct output_record *record)
+/* False: the slice cannot go on at this row now. */
+static bool add(struct task *task, struct output *output, struct output_record *record)
 {
+    if (output != NULL) {
+        output_refresh(output);
+    }
     if (output == NULL || output->state != OUTPUT_READY) {
-        block(task, row, output);
+        task->blocked_by = output;
+        task->short_of_memory = output == NULL;
         return false;
     }
-    if (output_add(output, record) != RIA_OK) {
-        block(task, row, NULL);
+    if (!task_has_room(task)) {
         return false;
     }
-    return true;
+    task->short_of_memory = output_add(output, record) != RIA_OK;
+    return !task->short_of_memory;
 }
 
 static struct output_record output_record_of(const struct batch_record *input)
@@ -95,16 +85,13 @@ static void note_failure(struct task *task, const struct batch_record *input, co
     task_note(task, text);
 }
 
-static void row_failed(void *arg, uint32_t row, const char *reason)
+static bool row_failed(void *arg, uint32_t row, const char *reason)
 {
     struct task *task = arg;
     const struct batch_record *input = &task->rows[task->row_at + row];
     struct output_record record = output_record_of(input);
     size_t size_max = (size_t)task->topics[TASK_ERRORS]->config.max_message_bytes;
 
-    if (is_blocked(task)) {
-        return;
-    }
     record.headers = RIA_SLICE_NULL;
     record.key = input->key;
     struct output *output =
@@ -120,36 +107,36 @@ static void row_failed(void *arg, uint32_t row, const char *reason)
                               reason,
                               size_max - FAILURE_BATCH_OVERHEAD - record.key.size
                           ) != RIA_OK) {
-        block(task, row, NULL);
-        return;
+        task->short_of_memory = true;
+        return false;
     }
     record.value = ria_buf_slice(&task->failure);
-    if (add(task, row, output, &record)) {
-        task->done.errors++;
-        task->options.metrics->errors.value++;
-        note_failure(task, input, reason);
+    if (!add(task, output, &record)) {
+        return false;
     }
+    task->done.errors++;
+    task->options.metrics->errors.value++;
+    note_failure(task, input, reason);
+    return true;
 }
 
-static void row_passed(void *arg, uint32_t row, struct ria_slice key, struct ria_slice value)
+static bool row_passed(void *arg, uint32_t row, struct ria_slice key, struct ria_slice value)
 {
     struct task *task = arg;
     struct output_record record = output_record_of(&task->rows[task->row_at + row]);
 
-    if (is_blocked(task)) {
-        return;
-    }
     record.key = key;
     record.value = value;
     struct output *output = output_to(task, TASK_DERIVED, partition_of(task, TASK_DERIVED, key));
     if (output != NULL && !output_fits(output, &record)) {
-        row_failed(task, row, "the derived record is larger than max.message.bytes allows");
-        return;
+        return row_failed(task, row, "the derived record is larger than max.message.bytes allows");
     }
-    if (add(task, row, output, &record)) {
-        task->done.records_out++;
-        task->options.metrics->records_out.value++;
+    if (!add(task, output, &record)) {
+        return false;
     }
+    task->done.records_out++;
+    task->options.metrics->records_out.value++;
+    return true;
 }
 
 /* Get the next rows. False: there are none. */
@@ -186,11 +173,11 @@ bool task_run_slice(struct task *task)
         return false;
     }
     task->blocked_by = NULL;
+    task->short_of_memory = false;
     if (task->row_at == task->row_count && !next_rows(task)) {
         return false;
     }
-    task->row_blocked = task->row_count;
-    sql_engine_run(
+    uint32_t processed = sql_engine_run(
         task->options.engine,
         task->options.lease->partition,
         task->rows + task->row_at,
@@ -198,15 +185,15 @@ bool task_run_slice(struct task *task)
         &sink,
         task
     );
-    uint32_t processed = task->row_blocked - task->row_at;
-    task->row_at = task->row_blocked;
+    budget_keep_small(&task->failure);
+    task->row_at += processed;
     task->done.records_in += processed;
     task->options.metrics->records_in.value += processed;
     if (processed > 0) {
         task->done.position = task->rows[task->row_at - 1].offset + 1;
         task->trouble = RIA_OK;
     }
-    if (is_blocked(task) && task->blocked_by == NULL) {
+    if (task->short_of_memory) {
         task_pause(task, RIA_ERR_NOMEM, ria_err_text(RIA_ERR_NOMEM));
         return false;
     }

@@ -38,6 +38,7 @@ PRODUCE = {
     "produce-16x100x100-json": (16, 100, 100, "json", {}, {}),
     "produce-16x100x1000-binary": (16, 100, 1000, "binary", {"value": (">=", 60000)}, {}),
     "produce-1x1x100-json": (1, 1, 100, "json", {"p50_ms": ("<=", 2)}, {}),
+    "crowd-16x1x100-json": (16, 1, 100, "json", {}, {"crowd": 1000}),
     "onekey-16x1x100-json": (16, 1, 100, "json", {}, {"keys": 1}),
     "onekey-64x1x1000-json": (64, 1, 1000, "json", {}, {"keys": 1}),
     "relaxed-1x1x100-json": (1, 1, 100, "json", {}, {"durability": "relaxed"}),
@@ -119,6 +120,7 @@ def produce(bench, name):
     with bench.running():
         topic = bench.create_topic("bench", replicas=differs.get("replicas", 3),
                                    durability=differs.get("durability", "synced"))
+        crowd(bench, differs.get("crowd", 0))
         loads.wrk(bench.gateway, topic, 1, **load)  # warm: connections, leaders, producer ids
         time.sleep(0.3)
         before = bench.gateway.stored(topic)
@@ -130,6 +132,15 @@ def produce(bench, name):
     bench.add(Row(name, good * records / result["seconds"], "rec/s" if records > 1 else "req/s",
                   usage, target, result["statuses"] + result["transport"] + missing,
                   **latencies(result)))
+
+
+def crowd(bench, partitions):
+    """Partitions that nobody writes to."""
+    if partitions and bench.cluster:
+        bench.cluster.create_topic("crowd", partitions)
+        last = "/topics/crowd/partitions/%d/offsets" % (partitions - 1)
+        riacho.wait_for(lambda: bench.cluster.get(last).status == 200, "the partitions", 60)
+        time.sleep(2)
 
 
 def latencies(result):
@@ -295,8 +306,8 @@ def parse_options():
                         help="names, or beginnings of names")
     parser.add_argument("--seconds", type=int, default=8, help="of each benchmark (8)")
     parser.add_argument("--idle-seconds", type=int, default=10)
-    parser.add_argument("--millions", type=float, default=2,
-                        help="records for the transform, in millions (2)")
+    parser.add_argument("--millions", type=float, default=4,
+                        help="records for the transform, in millions (4)")
     parser.add_argument("--readers", type=int, default=6, help="connections that read (6)")
     parser.add_argument("--max-bytes", type=int, default=1 << 20, help="of a page read (1 MiB)")
     parser.add_argument("--out", default="build/bench",

@@ -119,6 +119,8 @@ base_image() {
     # apt inside the build must reach the mirror the way it does here: same proxy, same network.
     cp /etc/apt/apt.conf.d/*proxy* "$work/root/etc/apt/apt.conf.d/" 2>/dev/null
     [ -z "${http_proxy:-}" ] || echo "Acquire::http::Proxy \"$http_proxy\";" >> "$work/root/etc/apt/apt.conf.d/90proxy"
+    # As Debian's own images do: nobody needs a half-built image after a power cut.
+    echo force-unsafe-io > "$work/root/etc/dpkg/dpkg.cfg.d/unsafe-io"
     rm -rf "$work"/root/var/cache/apt/archives/*.deb "$work"/root/var/lib/apt/lists/*
     tar -C "$work/root" -c . | docker import - riacho-test-base > /dev/null || skip "docker import failed"
     rm -rf --one-file-system "$work/root"

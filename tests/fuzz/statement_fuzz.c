@@ -32,19 +32,21 @@ static void mix(struct run *run, uint32_t row, const void *data, size_t size)
     run->hash = (run->hash ^ row) * 0x9E3779B97F4A7C15U + ria_hash_bytes(data, size);
 }
 
-static void on_record(void *arg, uint32_t row, struct ria_slice key, struct ria_slice value)
+static bool on_record(void *arg, uint32_t row, struct ria_slice key, struct ria_slice value)
 {
     struct run *run = arg;
 
     RIA_ASSERT((int64_t)row > run->last_row);
     mix(run, row, ria_slice_is_null(key) ? "null" : (const char *)key.data, key.size);
     mix(run, row, ria_slice_is_null(value) ? "null" : (const char *)value.data, value.size);
+    return true;
 }
 
-static void on_failed(void *arg, uint32_t row, const char *reason)
+static bool on_failed(void *arg, uint32_t row, const char *reason)
 {
     RIA_ASSERT((int64_t)row > ((struct run *)arg)->last_row);
     mix(arg, row, reason, strlen(reason));
+    return true;
 }
 
 static uint64_t run_once(struct sql_engine *engine, struct ria_slice value)
@@ -58,7 +60,8 @@ static uint64_t run_once(struct sql_engine *engine, struct ria_slice value)
         {.offset = 4, .key = RIA_SLICE_LITERAL("\xFF"), .value = RIA_SLICE_NULL},
     };
 
-    sql_engine_run(engine, 7, rows, RIA_COUNT(rows), &sink, &run);
+    uint32_t done = sql_engine_run(engine, 7, rows, RIA_COUNT(rows), &sink, &run);
+    RIA_ASSERT(done == RIA_COUNT(rows));
     return run.hash;
 }
 

@@ -4,13 +4,12 @@
 #include <stdlib.h>
 
 #include "common/assert.h"
-#include "common/limits.h"
 
 #include "tests/sim/client.h"
 #include "tests/sim/records.h"
 #include "tests/sim/world.h"
 
-enum { READ_SIZE = RIA_BATCH_SIZE_MAX };
+enum { READ_SIZE = 256 * 1024 }; /* larger than any batch of ours */
 
 static bool
 describe(const struct sim_node *node, uint32_t partition, struct storage_replica_info *out_info)
@@ -170,6 +169,116 @@ static void look_at(struct inspector *inspector, struct sim_node *node, uint32_t
     inspector->cursors[node->number][partition] = walk.next;
 }
 
+static void note_replica(struct sim_node *node, uint32_t partition)
+{
+    struct storage_replica_info info;
+
+    if (!describe(node, partition, &info)) {
+        return;
+    }
+    if (info.synced_offset < node->durable[partition]) {
+        trace_say(
+            &node->world->trace,
+            "%s has cut partition %" PRIu32 " from %" PRId64 " to %" PRId64,
+            node->name,
+            partition,
+            node->durable[partition],
+            info.synced_offset
+        );
+    }
+    node->durable[partition] = info.synced_offset;
+    node->node_id = storage_node_id(node->storage);
+}
+
+static void note_committed(struct sim_node *node, uint32_t partition)
+{
+    struct coordinator_partition_info *known = &node->known[partition];
+    struct coordinator_partition_info info;
+    uint32_t topic = 0;
+    int32_t number = 0;
+
+    world_find_partition(node->world, partition, &topic, &number);
+    struct ria_uuid id = world_topic_id(node->world, topic);
+    if (!coordinator_describe_partition(node->coordinator, &id, number, &info)) {
+        return;
+    }
+    if (node->is_known[partition] && (info.leader_epoch < known->leader_epoch ||
+                                      info.partition_epoch < known->partition_epoch)) {
+        world_break(
+            node->world,
+            "epoch-back",
+            partition,
+            "leader epoch %" PRId32 " and partition epoch %" PRId32 " became %" PRId32
+            " and %" PRId32,
+            known->leader_epoch,
+            known->partition_epoch,
+            info.leader_epoch,
+            info.partition_epoch
+        );
+    }
+    node->is_known[partition] = true;
+    *known = info;
+}
+
+void inspect_note_durable(struct sim_node *node)
+{
+    for (uint32_t p = 0; p < node->world->plan->partition_count; p++) {
+        if (node->storage != NULL) {
+            note_replica(node, p);
+        } else if (node->coordinator != NULL) {
+            note_committed(node, p);
+        }
+    }
+}
+
+static bool has_member(const struct coordinator_partition_info *known, int32_t node_id)
+{
+    for (uint32_t i = 0; i < known->isr_count; i++) {
+        if (known->isr[i] == node_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A member is up or down; what it had on disk when it died it has for ever. */
+static void check_members(
+    struct world *world,
+    const struct coordinator_partition_info *known,
+    uint32_t partition,
+    int64_t watermark
+)
+{
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        const struct sim_node *node = &world->nodes[i];
+        if (node->role == PLAN_STORAGE && node->node_id >= 0 && has_member(known, node->node_id) &&
+            node->durable[partition] < watermark) {
+            world_break(
+                world,
+                "commit-beyond-isr",
+                partition,
+                "the high watermark is %" PRId64 ", but %s, which is in sync, has only %" PRId64
+                " on disk",
+                watermark,
+                node->name,
+                node->durable[partition]
+            );
+        }
+    }
+}
+
+static void check_commits(struct world *world, uint32_t partition)
+{
+    const struct sim_node *coordinator = &world->nodes[0];
+    struct storage_replica_info info;
+
+    for (uint32_t i = 0; i < world->node_count && coordinator->is_known[partition]; i++) {
+        if (describe(&world->nodes[i], partition, &info) && info.leader) {
+            check_members(world, &coordinator->known[partition], partition, info.high_watermark);
+        }
+    }
+}
+
 void inspector_look(struct inspector *inspector)
 {
     struct world *world = inspector->world;
@@ -184,6 +293,26 @@ void inspector_look(struct inspector *inspector)
             look_at(inspector, node, p);
         }
         inspector->boots[i] = node->boots;
+    }
+}
+
+void inspector_glance(struct inspector *inspector)
+{
+    struct world *world = inspector->world;
+    struct coordinator *coordinator = world->nodes[0].coordinator;
+
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        bool changed = world->nodes[i].storage != NULL;
+        if (i == 0 && coordinator != NULL) {
+            changed = coordinator_version(coordinator) != inspector->version;
+            inspector->version = coordinator_version(coordinator);
+        }
+        if (changed) {
+            inspect_note_durable(&world->nodes[i]);
+        }
+    }
+    for (uint32_t p = 0; p < world->plan->partition_count; p++) {
+        check_commits(world, p);
     }
 }
 

@@ -5,15 +5,18 @@
 
 #include "common/base.h"
 
+#include "services/coordinator/service.h"
 #include "tests/sim/plan.h"
 
 struct world;
+struct sim_node;
 
 /* How far each replica's committed records have been looked at. */
 struct inspector {
     struct world *world;
     int64_t cursors[PLAN_NODES_MAX][PLAN_PARTITIONS_MAX];
     uint32_t boots[PLAN_NODES_MAX]; /* of the node when the cursors were set */
+    int64_t version;                /* of the coordinator's metadata when last read */
 };
 
 void inspector_init(struct inspector *inspector, struct world *world);
@@ -21,6 +24,17 @@ void inspector_init(struct inspector *inspector, struct world *world);
 /* WATERMARK of the leaders, and STORED for what every replica newly has below its high watermark
  * (all of it again after a restart). */
 void inspector_look(struct inspector *inspector);
+
+/* The same instant on all nodes. Breaks these rules:
+ *   commit-beyond-isr  every member of the in-sync set that the coordinator has committed has on
+ *                      its disk all that is below a leader's high watermark
+ *   epoch-back         the coordinator's epochs of a partition only grow
+ */
+void inspector_glance(struct inspector *inspector);
+
+/* What the node has on disk: replicas' ends, or the coordinator's word. Called before it dies,
+ * since all that stands while it is down. */
+void inspect_note_durable(struct sim_node *node);
 
 /* The log end of the partition's leader; -1: there is none. */
 int64_t inspect_leader_end(const struct world *world, uint32_t partition);

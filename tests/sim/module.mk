@@ -4,6 +4,7 @@ $(eval $(call library,simlib,\
   tests/sim/client.c \
   tests/sim/history.c \
   tests/sim/inspect.c \
+  tests/sim/many.c \
   tests/sim/nemesis.c \
   tests/sim/plan.c \
   tests/sim/producer.c \

@@ -18,7 +18,7 @@ static void block_fault(struct nemesis *nemesis, const struct plan_fault *fault,
 
     if (fault->kind != PLAN_ISOLATE) {
         block(nemesis, fault->a, fault->b, begin);
-        if (fault->kind == PLAN_PARTITION) {
+        if (fault->kind != PLAN_ONE_WAY) {
             block(nemesis, fault->b, fault->a, begin);
         }
         return;
@@ -33,11 +33,11 @@ static void block_fault(struct nemesis *nemesis, const struct plan_fault *fault,
 
 static void slow_disk(struct world *world, const struct plan_fault *fault, bool begin)
 {
-    const struct plan *plan = world->plan;
+    const struct plan_node *plan = &world->plan->nodes[fault->a];
     struct sim_node *node = &world->nodes[fault->a];
     const struct ria_fs_sim_faults faults = {
         .sync_delay_us_min = plan->sync_us_min,
-        .sync_delay_us_max = begin ? plan->sync_us_max + fault->amount : plan->sync_us_max,
+        .sync_delay_us_max = plan->sync_us_max + (begin ? fault->amount : 0),
     };
 
     if (node->disk != NULL) {
@@ -62,6 +62,7 @@ static void apply(struct nemesis *nemesis, const struct plan_fault *fault, bool 
     switch (fault->kind) {
     case PLAN_PARTITION:
     case PLAN_ONE_WAY:
+    case PLAN_ORPHAN:
     case PLAN_ISOLATE:
         block_fault(nemesis, fault, begin);
         break;
@@ -87,6 +88,15 @@ static void apply(struct nemesis *nemesis, const struct plan_fault *fault, bool 
     case PLAN_KILL_AT:
     case PLAN_POWER_AT:
         arm_disk(node, fault, begin);
+        if (!begin) {
+            sim_node_boot(node);
+        }
+        break;
+    case PLAN_KILL_SEND:
+    case PLAN_POWER_SEND:
+        sim_node_kill_at_send(
+            node, begin ? (uint64_t)fault->amount : 0, fault->kind == PLAN_POWER_SEND
+        );
         if (!begin) {
             sim_node_boot(node);
         }

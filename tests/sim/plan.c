@@ -35,8 +35,13 @@ static void add_nodes(struct plan *plan, plan_role role, uint32_t count, struct 
 {
     for (uint32_t i = 0; i < count; i++) {
         RIA_ASSERT(plan->node_count < PLAN_NODES_MAX);
-        plan->nodes[plan->node_count++] =
-            (struct plan_node){.role = role, .boot_us = between_log(rand, 1, 1000 * 1000)};
+        struct plan_node *node = &plan->nodes[plan->node_count++];
+        *node = (struct plan_node){.role = role, .boot_us = between_log(rand, 1, 1000 * 1000)};
+        node->sync_us_min = between_log(rand, 10, 2000);
+        node->sync_us_max = node->sync_us_min + between_log(rand, 10, 20 * 1000);
+        if (ria_rand_one_in(rand, 4)) { /* a slow one: the others are ahead of it */
+            node->sync_us_max += between_log(rand, 10 * 1000, 300 * 1000);
+        }
     }
 }
 
@@ -47,8 +52,6 @@ static void draw_cluster(struct plan *plan, struct ria_rand *rand)
     add_nodes(plan, PLAN_WORKER, coin(rand) ? 1 : 2, rand);
     add_nodes(plan, PLAN_CLIENT, coin(rand) ? 1 : 2, rand);
     plan->open_segments = (uint32_t)between(rand, 2, 16);
-    plan->sync_us_min = between_log(rand, 10, 2000);
-    plan->sync_us_max = plan->sync_us_min + between_log(rand, 10, 20000);
     plan->profile.latency_us_min = between_log(rand, 20, 500);
     plan->profile.latency_us_max = plan->profile.latency_us_min + between_log(rand, 10, 5000);
     if (coin(rand)) {
@@ -138,6 +141,16 @@ static uint32_t draw_storage(struct ria_rand *rand)
     return (uint32_t)between(rand, 1, STORAGE_NODES);
 }
 
+static uint32_t draw_worker(const struct plan *plan, struct ria_rand *rand)
+{
+    uint32_t node;
+
+    do {
+        node = (uint32_t)ria_rand_below(rand, plan->node_count);
+    } while (plan->nodes[node].role != PLAN_WORKER);
+    return node;
+}
+
 static struct plan_fault
 draw_fault(const struct plan *plan, plan_fault_kind kind, struct ria_rand *rand)
 {
@@ -154,6 +167,11 @@ draw_fault(const struct plan *plan, plan_fault_kind kind, struct ria_rand *rand)
     case PLAN_RESET:
         fault.amount = ria_rand_one_in(rand, 4);
         break;
+    case PLAN_ORPHAN: /* long enough for another worker to take over */
+        fault.a = draw_worker(plan, rand);
+        fault.b = 0;
+        fault.duration_us = between(rand, 2, 8) * 1000 * 1000;
+        break;
     case PLAN_SLOW_NET:
         fault.amount = between_log(rand, 1000, 300 * 1000);
         break;
@@ -164,6 +182,11 @@ draw_fault(const struct plan *plan, plan_fault_kind kind, struct ria_rand *rand)
     case PLAN_KILL_AT:
     case PLAN_POWER_AT:
         fault.a = draw_storage(rand);
+        fault.amount = between_log(rand, 1, 500);
+        break;
+    case PLAN_KILL_SEND:
+    case PLAN_POWER_SEND:
+        fault.a = coin(rand) ? draw_storage(rand) : fault.a;
         fault.amount = between_log(rand, 1, 500);
         break;
     case PLAN_STOP:
@@ -214,7 +237,8 @@ static void draw_faults(struct plan *plan, struct ria_rand *rand)
 static bool loses_power(const struct plan *plan)
 {
     for (uint32_t i = 0; i < plan->fault_count; i++) {
-        if (plan->faults[i].kind == PLAN_POWER || plan->faults[i].kind == PLAN_POWER_AT) {
+        plan_fault_kind kind = plan->faults[i].kind;
+        if (kind == PLAN_POWER || kind == PLAN_POWER_AT || kind == PLAN_POWER_SEND) {
             return true;
         }
     }
@@ -285,6 +309,22 @@ void plan_format_fault(
     );
 }
 
+static void print_disks(const struct plan *plan, FILE *out)
+{
+    for (uint32_t i = 0; i < plan->node_count; i++) {
+        const struct plan_node *node = &plan->nodes[i];
+        if (node->role == PLAN_STORAGE || node->role == PLAN_COORDINATOR) {
+            (void)fprintf(
+                out,
+                "  %s: a sync takes %" PRId64 "..%" PRId64 " us\n",
+                plan_node_name(plan, i),
+                node->sync_us_min,
+                node->sync_us_max
+            );
+        }
+    }
+}
+
 static void print_topics(const struct plan *plan, FILE *out)
 {
     for (uint32_t i = 0; i < plan->topic_count; i++) {
@@ -334,8 +374,7 @@ void plan_print(const struct plan *plan, FILE *out)
     (void)fprintf(
         out,
         "seed %" PRIu64 ": %" PRIu32 " nodes, latency %" PRId64 "..%" PRId64 " us, spike 1/%" PRIu32
-        " up to %" PRId64 " us, reset 1/%" PRIu32 ", sync %" PRId64 "..%" PRId64
-        " us, chaos %.3f s\n",
+        " up to %" PRId64 " us, reset 1/%" PRIu32 ", chaos %.3f s\n",
         plan->seed,
         plan->node_count,
         plan->profile.latency_us_min,
@@ -343,10 +382,9 @@ void plan_print(const struct plan *plan, FILE *out)
         plan->profile.spike_one_in,
         plan->profile.spike_us_max,
         plan->profile.reset_one_in,
-        plan->sync_us_min,
-        plan->sync_us_max,
         (double)plan->chaos_us / 1e6
     );
+    print_disks(plan, out);
     print_topics(plan, out);
     print_load(plan, out);
     for (uint32_t i = 0; i < plan->fault_count; i++) {

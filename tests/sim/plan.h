@@ -26,6 +26,7 @@ enum {
 #define PLAN_FAULT_KINDS(X)                                                                    \
     X(PARTITION, "partition", "nothing passes between a and b")                                \
     X(ONE_WAY,   "one-way",   "nothing passes from a to b")                                    \
+    X(ORPHAN,    "orphan",    "nothing passes between the coordinator and worker a, who keeps its lease") \
     X(ISOLATE,   "isolate",   "nothing passes between a and the others")                       \
     X(RESET,     "reset",     "connections between a and b break; amount 1: nobody is told")   \
     X(SLOW_NET,  "slow-net",  "what a sends and gets takes `amount` us longer")                \
@@ -34,6 +35,8 @@ enum {
     X(POWER,     "power",     "a's machine loses power: unsynced writes may be lost")          \
     X(KILL_AT,   "kill-at",   "a's process dies at change `amount` of its disk")               \
     X(POWER_AT,  "power-at",  "a's machine loses power at change `amount` of its disk")        \
+    X(KILL_SEND, "kill-send", "a's process dies behind the frame number `amount` it sends")       \
+    X(POWER_SEND, "power-send", "a's machine loses power behind frame number `amount`")           \
     X(STOP,      "stop",      "a's process is asked to end")
 /* clang-format on */
 
@@ -59,6 +62,8 @@ typedef enum plan_role {
 struct plan_node {
     plan_role role;
     int64_t boot_us;
+    int64_t sync_us_min; /* of its disk */
+    int64_t sync_us_max;
 };
 
 struct plan_topic {
@@ -105,8 +110,6 @@ struct plan {
     struct plan_reader readers[PLAN_READERS_MAX];
 
     struct sim_net_profile profile;
-    int64_t sync_us_min;
-    int64_t sync_us_max;
     uint32_t open_segments; /* of a storage node */
 
     int64_t chaos_us; /* the faults end, and everything must come right */

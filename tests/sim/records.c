@@ -2,7 +2,7 @@
 
 #include "common/assert.h"
 
-enum { VALUE_SIZE = 8, PADDING_MAX = 64 * 1024 };
+enum { VALUE_SIZE = 8, PADDING_MAX = 8 * 1024 };
 
 #define TIMESTAMP_MS INT64_C(1700000000000)
 

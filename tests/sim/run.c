@@ -13,6 +13,7 @@
 
 enum {
     LOOK_US = 250 * 1000,  /* between two looks at the disks */
+    GLANCE_US = 5 * 1000,  /* ... at what is committed */
     SETTLE_US = 50 * 1000, /* between two looks whether all is well */
     HISTORY_LINES_MAX = 40,
 };
@@ -28,11 +29,16 @@ struct run {
 static void run_until(struct run *run, int64_t until_us)
 {
     struct world *world = &run->world;
+    int64_t look_us = world->now_us;
 
     while (!world->is_broken && world->now_us < until_us) {
-        world_run(world, ria_min_i64(until_us, world->now_us + LOOK_US));
+        world_run(world, ria_min_i64(until_us, world->now_us + GLANCE_US));
         if (!world->is_broken) {
+            inspector_glance(&run->inspector);
+        }
+        if (!world->is_broken && world->now_us >= look_us) {
             inspector_look(&run->inspector);
+            look_us += LOOK_US;
         }
     }
 }
@@ -54,7 +60,7 @@ static int64_t settle(struct run *run)
             inspect_report_stuck(world);
             break;
         }
-        world_run(world, world->now_us + SETTLE_US);
+        run_until(run, world->now_us + SETTLE_US);
     }
     return world->now_us - start_us;
 }

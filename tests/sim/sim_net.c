@@ -92,6 +92,9 @@ struct host {
     const char *address;
     struct ria_timers *timers;
     struct process *process; /* NULL: none */
+    uint64_t sends_left;     /* until on_sends; 0 = never */
+    void (*on_sends)(void *arg);
+    void *on_sends_arg;
 };
 
 struct sim_net {
@@ -355,10 +358,15 @@ static void connection_send(
     struct connection *connection, struct sim_wire *wire, struct ria_msg *msg, uint64_t id
 )
 {
+    struct host *sender = &connection->net->hosts[wire->from];
+
     if (connection->is_broken || connection_trips(connection)) {
         ria_msg_free(msg);
-    } else {
-        sim_wire_send(wire, msg, id);
+        return;
+    }
+    sim_wire_send(wire, msg, id);
+    if (sender->sends_left > 0 && --sender->sends_left == 0) {
+        sender->on_sends(sender->on_sends_arg);
     }
 }
 
@@ -694,6 +702,17 @@ void sim_net_bury(struct sim_net *net, uint32_t number)
 }
 
 /* ---- trouble ---- */
+
+void sim_net_watch_sends(
+    struct sim_net *net, uint32_t number, uint64_t count, void (*fn)(void *arg), void *arg
+)
+{
+    struct host *host = &net->hosts[number];
+
+    host->sends_left = count;
+    host->on_sends = fn;
+    host->on_sends_arg = arg;
+}
 
 void sim_net_set_profile(struct sim_net *net, const struct sim_net_profile *profile)
 {

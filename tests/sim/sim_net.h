@@ -48,6 +48,12 @@ void sim_net_bury(struct sim_net *net, uint32_t host);
 
 /* ---- trouble ---- */
 
+/* Call fn(arg), once, when the host has sent `count` frames more; 0 = do not. The last one is on
+ * its way. fn may kill the host. */
+void sim_net_watch_sends(
+    struct sim_net *net, uint32_t host, uint64_t count, void (*fn)(void *arg), void *arg
+);
+
 void sim_net_set_profile(struct sim_net *net, const struct sim_net_profile *profile);
 void sim_net_block(struct sim_net *net, uint32_t from, uint32_t to, bool blocked);
 

@@ -6,9 +6,12 @@
 #include "common/assert.h"
 
 #include "tests/sim/client.h"
+#include "tests/sim/inspect.h"
 #include "tests/sim/world.h"
 
 #define WALL_START_MS INT64_C(1700000000000)
+
+enum { LOGGING_ONE_IN = 8 }; /* seeds */
 
 static const char coordinator_address[] = "tcp://coordinator:9100";
 
@@ -31,10 +34,15 @@ static int64_t node_wall_ms(const struct ria_clock *clock)
     return WALL_START_MS + node->world->now_us / 1000 + node->wall_skew_ms;
 }
 
-/* Without the real time that the line begins with. */
+/* Without the real time that the line begins with. Quiet runs throw lines away, but some make them:
+ * that is code, too. */
 static void write_log(void *arg, const char *line, size_t size)
 {
     const struct sim_node *node = arg;
+
+    if (!node->world->is_verbose) {
+        return;
+    }
     const char *space = memchr(line, ' ', size);
     size_t skip = space == NULL ? 0 : (size_t)(space - line) + 1;
 
@@ -63,18 +71,20 @@ void sim_node_init(struct sim_node *node, struct world *world, uint32_t number)
     memset(node, 0, sizeof(*node));
     node->world = world;
     node->number = number;
+    node->node_id = -1;
     node->role = world->plan->nodes[number].role;
     node->name = plan_node_name(world->plan, number);
     node->clock = (struct ria_clock){.mono_us = node_mono_us, .wall_ms = node_wall_ms};
     ria_timers_init(&node->timers, &node->clock);
     ria_rand_init(&node->rand, world_seed(world, WORLD_RAND_NODES, 2 * number));
     ria_rand_init(&node->disk_rand, world_seed(world, WORLD_RAND_NODES, 2 * number + 1));
+    bool logs = world->is_verbose || world->plan->seed % LOGGING_ONE_IN == 0;
     node->log = (struct ria_log
-    ){.level = world->is_verbose ? RIA_LOG_DEBUG : RIA_LOG_ERROR, .write = write_log, .arg = node};
+    ){.level = logs ? RIA_LOG_DEBUG : RIA_LOG_ERROR, .write = write_log, .arg = node};
     if (node->role == PLAN_STORAGE || node->role == PLAN_COORDINATOR) {
         const struct ria_fs_sim_faults faults = {
-            .sync_delay_us_min = world->plan->sync_us_min,
-            .sync_delay_us_max = world->plan->sync_us_max,
+            .sync_delay_us_min = world->plan->nodes[number].sync_us_min,
+            .sync_delay_us_max = world->plan->nodes[number].sync_us_max,
         };
         node->disk = sim_disk_new(&node->timers, &node->disk_rand, on_disk_crash, node);
         ria_fs_sim_set_faults(sim_disk_inner(node->disk), &faults);
@@ -234,7 +244,10 @@ void sim_node_kill(struct sim_node *node, bool power_cut)
 {
     struct world *world = node->world;
 
-    if (node->disk != NULL && !node->is_doomed) {
+    if (node->is_up) {
+        inspect_note_durable(node);
+    }
+    if (node->disk != NULL && (!node->is_doomed || !sim_disk_is_dead(node->disk))) {
         sim_disk_crash(node->disk, power_cut);
     }
     if (!node->is_up) {
@@ -243,6 +256,29 @@ void sim_node_kill(struct sim_node *node, bool power_cut)
     trace_say(&world->trace, "%s %s", node->name, power_cut ? "loses power" : "dies");
     sim_net_kill(world->net, node->number, power_cut);
     bury(node);
+}
+
+static void on_sends(void *arg)
+{
+    struct sim_node *node = arg;
+
+    if (node->is_doomed) {
+        return;
+    }
+    trace_say(&node->world->trace, "%s dies behind a frame it sent", node->name);
+    node->is_doomed = true;
+    node->power_lost = node->send_cuts_power;
+    /* SQLite's files must not vanish within a transaction: the coordinator would abort. */
+    if (node->disk != NULL && node->role != PLAN_COORDINATOR) {
+        sim_disk_crash(node->disk, node->power_lost);
+        sim_net_kill(node->world->net, node->number, node->power_lost);
+    }
+}
+
+void sim_node_kill_at_send(struct sim_node *node, uint64_t frames, bool power_cut)
+{
+    node->send_cuts_power = power_cut;
+    sim_net_watch_sends(node->world->net, node->number, frames, on_sends, node);
 }
 
 void sim_node_stop(struct sim_node *node)
@@ -255,6 +291,7 @@ void sim_node_stop(struct sim_node *node)
         return;
     }
     trace_say(&node->world->trace, "%s is asked to stop", node->name);
+    inspect_note_durable(node); /* its logs will be closed before it ends */
     node->is_stopping = true;
     node->stop_done = false;
     storage_stop(node->storage, &node->stop_done);
@@ -262,6 +299,9 @@ void sim_node_stop(struct sim_node *node)
 
 void sim_node_after_turn(struct sim_node *node)
 {
+    if (node->is_stopping) {
+        inspect_note_durable(node);
+    }
     if (node->is_up && node->is_doomed) {
         sim_node_kill(node, node->power_lost);
     } else if (node->is_up && node->is_stopping && node->stop_done) {

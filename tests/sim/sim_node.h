@@ -35,10 +35,11 @@ struct sim_node {
 
     bool is_up;
     bool is_stopping;
-    bool stop_done;   /* a clean end is complete */
-    bool boots_again; /* ... and then it is to boot */
-    bool is_doomed;   /* crashed in the middle of its turn */
-    bool power_lost;  /* ... so */
+    bool stop_done;       /* a clean end is complete */
+    bool boots_again;     /* ... and then it is to boot */
+    bool is_doomed;       /* crashed in the middle of its turn */
+    bool power_lost;      /* ... so */
+    bool send_cuts_power; /* what sim_node_kill_at_send() asked for */
     uint64_t turns;
     uint32_t boots;
     struct coordinator_options coordinator_options;
@@ -46,6 +47,12 @@ struct sim_node {
     struct storage *storage;
     struct replication *replication;
     struct client *client;
+
+    /* What it has on disk, or had when it died (inspect.c). */
+    int32_t node_id;                      /* storage: -1 until seen */
+    int64_t durable[PLAN_PARTITIONS_MAX]; /* storage: ends */
+    bool is_known[PLAN_PARTITIONS_MAX];   /* coordinator */
+    struct coordinator_partition_info known[PLAN_PARTITIONS_MAX];
 };
 
 /* Down at first. */
@@ -55,6 +62,10 @@ void sim_node_fini(struct sim_node *node);
 /* Nothing happens if it is up (down) already. One that is stopping boots when it has stopped. */
 void sim_node_boot(struct sim_node *node);
 void sim_node_kill(struct sim_node *node, bool power_cut);
+
+/* Let it die when it has sent `frames` more, in the middle of its turn (the coordinator: at the end
+ * of it); 0 = do not. */
+void sim_node_kill_at_send(struct sim_node *node, uint64_t frames, bool power_cut);
 
 /* Ask it to end; it is down when it has. Only storage knows how; others are killed. */
 void sim_node_stop(struct sim_node *node);

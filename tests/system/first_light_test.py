@@ -98,6 +98,23 @@ def retry_of_an_idempotent_produce_is_stored_once():
         assert len(cluster.read_partition("once", 0)) == 1
 
 
+def a_made_up_producer_id_never_meets_the_platforms_own():
+    """A client that picked id 1 was once told "duplicate" for what a gateway had written under it."""
+    with running(transform=0) as cluster:
+        cluster.create_topic("ids", partitions=1)
+        assert cluster.post("/v1/topics/ids/records", "plain").json()["offset"] == 0
+        for picked in ("1", "2"):
+            reply = cluster.post("/v1/topics/ids/records", "picked " + picked, {
+                "Producer-Id": picked, "Producer-Epoch": "0", "Producer-Seq": "0",
+                "Riacho-Partition": "0"})
+            assert reply.status == 200 and not reply.json().get("duplicate"), reply
+        assert len(cluster.read_partition("ids", 0)) == 3
+        reply = cluster.post("/v1/topics/ids/records", "x", {
+            "Producer-Id": str(1 << 62), "Producer-Epoch": "0", "Producer-Seq": "0",
+            "Riacho-Partition": "0"})
+        assert reply.status == 400, reply
+
+
 def raw_bodies_keep_bytes_key_headers_and_time():
     with running() as cluster:
         cluster.create_topic("raw", partitions=1)
@@ -117,5 +134,6 @@ if __name__ == "__main__":
         produced_with_the_command_line_is_read_back_and_derived,
         keys_go_where_kafka_puts_them,
         retry_of_an_idempotent_produce_is_stored_once,
+        a_made_up_producer_id_never_meets_the_platforms_own,
         raw_bodies_keep_bytes_key_headers_and_time,
     ])

@@ -1,1 +1,5 @@
 $(eval $(call test,tests/unit/sim/checker_test,harness simlib common))
+$(eval $(call test,tests/unit/sim/sim_disk_test,harness simlib common))
+$(eval $(call test,tests/unit/sim/sim_net_test,harness simlib schemas common))
+$(eval $(call test,tests/unit/sim/run_test,\
+  harness simlib coordinator storage replication shared schemas common))

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/limits.h"
 #include "common/map.h"
 
 #include "schemas/gen/delete_topic_request.h"
@@ -93,7 +94,7 @@ static void from_zero_everything_comes(void)
     CU_ASSERT_EQUAL(w.response.transforms_count, 1);
     CU_ASSERT_TRUE(ria_uuid_equal(w.response.transforms[0].source_topic_id, fixture_uuid(1)));
     CU_ASSERT_EQUAL(w.response.tasks_count, 4);
-    CU_ASSERT_EQUAL(w.response.tasks[3].producer_id, 4);
+    CU_ASSERT_EQUAL(w.response.tasks[3].producer_id, RIA_PRODUCER_ID_INTERNAL + 4);
     tear_down(&w);
 }
 

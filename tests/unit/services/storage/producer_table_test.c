@@ -133,7 +133,30 @@ static void an_epoch_begins_at_zero_and_fences_older_ones(void)
     producer_table_fini(&table);
 }
 
-static void who_is_silent_for_a_day_is_forgotten(void)
+/* More ids than are kept in any case. */
+static void crowd(struct producer_table *table, int64_t now_us)
+{
+    RIA_ASSERT(producer_table_reserve(table, PRODUCER_TABLE_KEPT + 1) == RIA_OK);
+    for (int64_t i = 0; i < PRODUCER_TABLE_KEPT; i++) {
+        struct batch_header header = batch_of(1000 + i, 0, 0, 1, 1000 + i);
+        producer_table_note(table, &header, now_us);
+    }
+}
+
+static void silence_alone_forgets_nobody(void)
+{
+    struct producer_table table;
+
+    producer_table_init(&table);
+    note(&table, 1, 0, 0, 0);
+    CU_ASSERT_EQUAL(producer_table_reserve(&table, 1), RIA_OK);
+    struct batch_header header = batch_of(2, 0, 0, 10, 10);
+    producer_table_note(&table, &header, 1000 * HOUR_US);
+    CU_ASSERT_PTR_NOT_NULL(producer_table_find(&table, 1));
+    producer_table_fini(&table);
+}
+
+static void who_is_silent_for_a_day_is_forgotten_in_a_crowd(void)
 {
     struct producer_table table;
 
@@ -146,6 +169,8 @@ static void who_is_silent_for_a_day_is_forgotten(void)
     struct batch_header header = batch_of(0, 0, 10, 10, 30);
     producer_table_note(&table, &header, 24 * HOUR_US);
     CU_ASSERT_EQUAL(table.count, 3);
+    crowd(&table, 25 * HOUR_US);
+    CU_ASSERT_PTR_NOT_NULL(producer_table_find(&table, 1));
     header = batch_of(7, 0, 0, 10, 40);
     producer_table_note(&table, &header, 25 * HOUR_US + 1);
     CU_ASSERT_PTR_NULL(producer_table_find(&table, 1));
@@ -202,6 +227,7 @@ static void a_snapshot_keeps_batches_order_and_silence(void)
     CU_ASSERT_FALSE(producer_table_reaches(&back, 400));
     /* Producer 0 had been silent for 2 h at the snapshot, 3 for half an hour. */
     struct batch_header header = batch_of(9, 0, 0, 10, 400);
+    crowd(&back, HOUR_US + 22 * HOUR_US);
     CU_ASSERT_EQUAL(producer_table_reserve(&back, 1), RIA_OK);
     producer_table_note(&back, &header, HOUR_US + 22 * HOUR_US + HOUR_US / 4);
     CU_ASSERT_PTR_NULL(producer_table_find(&back, 0));
@@ -233,35 +259,36 @@ static void any_bad_byte_of_a_snapshot_is_noticed(void)
 /* Against a plain array. */
 static void ids_come_and_go_in_any_order(void)
 {
-    static int64_t last_offset[500];
+    enum { IDS = PRODUCER_TABLE_KEPT + 2000 };
+    static int64_t last_offset[IDS];
     struct producer_table table;
     struct ria_rand rand;
     int64_t now_us = 0;
 
     ria_rand_init(&rand, 1);
     producer_table_init(&table);
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < IDS; i++) {
         last_offset[i] = -1;
     }
-    for (int64_t offset = 0; offset < 20000; offset += 10) {
-        int64_t id = (int64_t)ria_rand_below(&rand, 500);
+    for (int64_t offset = 0; offset < 400000; offset += 10) {
+        int64_t id = (int64_t)ria_rand_below(&rand, IDS);
         struct batch_header header = batch_of(id * 1000, 0, 0, 10, offset);
         RIA_ASSERT(producer_table_reserve(&table, 1) == RIA_OK);
         producer_table_note(&table, &header, now_us);
         last_offset[id] = offset;
-        now_us += HOUR_US / 8;
-        if (offset % 500 == 0) {
+        now_us += HOUR_US / 200;
+        if (offset % 40000 == 0) {
             producer_table_check(&table);
         }
     }
-    for (int64_t id = 0; id < 500; id++) {
+    for (int64_t id = 0; id < IDS; id++) {
         const struct producer_state *state = producer_table_find(&table, id * 1000);
         CU_ASSERT(state == NULL || last_offset[id] >= 0);
         if (state != NULL) {
             CU_ASSERT_EQUAL(state->batches[state->batch_count - 1].base_offset, last_offset[id]);
         }
     }
-    CU_ASSERT(table.count <= 24 * 8 + 1);
+    CU_ASSERT(table.count <= PRODUCER_TABLE_KEPT + 24 * 200);
     producer_table_clear(&table);
     CU_ASSERT_EQUAL(table.count, 0);
     producer_table_fini(&table);
@@ -273,7 +300,8 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(the_last_five_batches_are_recognised),
     HARNESS_TEST(sequences_wrap_to_zero),
     HARNESS_TEST(an_epoch_begins_at_zero_and_fences_older_ones),
-    HARNESS_TEST(who_is_silent_for_a_day_is_forgotten),
+    HARNESS_TEST(silence_alone_forgets_nobody),
+    HARNESS_TEST(who_is_silent_for_a_day_is_forgotten_in_a_crowd),
     HARNESS_TEST(a_full_table_sheds_the_longest_silent),
     HARNESS_TEST(a_snapshot_keeps_batches_order_and_silence),
     HARNESS_TEST(any_bad_byte_of_a_snapshot_is_noticed),

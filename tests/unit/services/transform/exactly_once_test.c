@@ -248,6 +248,41 @@ static void records_arrive_one_by_one(void)
     CU_ASSERT(finish(world, "run", 2));
 }
 
+/* Produce a quarter, be silent, have the producers forgotten; four times. */
+static void forget_after(struct world *world, int64_t silence_us)
+{
+    for (int64_t i = 0; i < RECORDS; i += RECORDS / 4) {
+        produce(world, 0, i, RECORDS / 4);
+        produce(world, 1, i, RECORDS / 4);
+        world_run(world, silence_us, 0);
+        for (int p = 0; p < WORLD_DERIVED_PARTITIONS; p++) {
+            CU_ASSERT(world_forget_producers(world, &world->derived[p]));
+        }
+    }
+}
+
+/* Storage forgets producers that are silent for a day: a worker expects it. */
+static void after_a_silent_day_an_output_begins_anew(void)
+{
+    struct world *world = new_world(4);
+
+    (void)start_with_leases(world);
+    forget_after(world, INT64_C(24) * 3600 * SECOND);
+    CU_ASSERT_EQUAL(world->produce_out_of_order, 0);
+    CU_ASSERT(finish(world, "run", 4));
+}
+
+/* Or has too many of them. */
+static void a_forgotten_producer_begins_anew(void)
+{
+    struct world *world = new_world(5);
+
+    (void)start_with_leases(world);
+    forget_after(world, 20 * SECOND);
+    CU_ASSERT(world->produce_out_of_order > 0);
+    CU_ASSERT(finish(world, "run", 5));
+}
+
 /* kill -9 after the first frame, after the second, ... to the end. */
 static void worker_dies_after_every_frame(void)
 {
@@ -266,9 +301,10 @@ static void worker_dies_after_every_frame(void)
 }
 
 /* Kills, moved leaders, lost frames, thefts of leases from workers that live on and do not know. */
-static void random_fault(struct world *world, struct world_worker **current)
+static void
+random_fault(struct world *world, struct world_worker **current, uint32_t *forgotten_count)
 {
-    switch (ria_rand_below(&world->rand, 8)) {
+    switch (ria_rand_below(&world->rand, 9)) {
     case 0:
         world_kill_worker(*current);
         *current = start_with_leases(world);
@@ -293,6 +329,12 @@ static void random_fault(struct world *world, struct world_worker **current)
     case 6:
         world->commit_us_max = ria_rand_one_in(&world->rand, 3) ? 1000 * 1000 : 2000;
         break;
+    case 7: /* quiet for so long that producers are forgotten */
+        world_run(world, 60 * SECOND, 0);
+        for (int p = 0; p < WORLD_DERIVED_PARTITIONS; p++) {
+            *forgotten_count += world_forget_producers(world, &world->derived[p]) ? 1 : 0;
+        }
+        break;
     default:
         world->coordinator_down = !world->coordinator_down;
         break;
@@ -309,6 +351,7 @@ static void anything_may_happen(void)
     uint32_t conflicts = 0;
     uint32_t fenced = 0;
     uint32_t duplicates = 0;
+    uint32_t forgotten = 0;
 
     for (uint64_t seed = first; seed <= last && bad < 3; seed++) {
         struct world *world = new_world(seed);
@@ -322,7 +365,7 @@ static void anything_may_happen(void)
                 produced += more;
             }
             world_run(world, (int64_t)ria_rand_below(&world->rand, 100 * 1000), 0);
-            random_fault(world, &current);
+            random_fault(world, &current, &forgotten);
         }
         conflicts += world->produce_conflicts;
         fenced += world->produce_fenced;
@@ -334,12 +377,15 @@ static void anything_may_happen(void)
         CU_ASSERT(conflicts > 100);
         CU_ASSERT(fenced > 100);
         CU_ASSERT(duplicates > 100);
+        CU_ASSERT(forgotten > 100);
     }
 }
 
 static const struct harness_test tests[] = {
     HARNESS_TEST(nothing_fails),
     HARNESS_TEST(records_arrive_one_by_one),
+    HARNESS_TEST(after_a_silent_day_an_output_begins_anew),
+    HARNESS_TEST(a_forgotten_producer_begins_anew),
     HARNESS_TEST(worker_dies_after_every_frame),
     HARNESS_TEST(anything_may_happen),
 };

@@ -45,20 +45,22 @@ static void append_number(struct result *result, uint32_t row, const char *behin
     append_bytes(result, ria_slice_cstr(text));
 }
 
-static void on_record(void *arg, uint32_t row, struct ria_slice key, struct ria_slice value)
+static bool on_record(void *arg, uint32_t row, struct ria_slice key, struct ria_slice value)
 {
     append_number(arg, row, ":");
     append_bytes(arg, key);
     append_bytes(arg, RIA_SLICE_LITERAL("="));
     append_bytes(arg, value);
     append_bytes(arg, RIA_SLICE_LITERAL("\n"));
+    return true;
 }
 
-static void on_failed(void *arg, uint32_t row, const char *reason)
+static bool on_failed(void *arg, uint32_t row, const char *reason)
 {
     append_number(arg, row, "!");
     append_bytes(arg, ria_slice_cstr(reason));
     append_bytes(arg, RIA_SLICE_LITERAL("\n"));
+    return true;
 }
 
 static const struct sql_sink sink = {.record = on_record, .failed = on_failed};
@@ -69,7 +71,7 @@ static void run_engine(
 {
     out->size = 0;
     out->text[0] = '\0';
-    sql_engine_run(engine, 7, rows, count, &sink, out);
+    CU_ASSERT_EQUAL(sql_engine_run(engine, 7, rows, count, &sink, out), count);
 }
 
 static void

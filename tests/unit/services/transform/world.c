@@ -16,8 +16,8 @@ struct world_call {
     ria_rpc_done_fn done;
     void *arg;
     struct ria_timer timeout;
-    bool ended; /* the callback has run; freed when the request is */
-    bool request_gone;
+    bool ended;    /* the callback has run */
+    unsigned refs; /* the caller, the request, a notice of disconnection */
 };
 
 /* A reply on its way. */
@@ -25,7 +25,6 @@ struct reply {
     struct world *world;
     struct world_call *call;
     struct ria_msg *msg;
-    bool request_lives; /* a broken connection: the request may yet be read at the other end */
     struct ria_timer timer;
 };
 
@@ -97,9 +96,9 @@ static int64_t delay_us(struct world *world)
     return 50 + (int64_t)ria_rand_below(&world->rand, (uint64_t)world->delay_us_max + 1);
 }
 
-static void call_release(struct world_call *call)
+static void call_unref(struct world_call *call)
 {
-    if (call->ended && call->request_gone) {
+    if (--call->refs == 0) {
         free(call);
     }
 }
@@ -114,6 +113,7 @@ static void call_end(struct world_call *call, ria_err err, struct ria_msg *reply
     ria_list_remove(&call->link);
     ria_timer_stop(&call->world->timers, &call->timeout);
     call->done(call->arg, err, reply);
+    call_unref(call);
 }
 
 static void call_timed_out(struct ria_timer *timer, void *arg)
@@ -122,13 +122,6 @@ static void call_timed_out(struct ria_timer *timer, void *arg)
 
     (void)timer;
     call_end(call, RIA_ERR_TIMEOUT, NULL);
-    call_release(call);
-}
-
-static void request_gone(struct world_call *call)
-{
-    call->request_gone = true;
-    call_release(call);
 }
 
 static void reply_arrives(struct ria_timer *timer, void *arg)
@@ -139,7 +132,7 @@ static void reply_arrives(struct ria_timer *timer, void *arg)
     (void)timer;
     reply->world->frames++;
     call_end(call, RIA_OK, reply->msg);
-    request_gone(call);
+    call_unref(call);
     free(reply);
 }
 
@@ -149,9 +142,7 @@ static void call_disconnected(struct ria_timer *timer, void *arg)
 
     (void)timer;
     call_end(reply->call, RIA_ERR_DISCONNECTED, NULL);
-    if (!reply->request_lives) {
-        request_gone(reply->call);
-    }
+    call_unref(reply->call);
     free(reply);
 }
 
@@ -215,7 +206,7 @@ static void request_arrives(struct ria_timer *timer, void *arg)
         struct world_call *call = request->call;
         ria_msg_free(request->msg);
         free(request);
-        request_gone(call); /* times out */
+        call_unref(call); /* times out */
         return;
     }
     struct ria_msg *msg = serve(request, false);
@@ -230,12 +221,13 @@ static void request_arrives(struct ria_timer *timer, void *arg)
     ria_list_push_back(&world->parked, &request->link);
 }
 
-static void disconnect(struct world *world, struct world_call *call, bool request_lives)
+/* Takes a reference. */
+static void disconnect(struct world *world, struct world_call *call)
 {
     struct reply *reply = calloc(1, sizeof(*reply));
 
     RIA_ASSERT(reply != NULL);
-    *reply = (struct reply){.world = world, .call = call, .request_lives = request_lives};
+    *reply = (struct reply){.world = world, .call = call};
     ria_timer_init(&reply->timer, call_disconnected, reply);
     ria_timer_start(&world->timers, &reply->timer, delay_us(world));
 }
@@ -245,9 +237,9 @@ static void lose(struct world *world, struct world_call *call, struct ria_msg *m
 {
     ria_msg_free(msg);
     if (ria_rand_one_in(&world->rand, 2)) {
-        request_gone(call);
+        call_unref(call);
     } else {
-        disconnect(world, call, false);
+        disconnect(world, call);
     }
 }
 
@@ -273,7 +265,8 @@ static void rpc_call(
     int32_t node = node_of(address);
 
     RIA_ASSERT(call != NULL && request != NULL && node >= 0 && node <= WORLD_NODES);
-    *call = (struct world_call){.world = world, .from = worker, .done = done, .arg = arg};
+    *call =
+        (struct world_call){.world = world, .from = worker, .done = done, .arg = arg, .refs = 2};
     ria_list_push_back(&world->calls, &call->link);
     ria_timer_init(&call->timeout, call_timed_out, call);
     ria_timer_start(&world->timers, &call->timeout, timeout_ms * INT64_C(1000));
@@ -288,7 +281,8 @@ static void rpc_call(
     ria_timer_init(&request->timer, request_arrives, request);
     if (happens(world, world->late_request)) {
         /* Left behind in a broken connection: read when others have come by a new one. */
-        disconnect(world, call, true);
+        call->refs++;
+        disconnect(world, call);
         ria_timer_start(
             &world->timers, &request->timer, (int64_t)ria_rand_below(&world->rand, 3000000)
         );
@@ -385,7 +379,6 @@ void world_kill_worker(struct world_worker *worker)
             struct world_call *call = RIA_CONTAINER(it, struct world_call, link);
             if (call->from == worker) {
                 call_end(call, RIA_ERR_SHUTDOWN, NULL);
-                call_release(call);
                 again = true;
                 break;
             }

@@ -40,6 +40,7 @@ struct world_log {
     int64_t end_offset;
     int64_t high_watermark;
     int64_t start_offset;
+    uint32_t forgotten;      /* batches whose producers are not remembered any more */
     int64_t changed_version; /* of the metadata */
 };
 
@@ -81,6 +82,7 @@ struct world {
     struct world_task tasks[WORLD_SOURCE_PARTITIONS];
     uint32_t produce_conflicts; /* refused so far */
     uint32_t produce_fenced;
+    uint32_t produce_out_of_order;
     uint32_t produce_duplicates;
     uint32_t max_message_bytes; /* of the derived topic; 0 = default */
 
@@ -123,6 +125,10 @@ void world_produce(struct world *world, int32_t partition, struct batch_builder 
 
 /* The leader dies: another one, without some of what was not committed. */
 void world_move_leader(struct world *world, struct world_log *log);
+
+/* A day of silence: the log's producers are forgotten, as storage does. Nothing happens unless the
+ * tasks' committed positions have long passed what is in the log. */
+bool world_forget_producers(struct world *world, struct world_log *log);
 
 struct world_log *world_any_log(struct world *world);
 

@@ -1,4 +1,5 @@
 /* The storage nodes of the world: one log per partition, shared by whoever leads it. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,7 +67,7 @@ producer_batches(const struct world_log *log, int64_t producer_id, const struct 
 {
     uint32_t count = 0;
 
-    for (uint32_t i = log->batch_count; i > 0 && count < 5; i--) {
+    for (uint32_t i = log->batch_count; i > log->forgotten && count < 5; i--) {
         if (log->batches[i - 1].header.producer_id == producer_id) {
             out[count++] = &log->batches[i - 1];
         }
@@ -91,7 +92,7 @@ static ria_err check_producer(
 
     *out_again = NULL;
     if (count == 0) {
-        return RIA_OK;
+        return header->base_sequence == 0 ? RIA_OK : RIA_ERR_OUT_OF_ORDER;
     }
     const struct batch_header *newest = &known[0]->header;
     if (header->producer_epoch < newest->producer_epoch) {
@@ -187,6 +188,7 @@ static ria_err try_append(struct open *o, const struct produce_request *produce)
     RIA_TRY(batch_validate(o->payload, size_max, &header, &reason));
     ria_err err = check_producer(log, &header, &again);
     world->produce_fenced += err == RIA_ERR_FENCED_PRODUCER ? 1 : 0;
+    world->produce_out_of_order += err == RIA_ERR_OUT_OF_ORDER ? 1 : 0;
     RIA_TRY(err);
     if (again == NULL) {
         uint32_t count = producer_batches(log, header.producer_id, known);
@@ -430,6 +432,46 @@ void world_move_leader(struct world *world, struct world_log *log)
     commit_later(world, log);
     log->changed_version = ++world->version;
     world_changed(world);
+}
+
+/* What the batch's last record says in the header riacho.source. */
+static void source_of(const struct world_batch *batch, int *out_partition, long long *out_next)
+{
+    struct batch_iter iter;
+    struct batch_record record = {.offset = 0};
+    struct batch_record_header header = {.name = RIA_SLICE_NULL};
+    bool more = true;
+
+    ria_err err = batch_iter_init(&iter, ria_slice_of(batch->data, batch->size));
+    while (err == RIA_OK && more) {
+        err = batch_iter_next(&iter, &record, &more);
+    }
+    struct ria_slice left = record.headers;
+    for (more = true; err == RIA_OK && more;) {
+        struct batch_record_header next;
+        err = batch_record_header_next(&left, &next, &more);
+        header = more ? next : header;
+    }
+    RIA_ASSERT(err == RIA_OK && header.value.size > 0 && header.value.size < 40);
+    char text[40];
+    memcpy(text, header.value.data, header.value.size);
+    text[header.value.size] = '\0';
+    int found = sscanf(text, "%d:%lld", out_partition, out_next);
+    RIA_ASSERT(found == 2);
+}
+
+bool world_forget_producers(struct world *world, struct world_log *log)
+{
+    for (uint32_t i = log->forgotten; i < log->batch_count; i++) {
+        int partition = 0;
+        long long next = 0;
+        source_of(&log->batches[i], &partition, &next);
+        if (log->high_watermark != log->end_offset || world->tasks[partition].position < next) {
+            return false;
+        }
+    }
+    log->forgotten = log->batch_count;
+    return true;
 }
 
 struct world_log *world_any_log(struct world *world)

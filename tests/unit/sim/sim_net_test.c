@@ -1,0 +1,329 @@
+#include "tests/sim/sim_net.h"
+
+#include <string.h>
+
+#include "tests/lib/harness.h"
+
+enum { SERVER, CLIENT, HOSTS };
+
+static const char server_address[] = "tcp://server:1";
+
+struct scene {
+    struct ria_clock clock;
+    int64_t now_us;
+    struct trace trace;
+    struct ria_timers timers[HOSTS];
+    struct sim_net *net;
+    struct ria_rpc *rpc[HOSTS];
+    bool holds; /* the server parks what it gets */
+    struct ria_rpc_request *held[64];
+    unsigned held_count;
+    unsigned requests;
+    uint8_t last_request; /* first byte */
+    bool out_of_order;
+};
+
+struct call {
+    unsigned ends;
+    ria_err err;
+};
+
+static int64_t clock_us(const struct ria_clock *clock)
+{
+    return ((const struct scene *)(const void
+                                       *)((const char *)clock - offsetof(struct scene, clock)))
+        ->now_us;
+}
+
+static void on_request(void *arg, struct ria_rpc_request *request)
+{
+    struct scene *s = arg;
+    struct ria_rpc *rpc = s->rpc[SERVER];
+    struct ria_msg *msg = ria_rpc_request_msg(rpc, request);
+    uint8_t byte = ria_msg_data(msg)[0];
+
+    s->out_of_order = s->out_of_order || (s->requests > 0 && byte < s->last_request);
+    s->last_request = byte;
+    s->requests++;
+    if (s->holds) {
+        s->held[s->held_count++] = request;
+    } else {
+        ria_rpc_reply(rpc, request, ria_msg_copy(msg));
+    }
+}
+
+static void boot(struct scene *s, uint32_t host)
+{
+    s->rpc[host] = sim_net_boot(s->net, host);
+    ria_rpc_set_handler(s->rpc[host], on_request, s);
+}
+
+static void bury(struct scene *s, uint32_t host)
+{
+    sim_net_kill(s->net, host, false);
+    sim_net_end_calls(s->net, host);
+    sim_net_bury(s->net, host);
+}
+
+static void begin(struct scene *s)
+{
+    const struct sim_net_profile profile = {.latency_us_min = 100, .latency_us_max = 5000};
+
+    memset(s, 0, sizeof(*s));
+    s->clock = (struct ria_clock){.mono_us = clock_us, .wall_ms = clock_us};
+    s->now_us = 1;
+    trace_init(&s->trace, &s->clock, NULL);
+    s->net = sim_net_new(&s->trace, 7);
+    for (int i = 0; i < HOSTS; i++) {
+        ria_timers_init(&s->timers[i], &s->clock);
+    }
+    (void)sim_net_add_host(s->net, "server", server_address, &s->timers[SERVER]);
+    (void)sim_net_add_host(s->net, "client", "", &s->timers[CLIENT]);
+    sim_net_set_profile(s->net, &profile);
+    boot(s, SERVER);
+    boot(s, CLIENT);
+}
+
+static void end(struct scene *s)
+{
+    bury(s, CLIENT);
+    bury(s, SERVER);
+    sim_net_free(s->net);
+    for (int i = 0; i < HOSTS; i++) {
+        CU_ASSERT_EQUAL(s->timers[i].heap.count, 0);
+        ria_timers_fini(&s->timers[i]);
+    }
+}
+
+static void advance_ms(struct scene *s, int64_t ms)
+{
+    int64_t end_us = s->now_us + ms * 1000;
+
+    for (;;) {
+        int64_t server_us = ria_timers_next_us(&s->timers[SERVER]);
+        int64_t client_us = ria_timers_next_us(&s->timers[CLIENT]);
+        int64_t next_us = ria_min_i64(server_us, client_us);
+        if (next_us > end_us) {
+            break;
+        }
+        s->now_us = ria_max_i64(s->now_us, next_us);
+        (void)ria_timers_run(&s->timers[server_us <= client_us ? SERVER : CLIENT]);
+    }
+    s->now_us = end_us;
+}
+
+static void on_done(void *arg, ria_err err, struct ria_msg *reply)
+{
+    struct call *call = arg;
+
+    CU_ASSERT_EQUAL(reply != NULL, err == RIA_OK);
+    call->ends++;
+    call->err = err;
+    ria_msg_free(reply);
+}
+
+static void call(struct scene *s, uint8_t byte, uint32_t timeout_ms, struct call *out)
+{
+    struct ria_msg *msg = ria_msg_new(1);
+
+    ria_msg_data(msg)[0] = byte;
+    *out = (struct call){.err = RIA_OK};
+    ria_rpc_call(s->rpc[CLIENT], server_address, msg, timeout_ms, on_done, out);
+    CU_ASSERT_EQUAL(out->ends, 0); /* never from inside */
+}
+
+#define ASSERT_ENDED(call, with)           \
+    do {                                   \
+        CU_ASSERT_EQUAL((call).ends, 1);   \
+        CU_ASSERT_EQUAL((call).err, with); \
+    } while (0)
+
+/* ---- tests ---- */
+
+static void frames_arrive_in_the_order_of_the_calls(void)
+{
+    struct scene s;
+    struct call calls[200];
+
+    begin(&s);
+    for (uint8_t i = 0; i < 200; i++) {
+        call(&s, i, 10000, &calls[i]);
+    }
+    advance_ms(&s, 5000);
+    for (int i = 0; i < 200; i++) {
+        ASSERT_ENDED(calls[i], RIA_OK);
+    }
+    CU_ASSERT_EQUAL(s.requests, 200);
+    CU_ASSERT_FALSE(s.out_of_order);
+    end(&s);
+}
+
+static void a_blocked_way_delays_and_loses_nothing(void)
+{
+    struct scene s;
+    struct call first, second;
+
+    begin(&s);
+    call(&s, 1, 10000, &first);
+    advance_ms(&s, 100);
+    ASSERT_ENDED(first, RIA_OK);
+    sim_net_block(s.net, CLIENT, SERVER, true);
+    call(&s, 2, 10000, &second);
+    advance_ms(&s, 2000);
+    CU_ASSERT_EQUAL(second.ends, 0);
+    CU_ASSERT_EQUAL(s.requests, 1);
+    sim_net_block(s.net, CLIENT, SERVER, false);
+    advance_ms(&s, 2000);
+    ASSERT_ENDED(second, RIA_OK);
+    CU_ASSERT_EQUAL(s.requests, 2);
+    end(&s);
+}
+
+static void a_call_past_its_deadline_times_out_once(void)
+{
+    struct scene s;
+    struct call late;
+
+    begin(&s);
+    s.holds = true;
+    call(&s, 1, 300, &late);
+    advance_ms(&s, 299);
+    CU_ASSERT_EQUAL(late.ends, 0);
+    advance_ms(&s, 2);
+    ASSERT_ENDED(late, RIA_ERR_TIMEOUT);
+    ria_rpc_reply(s.rpc[SERVER], s.held[0], ria_msg_new(1));
+    advance_ms(&s, 100);
+    ASSERT_ENDED(late, RIA_ERR_TIMEOUT);
+    end(&s);
+}
+
+static void a_broken_connection_ends_what_was_sent_and_is_dialled_again(void)
+{
+    struct scene s;
+    struct call parked, next;
+
+    begin(&s);
+    s.holds = true;
+    call(&s, 1, 10000, &parked);
+    advance_ms(&s, 100);
+    CU_ASSERT_EQUAL(s.held_count, 1);
+    sim_net_reset(s.net, CLIENT, SERVER, false);
+    advance_ms(&s, 20);
+    ASSERT_ENDED(parked, RIA_ERR_DISCONNECTED);
+    ria_rpc_reply(s.rpc[SERVER], s.held[0], ria_msg_new(1)); /* to nobody */
+    s.holds = false;
+    call(&s, 2, 10000, &next);
+    advance_ms(&s, 1000);
+    ASSERT_ENDED(next, RIA_OK);
+    end(&s);
+}
+
+static void a_silent_break_is_noticed_by_timeouts_alone(void)
+{
+    struct scene s;
+    struct call calls[5];
+
+    begin(&s);
+    call(&s, 1, 1000, &calls[0]);
+    advance_ms(&s, 100);
+    sim_net_reset(s.net, CLIENT, SERVER, true);
+    for (int i = 1; i < 4; i++) {
+        call(&s, 2, 1000, &calls[i]);
+        advance_ms(&s, 1000);
+        ASSERT_ENDED(calls[i], RIA_ERR_TIMEOUT);
+    }
+    call(&s, 3, 1000, &calls[4]);
+    advance_ms(&s, 1000);
+    ASSERT_ENDED(calls[4], RIA_OK);
+    end(&s);
+}
+
+static void a_dead_process_is_noticed_and_its_successor_found(void)
+{
+    struct scene s;
+    struct call parked, next;
+
+    begin(&s);
+    s.holds = true;
+    call(&s, 1, 10000, &parked);
+    advance_ms(&s, 100);
+    bury(&s, SERVER);
+    advance_ms(&s, 20);
+    ASSERT_ENDED(parked, RIA_ERR_DISCONNECTED);
+    s.holds = false;
+    call(&s, 2, 10000, &next);
+    advance_ms(&s, 3000);
+    CU_ASSERT_EQUAL(next.ends, 0);
+    boot(&s, SERVER);
+    advance_ms(&s, 2000);
+    ASSERT_ENDED(next, RIA_OK);
+    end(&s);
+}
+
+static void a_power_cut_is_noticed_when_the_machine_is_back(void)
+{
+    struct scene s;
+    struct call parked;
+
+    begin(&s);
+    s.holds = true;
+    call(&s, 1, 60000, &parked);
+    advance_ms(&s, 100);
+    sim_net_kill(s.net, SERVER, true);
+    sim_net_end_calls(s.net, SERVER);
+    sim_net_bury(s.net, SERVER);
+    advance_ms(&s, 10000);
+    CU_ASSERT_EQUAL(parked.ends, 0);
+    boot(&s, SERVER);
+    advance_ms(&s, 100);
+    ASSERT_ENDED(parked, RIA_ERR_DISCONNECTED);
+    end(&s);
+}
+
+static void calls_of_a_dead_process_end_with_shutdown(void)
+{
+    struct scene s;
+    struct call parked, waiting;
+
+    begin(&s);
+    s.holds = true;
+    call(&s, 1, 10000, &parked);
+    advance_ms(&s, 100);
+    sim_net_kill(s.net, CLIENT, false);
+    call(&s, 2, 10000, &waiting);
+    sim_net_end_calls(s.net, CLIENT);
+    ASSERT_ENDED(parked, RIA_ERR_SHUTDOWN);
+    ASSERT_ENDED(waiting, RIA_ERR_SHUTDOWN);
+    sim_net_bury(s.net, CLIENT);
+    boot(&s, CLIENT);
+    end(&s);
+}
+
+static void without_a_connection_a_call_ends_at_its_deadline(void)
+{
+    struct scene s;
+    struct call lost;
+
+    begin(&s);
+    bury(&s, SERVER);
+    call(&s, 1, 700, &lost);
+    advance_ms(&s, 699);
+    CU_ASSERT_EQUAL(lost.ends, 0);
+    advance_ms(&s, 2);
+    ASSERT_ENDED(lost, RIA_ERR_DISCONNECTED);
+    boot(&s, SERVER);
+    end(&s);
+}
+
+static const struct harness_test tests[] = {
+    HARNESS_TEST(frames_arrive_in_the_order_of_the_calls),
+    HARNESS_TEST(a_blocked_way_delays_and_loses_nothing),
+    HARNESS_TEST(a_call_past_its_deadline_times_out_once),
+    HARNESS_TEST(a_broken_connection_ends_what_was_sent_and_is_dialled_again),
+    HARNESS_TEST(a_silent_break_is_noticed_by_timeouts_alone),
+    HARNESS_TEST(a_dead_process_is_noticed_and_its_successor_found),
+    HARNESS_TEST(a_power_cut_is_noticed_when_the_machine_is_back),
+    HARNESS_TEST(calls_of_a_dead_process_end_with_shutdown),
+    HARNESS_TEST(without_a_connection_a_call_ends_at_its_deadline),
+};
+HARNESS_MAIN(tests);
