@@ -16,7 +16,7 @@
 #include "services/replication/internal.h"
 
 enum {
-    CALL_TIMEOUT_MS = 5000, /* two lost in a row still leave time to recover in 15 s */
+    CALL_TIMEOUT_MS = 5000,   /* two lost in a row still leave time to recover in 15 s */
     PREPARES_PER_REQUEST = 8, /* each may cut a tail, and a cut syncs on the follower's loop */
     PIECES_PER_REQUEST = 512,
     REPORTS_PER_REQUEST = 512,
