@@ -107,7 +107,7 @@ stop_engine() {
 base_image() {
     export RIACHO_BASE_IMAGE=debian:bookworm-slim
     docker image inspect $RIACHO_BASE_IMAGE > /dev/null 2>&1 && return 0
-    timeout 60 docker pull -q $RIACHO_BASE_IMAGE > "$work/pull.log" 2>&1 && return 0
+    timeout 20 docker pull -q $RIACHO_BASE_IMAGE > "$work/pull.log" 2>&1 && return 0
     log "no registry of images is reachable: making the base image with debootstrap"
     command -v debootstrap > /dev/null || skip "no registry of images is reachable, and debootstrap is not installed"
     [ "$(id -u)" = 0 ] || skip "no registry of images is reachable, and debootstrap needs root"

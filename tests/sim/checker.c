@@ -44,6 +44,7 @@ struct partition_state {
     int64_t committed_count;
     uint32_t in_sync_count;
     bool has_leader;
+    bool is_dropped;
 };
 
 /* What one reader, or one node, has been told. */
@@ -487,7 +488,7 @@ static void check_acked(struct checker *checker, uint32_t producer_id, uint32_t 
     const struct value_state *value = &producer->values[number];
     const struct partition_state *partition = &checker->partitions[producer->partition];
 
-    if (value->outcome != OUTCOME_ACKED) {
+    if (value->outcome != OUTCOME_ACKED || partition->is_dropped) {
         return;
     }
     if (!value->in_leader) {
@@ -520,7 +521,7 @@ static void check_committed(struct checker *checker, uint32_t partition)
 {
     const struct partition_state *state = &checker->partitions[partition];
 
-    if (!state->has_leader) {
+    if (!state->has_leader && !state->is_dropped) {
         violate(
             checker,
             "no-leader",
@@ -581,6 +582,9 @@ static void judge(struct checker *checker, const struct history_event *event)
         break;
     case HISTORY_RECORD:
         on_record(checker, event);
+        break;
+    case HISTORY_DROPPED:
+        checker->partitions[event->partition].is_dropped = true;
         break;
     case HISTORY_BROKEN:
         violate(

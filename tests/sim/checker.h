@@ -17,6 +17,7 @@
  *   watermark-back     the high watermark does not go back within an epoch, for any one reader, and
  *                      at the leader
  *   no-leader          at the end one replica leads
+ *                      (of a partition that was dropped nothing is asked at the end)
  *   and those that a HISTORY_BROKEN event names itself (liveness, ...)
  */
 #pragma once

@@ -94,6 +94,13 @@ void client_call(
     ria_rpc_call(client->env->rpc, address, msg, timeout_ms, on_reply, call);
 }
 
+bool client_is_deleted(const struct client *client, const struct ria_uuid *topic_id)
+{
+    const struct cluster_topic *topic = cluster_topic_by_id(client->cluster, topic_id);
+
+    return topic != NULL && topic->deleted;
+}
+
 bool client_find_leader(
     const struct client *client,
     const struct ria_uuid *topic_id,

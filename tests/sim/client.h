@@ -37,6 +37,9 @@ void client_call(
     void *arg
 );
 
+/* The metadata says that the topic was deleted. */
+bool client_is_deleted(const struct client *client, const struct ria_uuid *topic_id);
+
 /* Where the partition's leader is. False: not known. */
 bool client_find_leader(
     const struct client *client,

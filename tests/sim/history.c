@@ -125,6 +125,9 @@ static void format_rest(const struct history_event *event, char *out, size_t out
             event->is_in_sync ? " in-sync" : ""
         );
         break;
+    case HISTORY_DROPPED:
+        out[0] = '\0';
+        break;
     case HISTORY_BROKEN:
         (void)snprintf(out, out_size, "%s: %s", event->rule, event->text);
         break;
@@ -174,6 +177,7 @@ touches(const struct history_event *event, uint32_t partition, int64_t offset, u
     case HISTORY_RECORD:
         return event->value == value || (same_partition && event->offset == offset);
     case HISTORY_REPLICA:
+    case HISTORY_DROPPED:
         return same_partition;
     case HISTORY_BROKEN:
         return same_partition && offset == HISTORY_NO_OFFSET && value == HISTORY_NO_VALUE;

@@ -28,6 +28,7 @@
     X(STORED,    "node",     "below its `watermark` it held `value` at `offset`")                  \
     X(REPLICA,   "node",     "at the end: its log, from `offset`, `count` records")                \
     X(RECORD,    "node",     "at the end: one of those records")                                   \
+    X(DROPPED,   "",         "at the end: the partition's topic has been deleted")                 \
     X(BROKEN,    "",         "a promise that is not about records: see `rule` and `text`")
 /* clang-format on */
 

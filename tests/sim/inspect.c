@@ -346,9 +346,42 @@ static bool is_in_sync(const struct world *world, uint32_t partition, const stru
     return false;
 }
 
+/* Where something of a deleted topic is left; false: nowhere. */
+static bool find_remains(const struct world *world, uint32_t partition, char *out, size_t out_size)
+{
+    uint32_t topic = 0;
+    int32_t number = 0;
+    char id_text[RIA_UUID_TEXT_SIZE];
+    char folder[64];
+    struct storage_replica_info info;
+
+    world_find_partition(world, partition, &topic, &number);
+    struct ria_uuid id = world_topic_id(world, topic);
+    ria_uuid_format(id, id_text);
+    (void)snprintf(folder, sizeof(folder), "/data/%s-%" PRId32 "/partition", id_text, number);
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        const struct sim_node *node = &world->nodes[i];
+        struct ria_file *file = NULL;
+        if (node->storage == NULL) {
+            continue;
+        }
+        bool is_held = storage_describe_replica(node->storage, &id, number, &info);
+        bool is_stored = ria_fs_open(sim_disk_fs(node->disk), folder, RIA_FS_READ, &file) == RIA_OK;
+        ria_fs_close(file);
+        if (is_held || is_stored) {
+            (void)snprintf(out, out_size, "was deleted and is still on %s", node->name);
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Why the partition is not whole; false: it is. */
 static bool find_flaw(const struct world *world, uint32_t partition, char *out, size_t out_size)
 {
+    if (plan_is_doomed(world->plan, partition)) {
+        return find_remains(world, partition, out, out_size);
+    }
     const struct cluster_partition *known = metadata_of(world, partition, any_client(world));
     struct storage_replica_info leader;
     struct storage_replica_info info;
@@ -464,6 +497,12 @@ void inspect_record_logs(struct world *world)
 {
     for (uint32_t p = 0; p < world->plan->partition_count; p++) {
         struct storage_replica_info leader = {.leader_epoch = -1};
+        if (plan_is_doomed(world->plan, p)) {
+            struct history_event event = {
+                .time_us = world->now_us, .kind = HISTORY_DROPPED, .partition = p};
+            history_add(&world->history, &event);
+            continue;
+        }
         (void)find_leader(world, p, &leader);
         for (uint32_t i = 0; i < world->node_count; i++) {
             record_log(world, &world->nodes[i], p, leader.leader_epoch);

@@ -11,6 +11,7 @@ $(eval $(call library,simlib,\
   tests/sim/reader.c \
   tests/sim/records.c \
   tests/sim/run.c \
+  tests/sim/sim_connection.c \
   tests/sim/sim_disk.c \
   tests/sim/sim_net.c \
   tests/sim/sim_node.c \

@@ -101,6 +101,9 @@ static void apply(struct nemesis *nemesis, const struct plan_fault *fault, bool 
             sim_node_boot(node);
         }
         break;
+    case PLAN_PAUSE:
+        node->is_paused = begin;
+        break;
     case PLAN_STOP:
         if (begin) {
             sim_node_stop(node);

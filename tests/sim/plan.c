@@ -6,6 +6,7 @@
 #include "common/assert.h"
 #include "common/rand.h"
 
+enum { WALL_SKEW_MS_MAX = 3600 * 1000 };
 enum { STORAGE_NODES = 3, CHAOS_US_MIN = 6 * 1000 * 1000, CHAOS_US_MAX = 16 * 1000 * 1000 };
 
 static int64_t between(struct ria_rand *rand, int64_t low, int64_t high)
@@ -37,6 +38,7 @@ static void add_nodes(struct plan *plan, plan_role role, uint32_t count, struct 
         RIA_ASSERT(plan->node_count < PLAN_NODES_MAX);
         struct plan_node *node = &plan->nodes[plan->node_count++];
         *node = (struct plan_node){.role = role, .boot_us = between_log(rand, 1, 1000 * 1000)};
+        node->wall_skew_ms = coin(rand) ? 0 : between(rand, -WALL_SKEW_MS_MAX, WALL_SKEW_MS_MAX);
         node->sync_us_min = between_log(rand, 10, 2000);
         node->sync_us_max = node->sync_us_min + between_log(rand, 10, 20 * 1000);
         if (ria_rand_one_in(rand, 4)) { /* a slow one: the others are ahead of it */
@@ -65,10 +67,14 @@ static void draw_cluster(struct plan *plan, struct ria_rand *rand)
 
 static void draw_topics(struct plan *plan, struct ria_rand *rand)
 {
-    plan->topic_count = ria_rand_one_in(rand, 3) ? 2 : 1;
+    bool has_doomed = ria_rand_one_in(rand, 4);
+
+    plan->topic_count = (ria_rand_one_in(rand, 3) ? 2u : 1u) + (has_doomed ? 1u : 0u);
     for (uint32_t i = 0; i < plan->topic_count; i++) {
         struct plan_topic *topic = &plan->topics[i];
-        topic->partition_count = (int32_t)between(rand, 1, 3);
+        bool is_doomed = has_doomed && i == plan->topic_count - 1;
+        topic->doomed_us = is_doomed ? between(rand, 500 * 1000, CHAOS_US_MAX) : 0;
+        topic->partition_count = (int32_t)between(rand, 1, is_doomed ? 2 : 3);
         topic->replicas = (int16_t)(ria_rand_one_in(rand, 5) ? between(rand, 1, 2) : 3);
         topic->min_insync = (int32_t)between(rand, 1, topic->replicas);
         if (topic->replicas == 3 && coin(rand)) {
@@ -200,6 +206,7 @@ draw_fault(const struct plan *plan, plan_fault_kind kind, struct ria_rand *rand)
     case PLAN_PARTITION:
     case PLAN_ONE_WAY:
     case PLAN_ISOLATE:
+    case PLAN_PAUSE:
     case PLAN_FAULT_KIND_COUNT:
         break;
     }
@@ -259,6 +266,23 @@ void plan_draw(struct plan *plan, uint64_t seed)
     for (uint32_t i = 0; i < plan->topic_count && loses_power(plan); i++) {
         plan->topics[i].relaxed = false; /* which promises nothing then */
     }
+}
+
+/* ---- asking ---- */
+
+uint32_t plan_topic_of(const struct plan *plan, uint32_t partition)
+{
+    uint32_t topic = plan->topic_count - 1;
+
+    while (plan->topics[topic].first_partition > partition) {
+        topic--;
+    }
+    return topic;
+}
+
+bool plan_is_doomed(const struct plan *plan, uint32_t partition)
+{
+    return plan->topics[plan_topic_of(plan, partition)].doomed_us > 0;
 }
 
 /* ---- printing ---- */
@@ -332,7 +356,7 @@ static void print_topics(const struct plan *plan, FILE *out)
         (void)fprintf(
             out,
             "  topic %" PRIu32 ": partitions %" PRIu32 "..%" PRIu32 ", replicas %d, min.insync %d, "
-            "segment.bytes %" PRId64 ", lag %" PRId64 " ms, %s\n",
+            "segment.bytes %" PRId64 ", lag %" PRId64 " ms, %s%s\n",
             i,
             topic->first_partition,
             topic->first_partition + (uint32_t)topic->partition_count - 1,
@@ -340,7 +364,8 @@ static void print_topics(const struct plan *plan, FILE *out)
             topic->min_insync,
             topic->segment_bytes,
             topic->lag_ms,
-            topic->relaxed ? "relaxed" : "synced"
+            topic->relaxed ? "relaxed" : "synced",
+            topic->doomed_us > 0 ? ", to be deleted" : ""
         );
     }
 }

@@ -13,7 +13,7 @@
 #include "tests/sim/sim_wire.h"
 
 enum {
-    PLAN_TOPICS_MAX = 2,
+    PLAN_TOPICS_MAX = 3,
     PLAN_PARTITIONS_MAX = 8, /* of all topics */
     PLAN_PRODUCERS_MAX = 12,
     PLAN_READERS_MAX = 12,
@@ -26,7 +26,7 @@ enum {
 #define PLAN_FAULT_KINDS(X)                                                                    \
     X(PARTITION, "partition", "nothing passes between a and b")                                \
     X(ONE_WAY,   "one-way",   "nothing passes from a to b")                                    \
-    X(ORPHAN,    "orphan",    "nothing passes between the coordinator and worker a, who keeps its lease") \
+    X(ORPHAN,    "orphan",    "nothing passes between b, the coordinator, and worker a") \
     X(ISOLATE,   "isolate",   "nothing passes between a and the others")                       \
     X(RESET,     "reset",     "connections between a and b break; amount 1: nobody is told")   \
     X(SLOW_NET,  "slow-net",  "what a sends and gets takes `amount` us longer")                \
@@ -37,6 +37,7 @@ enum {
     X(POWER_AT,  "power-at",  "a's machine loses power at change `amount` of its disk")        \
     X(KILL_SEND, "kill-send", "a's process dies behind the frame number `amount` it sends")       \
     X(POWER_SEND, "power-send", "a's machine loses power behind frame number `amount`")           \
+    X(PAUSE,     "pause",     "a's process stands still, and does not know it")                  \
     X(STOP,      "stop",      "a's process is asked to end")
 /* clang-format on */
 
@@ -62,6 +63,7 @@ typedef enum plan_role {
 struct plan_node {
     plan_role role;
     int64_t boot_us;
+    int64_t wall_skew_ms;
     int64_t sync_us_min; /* of its disk */
     int64_t sync_us_max;
 };
@@ -74,6 +76,7 @@ struct plan_topic {
     int64_t lag_ms;
     bool relaxed;             /* only if no machine of this plan loses its power */
     uint32_t first_partition; /* its number over all topics */
+    int64_t doomed_us;        /* when it is deleted; 0 = never */
 };
 
 struct plan_producer {
@@ -119,6 +122,12 @@ struct plan {
 
 void plan_draw(struct plan *plan, uint64_t seed);
 void plan_print(const struct plan *plan, FILE *out);
+
+/* The topic of a partition that is counted over all topics. */
+uint32_t plan_topic_of(const struct plan *plan, uint32_t partition);
+
+/* Its topic will be deleted. */
+bool plan_is_doomed(const struct plan *plan, uint32_t partition);
 
 /* "coordinator", "storage-1", ...; a literal. */
 const char *plan_node_name(const struct plan *plan, uint32_t node);

@@ -70,7 +70,9 @@ static bool is_expected(const struct producer *producer, const struct outgoing *
     /* Out of order: one before it failed. The oldest one has no such excuse. */
     return client_expects(err) || err == RIA_ERR_NOT_ENOUGH_REPLICAS ||
            err == RIA_ERR_UNKNOWN_OUTCOME ||
-           (err == RIA_ERR_OUT_OF_ORDER && &batch->link != producer->batches.next);
+           (err == RIA_ERR_OUT_OF_ORDER && &batch->link != producer->batches.next) ||
+           (err == RIA_ERR_UNKNOWN_TOPIC &&
+            plan_is_doomed(producer->world->plan, producer->plan->partition));
 }
 
 /* Nothing is in the log, nor ever will be: every attempt was refused. */
@@ -281,7 +283,12 @@ static void ask_for_id(struct producer *producer)
 /* Send what may be sent, in order. */
 static void pump(struct producer *producer)
 {
-    if (producer->is_recovering) {
+    if (producer->is_recovering || producer->is_over) {
+        return;
+    }
+    if (client_is_deleted(producer->node->client, &producer->topic_id)) {
+        producer->is_over = true;
+        ria_timer_stop(&producer->node->timers, &producer->think_timer);
         return;
     }
     if (producer->plan->idempotent && producer->producer_id < 0) {
@@ -348,7 +355,9 @@ static void on_thought(struct ria_timer *timer, void *arg)
         make_batch(producer);
         pump(producer);
     }
-    think(producer);
+    if (!producer->is_over) {
+        think(producer);
+    }
 }
 
 /* ---- life ---- */
@@ -381,7 +390,7 @@ void producer_finish(struct producer *producer)
 
 bool producer_is_done(const struct producer *producer)
 {
-    return producer->probe_acked && producer->batch_count == 0;
+    return producer->is_over || (producer->probe_acked && producer->batch_count == 0);
 }
 
 void producer_close(struct producer *producer)

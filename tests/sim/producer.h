@@ -47,6 +47,7 @@ struct producer {
     uint32_t probe_number; /* first value of the last batch */
     bool probe_acked;
     bool is_closed;
+    bool is_over; /* its topic was deleted */
     ria_err last_err;
 };
 

@@ -102,7 +102,9 @@ static void on_fetched(void *arg, ria_err err, const void *response, struct ria_
     );
     if (err != RIA_OK) {
         /* Not even OFFSET_OUT_OF_RANGE: what was read once is there for ever. */
-        if (!client_expects(err)) {
+        bool is_gone =
+            err == RIA_ERR_UNKNOWN_TOPIC && plan_is_doomed(reader->world->plan, plan->partition);
+        if (!client_expects(err) && !is_gone) {
             world_break(
                 reader->world,
                 "unexpected-error",
@@ -137,6 +139,10 @@ static void on_due(struct ria_timer *timer, void *arg)
     struct fetch_request request;
 
     (void)timer;
+    if (client_is_deleted(reader->node->client, &reader->topic_id)) {
+        reader->is_over = true;
+        return;
+    }
     fetch_request_init(&request);
     request.topic_id = reader->topic_id;
     request.partition = reader->partition;

@@ -28,6 +28,7 @@ struct reader {
     bool is_in_flight;
     bool is_finishing; /* no jumps any more */
     bool is_closed;
+    bool is_over; /* its topic was deleted */
     struct ria_timer timer;
     ria_err last_err;
 };

@@ -31,7 +31,8 @@ static int64_t node_wall_ms(const struct ria_clock *clock)
 {
     const struct sim_node *node = of_clock(clock);
 
-    return WALL_START_MS + node->world->now_us / 1000 + node->wall_skew_ms;
+    return WALL_START_MS + node->world->now_us / 1000 +
+           node->world->plan->nodes[node->number].wall_skew_ms;
 }
 
 /* Without the real time that the line begins with. Quiet runs throw lines away, but some make them:
@@ -227,6 +228,7 @@ void sim_node_boot(struct sim_node *node)
         .log = &node->log,
     };
     node->is_up = true;
+    node->is_paused = false;
     node->boots++;
     ria_err err = new_core(node, reason);
     if (err != RIA_OK && !node->is_doomed) {

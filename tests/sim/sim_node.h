@@ -25,7 +25,6 @@ struct sim_node {
     const char *name;
     char address[32];
     struct ria_clock clock;
-    int64_t wall_skew_ms;
     struct ria_timers timers;
     struct ria_rand disk_rand;
     struct sim_disk *disk; /* NULL: none */
@@ -35,6 +34,7 @@ struct sim_node {
 
     bool is_up;
     bool is_stopping;
+    bool is_paused;       /* gets no turns */
     bool stop_done;       /* a clean end is complete */
     bool boots_again;     /* ... and then it is to boot */
     bool is_doomed;       /* crashed in the middle of its turn */

@@ -2,7 +2,7 @@
  *
  * A wire is one direction of a connection. Frames come out in the order they went in; while the way
  * is blocked they wait in it, as TCP's do. Nothing is lost here: what a broken connection loses is
- * up to its owner (sim_net.c).
+ * up to its owner (sim_connection.c).
  */
 #pragma once
 

@@ -6,6 +6,7 @@
 #include "common/assert.h"
 
 #include "schemas/gen/create_topic_request.h"
+#include "schemas/gen/delete_topic_request.h"
 #include "schemas/gen/messages.h"
 
 #include "tests/sim/client.h"
@@ -88,6 +89,55 @@ static void on_create_due(struct ria_timer *timer, void *arg)
     );
 }
 
+/* The last topic, if any, is the doomed one. */
+static const struct plan_topic *doomed_topic(const struct workload *workload)
+{
+    const struct plan *plan = workload->world->plan;
+    const struct plan_topic *last = &plan->topics[plan->topic_count - 1];
+
+    return last->doomed_us > 0 ? last : NULL;
+}
+
+static void on_deleted(void *arg, ria_err err, const void *response, struct ria_slice payload)
+{
+    struct workload *workload = arg;
+    bool exists = workload->topics_made == workload->world->plan->topic_count;
+
+    (void)response;
+    (void)payload;
+    if (err == RIA_ERR_SHUTDOWN) {
+        return; /* the run is over */
+    }
+    /* The second attempt of one that was not answered finds nothing. */
+    if (exists && (err == RIA_OK || err == RIA_ERR_UNKNOWN_TOPIC)) {
+        workload->is_deleted = true;
+    } else {
+        ria_timer_start(&workload->creator->timers, &workload->delete_timer, CREATE_RETRY_US);
+    }
+}
+
+static void on_delete_due(struct ria_timer *timer, void *arg)
+{
+    struct workload *workload = arg;
+    struct delete_topic_request request;
+    char name[16];
+
+    (void)timer;
+    (void)snprintf(name, sizeof(name), "topic-%" PRIu32, workload->world->plan->topic_count - 1);
+    delete_topic_request_init(&request);
+    request.name = ria_slice_cstr(name);
+    client_call(
+        workload->creator->client,
+        coordinator_address,
+        API_DELETE_TOPIC,
+        &request,
+        RIA_SLICE_NULL,
+        CREATE_TIMEOUT_MS,
+        on_deleted,
+        workload
+    );
+}
+
 /* ---- life ---- */
 
 void workload_init(struct workload *workload, struct world *world)
@@ -97,6 +147,8 @@ void workload_init(struct workload *workload, struct world *world)
     *workload = (struct workload){.world = world};
     workload->creator = &world->nodes[plan->producers[0].client];
     ria_timer_init(&workload->create_timer, on_create_due, workload);
+    ria_timer_init(&workload->delete_timer, on_delete_due, workload);
+    workload->is_deleted = doomed_topic(workload) == NULL;
     for (uint32_t i = 0; i < plan->producer_count; i++) {
         producer_init(&workload->producers[i], world, &plan->producers[i]);
     }
@@ -122,6 +174,11 @@ void workload_start(struct workload *workload)
     const struct plan *plan = workload->world->plan;
 
     ria_timer_start(&workload->creator->timers, &workload->create_timer, 0);
+    if (!workload->is_deleted) {
+        ria_timer_start(
+            &workload->creator->timers, &workload->delete_timer, doomed_topic(workload)->doomed_us
+        );
+    }
     for (uint32_t i = 0; i < plan->producer_count; i++) {
         producer_start(&workload->producers[i]);
     }
@@ -146,7 +203,7 @@ static bool is_at_end(const struct workload *workload, const struct reader *read
 {
     int64_t end = inspect_leader_end(workload->world, reader->plan->partition);
 
-    return end >= 0 && reader_is_at(reader, end);
+    return reader->is_over || (end >= 0 && reader_is_at(reader, end));
 }
 
 bool workload_is_done(const struct workload *workload)
@@ -163,7 +220,7 @@ bool workload_is_done(const struct workload *workload)
             return false;
         }
     }
-    return workload->topics_made == plan->topic_count;
+    return workload->topics_made == plan->topic_count && workload->is_deleted;
 }
 
 void workload_report_stuck(const struct workload *workload)
@@ -172,6 +229,9 @@ void workload_report_stuck(const struct workload *workload)
 
     if (workload->topics_made < world->plan->topic_count) {
         world_break(world, "liveness", 0, "a topic cannot be created");
+    }
+    if (!workload->is_deleted) {
+        world_break(world, "liveness", 0, "a topic cannot be deleted");
     }
     for (uint32_t i = 0; i < world->plan->producer_count; i++) {
         const struct producer *producer = &workload->producers[i];
@@ -211,6 +271,7 @@ void workload_close(struct workload *workload)
     const struct plan *plan = workload->world->plan;
 
     ria_timer_stop(&workload->creator->timers, &workload->create_timer);
+    ria_timer_stop(&workload->creator->timers, &workload->delete_timer);
     for (uint32_t i = 0; i < plan->producer_count; i++) {
         producer_close(&workload->producers[i]);
     }

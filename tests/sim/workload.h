@@ -17,6 +17,8 @@ struct workload {
     struct sim_node *creator; /* the node that makes the topics */
     uint32_t topics_made;
     struct ria_timer create_timer;
+    struct ria_timer delete_timer;
+    bool is_deleted; /* the doomed topic, if there is one */
     struct producer producers[PLAN_PRODUCERS_MAX];
     struct reader readers[PLAN_READERS_MAX];
 };

@@ -82,7 +82,7 @@ next_turn(struct world *world, int64_t until_us, struct sim_node **out_node)
         struct sim_node *node = at == 0 ? NULL : &world->nodes[at - 1];
         struct ria_timers *timers = node == NULL ? &world->timers : &node->timers;
         int64_t next_us = ria_timers_next_us(timers);
-        if (next_us < best_us) {
+        if (next_us < best_us && (node == NULL || !node->is_paused)) {
             best = timers;
             best_us = next_us;
             *out_node = node;
@@ -162,13 +162,9 @@ void world_find_partition(
 )
 {
     const struct plan *plan = world->plan;
-    uint32_t topic = plan->topic_count - 1;
 
-    while (plan->topics[topic].first_partition > partition) {
-        topic--;
-    }
-    *out_topic = topic;
-    *out_number = (int32_t)(partition - plan->topics[topic].first_partition);
+    *out_topic = plan_topic_of(plan, partition);
+    *out_number = (int32_t)(partition - plan->topics[*out_topic].first_partition);
 }
 
 struct ria_uuid world_topic_id(const struct world *world, uint32_t topic)
