@@ -23,6 +23,15 @@ int cli_cluster(struct cli *cli, int argc, char **argv)
             cli_text(answer, "cluster_id"),
             cli_integer(answer, "version")
         );
+        const json_t *coordinator = json_object_get(answer, "coordinator");
+        if (!json_is_true(json_object_get(coordinator, "reachable"))) {
+            status = cli_fail(
+                "the coordinator at %s does not answer the gateway, so nobody knows who is alive; "
+                "data "
+                "goes on flowing with the leaders that are known",
+                cli_text(coordinator, "address")
+            );
+        }
         struct cli_table *table = cli_table_new(headings, RIA_COUNT(headings));
         json_array_foreach(json_object_get(answer, "processes"), i, process)
         {

@@ -158,13 +158,18 @@ static ria_err append_value(struct consumer *consumer, struct ria_slice value)
     return ria_buf_append_str(line, "\"}");
 }
 
-/* Keys are text more often than JSON: 42 and "42" must not look alike. */
+/* Keys are text more often than JSON: 42 and "42" must not look alike. A key that is itself a JSON
+ * string, as the v2 json format stores it, is shown as that string. */
 static ria_err append_key(struct consumer *consumer, struct ria_slice key)
 {
-    if (key.data != NULL && ria_utf8_valid(key)) {
-        return ria_json_append_string(&consumer->line, key);
+    if (key.data == NULL || !ria_utf8_valid(key)) {
+        return append_value(consumer, key);
     }
-    return append_value(consumer, key);
+    if (key.size >= 2 && key.data[0] == '"' &&
+        ria_json_parse(&consumer->json, key, VALUE_TOKENS_MAX) == RIA_OK) {
+        return ria_buf_append(&consumer->line, key.data, key.size);
+    }
+    return ria_json_append_string(&consumer->line, key);
 }
 
 static ria_err append_headers(struct consumer *consumer, const struct batch_record *record)

@@ -251,7 +251,7 @@ static void report(struct producer *producer, int status)
     if (producer->cli->json) {
         (void)printf("{\"records\": %llu, \"bytes\": %llu}\n", producer->sent, producer->bytes);
     } else if (status == CLI_OK) {
-        (void)printf("produced %llu records\n", producer->sent);
+        (void)printf("produced %llu record%s\n", producer->sent, producer->sent == 1 ? "" : "s");
     } else {
         (void
         )fprintf(stderr, "riacho: %llu records were acknowledged before that\n", producer->sent);
