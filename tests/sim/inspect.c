@@ -358,7 +358,7 @@ static bool find_remains(const struct world *world, uint32_t partition, char *ou
     world_find_partition(world, partition, &topic, &number);
     struct ria_uuid id = world_topic_id(world, topic);
     ria_uuid_format(id, id_text);
-    (void)snprintf(folder, sizeof(folder), "/data/%s-%" PRId32 "/partition", id_text, number);
+    (void)snprintf(folder, sizeof(folder), "/data/%s-%" PRId32 "/partition.meta", id_text, number);
     for (uint32_t i = 0; i < world->node_count; i++) {
         const struct sim_node *node = &world->nodes[i];
         struct ria_file *file = NULL;

@@ -6,8 +6,11 @@
 #include "common/assert.h"
 #include "common/rand.h"
 
-enum { WALL_SKEW_MS_MAX = 3600 * 1000 };
-enum { STORAGE_NODES = 3, CHAOS_US_MIN = 6 * 1000 * 1000, CHAOS_US_MAX = 16 * 1000 * 1000 };
+enum {
+    CHAOS_US_MIN = 6 * 1000 * 1000,
+    CHAOS_US_MAX = 16 * 1000 * 1000,
+    WALL_SKEW_MS_MAX = 3600 * 1000,
+};
 
 static int64_t between(struct ria_rand *rand, int64_t low, int64_t high)
 {
@@ -50,7 +53,8 @@ static void add_nodes(struct plan *plan, plan_role role, uint32_t count, struct 
 static void draw_cluster(struct plan *plan, struct ria_rand *rand)
 {
     add_nodes(plan, PLAN_COORDINATOR, 1, rand);
-    add_nodes(plan, PLAN_STORAGE, STORAGE_NODES, rand);
+    plan->storage_count = ria_rand_one_in(rand, 4) ? 4 : 3;
+    add_nodes(plan, PLAN_STORAGE, plan->storage_count, rand);
     add_nodes(plan, PLAN_WORKER, coin(rand) ? 1 : 2, rand);
     add_nodes(plan, PLAN_CLIENT, coin(rand) ? 1 : 2, rand);
     plan->open_segments = (uint32_t)between(rand, 2, 16);
@@ -142,9 +146,9 @@ static uint32_t draw_server(const struct plan *plan, struct ria_rand *rand)
     return node;
 }
 
-static uint32_t draw_storage(struct ria_rand *rand)
+static uint32_t draw_storage(const struct plan *plan, struct ria_rand *rand)
 {
-    return (uint32_t)between(rand, 1, STORAGE_NODES);
+    return (uint32_t)between(rand, 1, plan->storage_count);
 }
 
 static uint32_t draw_worker(const struct plan *plan, struct ria_rand *rand)
@@ -182,26 +186,26 @@ draw_fault(const struct plan *plan, plan_fault_kind kind, struct ria_rand *rand)
         fault.amount = between_log(rand, 1000, 300 * 1000);
         break;
     case PLAN_SLOW_DISK:
-        fault.a = draw_storage(rand);
+        fault.a = draw_storage(plan, rand);
         fault.amount = between_log(rand, 10 * 1000, 1500 * 1000);
         break;
     case PLAN_KILL_AT:
     case PLAN_POWER_AT:
-        fault.a = draw_storage(rand);
+        fault.a = draw_storage(plan, rand);
         fault.amount = between_log(rand, 1, 500);
         break;
     case PLAN_KILL_SEND:
     case PLAN_POWER_SEND:
-        fault.a = coin(rand) ? draw_storage(rand) : fault.a;
+        fault.a = coin(rand) ? draw_storage(plan, rand) : fault.a;
         fault.amount = between_log(rand, 1, 500);
         break;
     case PLAN_STOP:
-        fault.a = draw_storage(rand);
+        fault.a = coin(rand) ? draw_storage(plan, rand) : fault.a;
         break;
     case PLAN_KILL:
     case PLAN_POWER:
         /* Storage is where the records are. */
-        fault.a = coin(rand) ? draw_storage(rand) : fault.a;
+        fault.a = coin(rand) ? draw_storage(plan, rand) : fault.a;
         break;
     case PLAN_PARTITION:
     case PLAN_ONE_WAY:

@@ -103,6 +103,7 @@ struct plan_reader {
 struct plan {
     uint64_t seed;
     uint32_t node_count;
+    uint32_t storage_count;
     struct plan_node nodes[PLAN_NODES_MAX];
     uint32_t topic_count;
     struct plan_topic topics[PLAN_TOPICS_MAX];

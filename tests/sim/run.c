@@ -120,7 +120,11 @@ void run_seed(const struct run_options *options, struct run_result *out_result)
 
     RIA_ASSERT(run != NULL);
     *out_result = (struct run_result){.heal_us = 0};
-    plan_draw(&run->plan, options->seed);
+    if (options->plan != NULL) {
+        run->plan = *options->plan;
+    } else {
+        plan_draw(&run->plan, options->seed);
+    }
     if (report != NULL) {
         plan_print(&run->plan, report);
         (void)fflush(report); /* also if the run ends in a crash */

@@ -10,6 +10,7 @@
 #include "common/base.h"
 
 #include "tests/sim/checker.h"
+#include "tests/sim/plan.h"
 
 #define RUN_HEAL_US INT64_C(15000000)
 
@@ -24,7 +25,8 @@ struct run_result {
 
 struct run_options {
     uint64_t seed;
-    bool verbose;  /* say on standard output what happens, as it happens */
+    const struct plan *plan; /* NULL: drawn from the seed */
+    bool verbose;            /* say on standard output what happens, as it happens */
     FILE *report;  /* NULL, or gets the plan before the run, and the violations after it */
     FILE *history; /* NULL, or gets the whole history */
 };

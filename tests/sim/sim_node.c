@@ -288,11 +288,14 @@ void sim_node_stop(struct sim_node *node)
     if (!node->is_up || node->is_stopping) {
         return;
     }
+    trace_say(&node->world->trace, "%s is asked to stop", node->name);
+    if (node->coordinator != NULL) {
+        coordinator_stop(node->coordinator);
+    }
     if (node->storage == NULL) {
         sim_node_kill(node, false);
         return;
     }
-    trace_say(&node->world->trace, "%s is asked to stop", node->name);
     inspect_note_durable(node); /* its logs will be closed before it ends */
     node->is_stopping = true;
     node->stop_done = false;

@@ -67,7 +67,7 @@ void sim_node_kill(struct sim_node *node, bool power_cut);
  * of it); 0 = do not. */
 void sim_node_kill_at_send(struct sim_node *node, uint64_t frames, bool power_cut);
 
-/* Ask it to end; it is down when it has. Only storage knows how; others are killed. */
+/* Ask it to end; it is down when it has. */
 void sim_node_stop(struct sim_node *node);
 
 /* After each turn of its loop: what it may not do from inside. */

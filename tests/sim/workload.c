@@ -101,7 +101,6 @@ static const struct plan_topic *doomed_topic(const struct workload *workload)
 static void on_deleted(void *arg, ria_err err, const void *response, struct ria_slice payload)
 {
     struct workload *workload = arg;
-    bool exists = workload->topics_made == workload->world->plan->topic_count;
 
     (void)response;
     (void)payload;
@@ -109,7 +108,7 @@ static void on_deleted(void *arg, ria_err err, const void *response, struct ria_
         return; /* the run is over */
     }
     /* The second attempt of one that was not answered finds nothing. */
-    if (exists && (err == RIA_OK || err == RIA_ERR_UNKNOWN_TOPIC)) {
+    if (err == RIA_OK || err == RIA_ERR_UNKNOWN_TOPIC) {
         workload->is_deleted = true;
     } else {
         ria_timer_start(&workload->creator->timers, &workload->delete_timer, CREATE_RETRY_US);
@@ -122,7 +121,10 @@ static void on_delete_due(struct ria_timer *timer, void *arg)
     struct delete_topic_request request;
     char name[16];
 
-    (void)timer;
+    if (workload->topics_made < workload->world->plan->topic_count) {
+        ria_timer_start(&workload->creator->timers, timer, CREATE_RETRY_US);
+        return;
+    }
     (void)snprintf(name, sizeof(name), "topic-%" PRIu32, workload->world->plan->topic_count - 1);
     delete_topic_request_init(&request);
     request.name = ria_slice_cstr(name);
