@@ -7,7 +7,8 @@
 enum { HEARTBEAT_REQUEST_VERSION_MIN = 0, HEARTBEAT_REQUEST_VERSION_MAX = 0 };
 #define HEARTBEAT_API_KEY 21
 
-/* Every process, every half second. Nothing durable comes of it but by its absence. */
+/* Every process, all the time: the answer is held back for waitMs, then the next one comes.
+ * Nothing durable comes of it but by its absence. */
 struct heartbeat_request {
     /* Identity of the process: storage keeps it in its data folder, others choose one at start. */
     struct ria_uuid process_uuid;
@@ -19,6 +20,12 @@ struct heartbeat_request {
     int32_t node_id;
     /* Where it listens for other services, tcp://host:port; empty if it does not. */
     struct ria_slice address;
+    /* The answer may be held back so long; it comes at once when the lease changes. A connection
+     * that breaks meanwhile is a hint that the process has died. */
+    int32_t wait_ms;
+    /* Hash of the workers of the last answer; the answer is not held back if it would be
+     * another. */
+    int64_t workers_hash;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */

@@ -16,6 +16,9 @@ static size_t heartbeat_response_size_(const struct heartbeat_response *m, int16
     size += 8;
     size += 4;
     size += 4;
+    size += ria_count_size(m->workers_count, true);
+    size += (size_t)m->workers_count * 16;
+    size += 8;
     size += 1; /* no tagged fields */
     return size;
 }
@@ -29,6 +32,11 @@ static void heartbeat_response_encode_(const struct heartbeat_response *m, int16
     ria_write_i64(w, m->metadata_version);
     ria_write_i32(w, m->worker_index);
     ria_write_i32(w, m->worker_count);
+    ria_write_count(w, m->workers, m->workers_count, true, false, 10000);
+    for (uint32_t i = 0; i < m->workers_count; i++) {
+        ria_write_uuid(w, m->workers[i]);
+    }
+    ria_write_i64(w, m->workers_hash);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -42,6 +50,11 @@ static void heartbeat_response_decode_(struct heartbeat_response *out, int16_t v
     out->metadata_version = ria_read_i64(r);
     out->worker_index = ria_read_i32(r);
     out->worker_count = ria_read_i32(r);
+    out->workers = ria_read_array(r, arena, (struct ria_array_shape){true, false, 10000, 16, sizeof(*out->workers)}, &out->workers_count);
+    for (uint32_t i = 0; i < out->workers_count && r->err == RIA_OK; i++) {
+        out->workers[i] = ria_read_uuid(r);
+    }
+    out->workers_hash = ria_read_i64(r);
     ria_read_tags_unknown(r);
 }
 

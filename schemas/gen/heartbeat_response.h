@@ -7,7 +7,8 @@
 enum { HEARTBEAT_RESPONSE_VERSION_MIN = 0, HEARTBEAT_RESPONSE_VERSION_MAX = 0 };
 #define HEARTBEAT_API_KEY 21
 
-/* Every process, every half second. Nothing durable comes of it but by its absence. */
+/* Every process, all the time: the answer is held back for waitMs, then the next one comes.
+ * Nothing durable comes of it but by its absence. */
 struct heartbeat_response {
     /* Storage: false = register again. */
     bool registered;
@@ -18,6 +19,12 @@ struct heartbeat_response {
     int32_t worker_index;
     /* Live workers of this role. */
     int32_t worker_count;
+    /* Replication, transform: live processes of this role, ascending, this one among them.
+     * Replication: who has a partition's lease follows from them by rendezvous hashing. */
+    struct ria_uuid *workers;
+    uint32_t workers_count;
+    /* To be sent with the next heartbeat. */
+    int64_t workers_hash;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */

@@ -8,6 +8,8 @@
 #include "schemas/gen/allocate_producer_ids_response.h"
 #include "schemas/gen/alter_isr_request.h"
 #include "schemas/gen/alter_isr_response.h"
+#include "schemas/gen/alter_node_request.h"
+#include "schemas/gen/alter_node_response.h"
 #include "schemas/gen/assign_tasks.h"
 #include "schemas/gen/check_transform_request.h"
 #include "schemas/gen/check_transform_response.h"
@@ -25,9 +27,15 @@
 #include "schemas/gen/delete_transform_response.h"
 #include "schemas/gen/describe_cluster_request.h"
 #include "schemas/gen/describe_cluster_response.h"
+#include "schemas/gen/describe_logs_request.h"
+#include "schemas/gen/describe_logs_response.h"
 #include "schemas/gen/describe_producer_request.h"
 #include "schemas/gen/describe_producer_response.h"
+#include "schemas/gen/elect_leader_request.h"
+#include "schemas/gen/elect_leader_response.h"
+#include "schemas/gen/elect_leaders.h"
 #include "schemas/gen/error_body.h"
+#include "schemas/gen/fence_nodes.h"
 #include "schemas/gen/fetch_request.h"
 #include "schemas/gen/fetch_response.h"
 #include "schemas/gen/heartbeat_request.h"
@@ -41,9 +49,13 @@
 #include "schemas/gen/metadata_response.h"
 #include "schemas/gen/offset_index_file.h"
 #include "schemas/gen/partition_file.h"
+#include "schemas/gen/plan_rebalance_request.h"
+#include "schemas/gen/plan_rebalance_response.h"
 #include "schemas/gen/produce_request.h"
 #include "schemas/gen/produce_response.h"
 #include "schemas/gen/producer_snapshot_file.h"
+#include "schemas/gen/reassign_partitions_request.h"
+#include "schemas/gen/reassign_partitions_response.h"
 #include "schemas/gen/register_node_request.h"
 #include "schemas/gen/register_node_response.h"
 #include "schemas/gen/replica_append_request.h"
@@ -56,8 +68,12 @@
 #include "schemas/gen/replica_prepare_response.h"
 #include "schemas/gen/replica_report_request.h"
 #include "schemas/gen/replica_report_response.h"
+#include "schemas/gen/report_replicas_request.h"
+#include "schemas/gen/report_replicas_response.h"
 #include "schemas/gen/request_header.h"
 #include "schemas/gen/response_header.h"
+#include "schemas/gen/shutdown_node_request.h"
+#include "schemas/gen/shutdown_node_response.h"
 #include "schemas/gen/time_index_file.h"
 #include "schemas/gen/watch_request.h"
 #include "schemas/gen/watch_response.h"
@@ -86,6 +102,8 @@ THUNKS(allocate_producer_ids_request)
 THUNKS(allocate_producer_ids_response)
 THUNKS(alter_isr_request)
 THUNKS(alter_isr_response)
+THUNKS(alter_node_request)
+THUNKS(alter_node_response)
 THUNKS(assign_tasks)
 THUNKS(check_transform_request)
 THUNKS(check_transform_response)
@@ -103,9 +121,15 @@ THUNKS(delete_transform_request)
 THUNKS(delete_transform_response)
 THUNKS(describe_cluster_request)
 THUNKS(describe_cluster_response)
+THUNKS(describe_logs_request)
+THUNKS(describe_logs_response)
 THUNKS(describe_producer_request)
 THUNKS(describe_producer_response)
+THUNKS(elect_leader_request)
+THUNKS(elect_leader_response)
+THUNKS(elect_leaders)
 THUNKS(error_body)
+THUNKS(fence_nodes)
 THUNKS(fetch_request)
 THUNKS(fetch_response)
 THUNKS(heartbeat_request)
@@ -119,9 +143,13 @@ THUNKS(metadata_request)
 THUNKS(metadata_response)
 THUNKS(offset_index_file)
 THUNKS(partition_file)
+THUNKS(plan_rebalance_request)
+THUNKS(plan_rebalance_response)
 THUNKS(produce_request)
 THUNKS(produce_response)
 THUNKS(producer_snapshot_file)
+THUNKS(reassign_partitions_request)
+THUNKS(reassign_partitions_response)
 THUNKS(register_node_request)
 THUNKS(register_node_response)
 THUNKS(replica_append_request)
@@ -134,8 +162,12 @@ THUNKS(replica_prepare_request)
 THUNKS(replica_prepare_response)
 THUNKS(replica_report_request)
 THUNKS(replica_report_response)
+THUNKS(report_replicas_request)
+THUNKS(report_replicas_response)
 THUNKS(request_header)
 THUNKS(response_header)
+THUNKS(shutdown_node_request)
+THUNKS(shutdown_node_response)
 THUNKS(time_index_file)
 THUNKS(watch_request)
 THUNKS(watch_response)
@@ -192,6 +224,32 @@ static const struct schema_message table[] = {
         .encode = alter_isr_response_encode_,
         .decode = alter_isr_response_decode_,
         .init = alter_isr_response_init_,
+    },
+    {
+        .name = "AlterNodeRequest",
+        .api_key = 35,
+        .is_request = true,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct alter_node_request),
+        .size = alter_node_request_size_,
+        .encode = alter_node_request_encode_,
+        .decode = alter_node_request_decode_,
+        .init = alter_node_request_init_,
+    },
+    {
+        .name = "AlterNodeResponse",
+        .api_key = 35,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct alter_node_response),
+        .size = alter_node_response_size_,
+        .encode = alter_node_response_encode_,
+        .decode = alter_node_response_decode_,
+        .init = alter_node_response_init_,
     },
     {
         .name = "AssignTasks",
@@ -415,6 +473,32 @@ static const struct schema_message table[] = {
         .init = describe_cluster_response_init_,
     },
     {
+        .name = "DescribeLogsRequest",
+        .api_key = 15,
+        .is_request = true,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct describe_logs_request),
+        .size = describe_logs_request_size_,
+        .encode = describe_logs_request_encode_,
+        .decode = describe_logs_request_decode_,
+        .init = describe_logs_request_init_,
+    },
+    {
+        .name = "DescribeLogsResponse",
+        .api_key = 15,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct describe_logs_response),
+        .size = describe_logs_response_size_,
+        .encode = describe_logs_response_encode_,
+        .decode = describe_logs_response_decode_,
+        .init = describe_logs_response_init_,
+    },
+    {
         .name = "DescribeProducerRequest",
         .api_key = 5,
         .is_request = true,
@@ -441,6 +525,45 @@ static const struct schema_message table[] = {
         .init = describe_producer_response_init_,
     },
     {
+        .name = "ElectLeaderRequest",
+        .api_key = 34,
+        .is_request = true,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct elect_leader_request),
+        .size = elect_leader_request_size_,
+        .encode = elect_leader_request_encode_,
+        .decode = elect_leader_request_decode_,
+        .init = elect_leader_request_init_,
+    },
+    {
+        .name = "ElectLeaderResponse",
+        .api_key = 34,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct elect_leader_response),
+        .size = elect_leader_response_size_,
+        .encode = elect_leader_response_encode_,
+        .decode = elect_leader_response_decode_,
+        .init = elect_leader_response_init_,
+    },
+    {
+        .name = "ElectLeaders",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct elect_leaders),
+        .size = elect_leaders_size_,
+        .encode = elect_leaders_encode_,
+        .decode = elect_leaders_decode_,
+        .init = elect_leaders_init_,
+    },
+    {
         .name = "ErrorBody",
         .api_key = -1,
         .is_request = false,
@@ -452,6 +575,19 @@ static const struct schema_message table[] = {
         .encode = error_body_encode_,
         .decode = error_body_decode_,
         .init = error_body_init_,
+    },
+    {
+        .name = "FenceNodes",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct fence_nodes),
+        .size = fence_nodes_size_,
+        .encode = fence_nodes_encode_,
+        .decode = fence_nodes_decode_,
+        .init = fence_nodes_init_,
     },
     {
         .name = "FetchRequest",
@@ -623,6 +759,32 @@ static const struct schema_message table[] = {
         .init = partition_file_init_,
     },
     {
+        .name = "PlanRebalanceRequest",
+        .api_key = 37,
+        .is_request = true,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct plan_rebalance_request),
+        .size = plan_rebalance_request_size_,
+        .encode = plan_rebalance_request_encode_,
+        .decode = plan_rebalance_request_decode_,
+        .init = plan_rebalance_request_init_,
+    },
+    {
+        .name = "PlanRebalanceResponse",
+        .api_key = 37,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct plan_rebalance_response),
+        .size = plan_rebalance_response_size_,
+        .encode = plan_rebalance_response_encode_,
+        .decode = plan_rebalance_response_decode_,
+        .init = plan_rebalance_response_init_,
+    },
+    {
         .name = "ProduceRequest",
         .api_key = 1,
         .is_request = true,
@@ -660,6 +822,32 @@ static const struct schema_message table[] = {
         .encode = producer_snapshot_file_encode_,
         .decode = producer_snapshot_file_decode_,
         .init = producer_snapshot_file_init_,
+    },
+    {
+        .name = "ReassignPartitionsRequest",
+        .api_key = 36,
+        .is_request = true,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct reassign_partitions_request),
+        .size = reassign_partitions_request_size_,
+        .encode = reassign_partitions_request_encode_,
+        .decode = reassign_partitions_request_decode_,
+        .init = reassign_partitions_request_init_,
+    },
+    {
+        .name = "ReassignPartitionsResponse",
+        .api_key = 36,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct reassign_partitions_response),
+        .size = reassign_partitions_response_size_,
+        .encode = reassign_partitions_response_encode_,
+        .decode = reassign_partitions_response_decode_,
+        .init = reassign_partitions_response_init_,
     },
     {
         .name = "RegisterNodeRequest",
@@ -818,6 +1006,32 @@ static const struct schema_message table[] = {
         .init = replica_report_response_init_,
     },
     {
+        .name = "ReportReplicasRequest",
+        .api_key = 33,
+        .is_request = true,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct report_replicas_request),
+        .size = report_replicas_request_size_,
+        .encode = report_replicas_request_encode_,
+        .decode = report_replicas_request_decode_,
+        .init = report_replicas_request_init_,
+    },
+    {
+        .name = "ReportReplicasResponse",
+        .api_key = 33,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct report_replicas_response),
+        .size = report_replicas_response_size_,
+        .encode = report_replicas_response_encode_,
+        .decode = report_replicas_response_decode_,
+        .init = report_replicas_response_init_,
+    },
+    {
         .name = "RequestHeader",
         .api_key = -1,
         .is_request = false,
@@ -842,6 +1056,32 @@ static const struct schema_message table[] = {
         .encode = response_header_encode_,
         .decode = response_header_decode_,
         .init = response_header_init_,
+    },
+    {
+        .name = "ShutdownNodeRequest",
+        .api_key = 32,
+        .is_request = true,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct shutdown_node_request),
+        .size = shutdown_node_request_size_,
+        .encode = shutdown_node_request_encode_,
+        .decode = shutdown_node_request_decode_,
+        .init = shutdown_node_request_init_,
+    },
+    {
+        .name = "ShutdownNodeResponse",
+        .api_key = 32,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct shutdown_node_response),
+        .size = shutdown_node_response_size_,
+        .encode = shutdown_node_response_encode_,
+        .decode = shutdown_node_response_decode_,
+        .init = shutdown_node_response_init_,
     },
     {
         .name = "TimeIndexFile",
@@ -891,48 +1131,62 @@ const struct schema_message *schema_request(int16_t api_key)
             return &table[0]; /* AllocateProducerIdsRequest */
         case 23:
             return &table[2]; /* AlterIsrRequest */
+        case 35:
+            return &table[4]; /* AlterNodeRequest */
         case 40:
-            return &table[5]; /* CheckTransformRequest */
+            return &table[7]; /* CheckTransformRequest */
         case 29:
-            return &table[9]; /* CommitTaskRequest */
+            return &table[11]; /* CommitTaskRequest */
         case 24:
-            return &table[11]; /* CreateTopicRequest */
+            return &table[13]; /* CreateTopicRequest */
         case 27:
-            return &table[13]; /* CreateTransformRequest */
+            return &table[15]; /* CreateTransformRequest */
         case 25:
-            return &table[15]; /* DeleteTopicRequest */
+            return &table[17]; /* DeleteTopicRequest */
         case 28:
-            return &table[17]; /* DeleteTransformRequest */
+            return &table[19]; /* DeleteTransformRequest */
         case 31:
-            return &table[19]; /* DescribeClusterRequest */
+            return &table[21]; /* DescribeClusterRequest */
+        case 15:
+            return &table[23]; /* DescribeLogsRequest */
         case 5:
-            return &table[21]; /* DescribeProducerRequest */
+            return &table[25]; /* DescribeProducerRequest */
+        case 34:
+            return &table[27]; /* ElectLeaderRequest */
         case 2:
-            return &table[24]; /* FetchRequest */
+            return &table[32]; /* FetchRequest */
         case 21:
-            return &table[26]; /* HeartbeatRequest */
+            return &table[34]; /* HeartbeatRequest */
         case 3:
-            return &table[29]; /* ListOffsetsRequest */
+            return &table[37]; /* ListOffsetsRequest */
         case 30:
-            return &table[31]; /* ListTransformsRequest */
+            return &table[39]; /* ListTransformsRequest */
         case 22:
-            return &table[33]; /* MetadataRequest */
+            return &table[41]; /* MetadataRequest */
+        case 37:
+            return &table[45]; /* PlanRebalanceRequest */
         case 1:
-            return &table[37]; /* ProduceRequest */
+            return &table[47]; /* ProduceRequest */
+        case 36:
+            return &table[50]; /* ReassignPartitionsRequest */
         case 20:
-            return &table[40]; /* RegisterNodeRequest */
+            return &table[52]; /* RegisterNodeRequest */
         case 11:
-            return &table[42]; /* ReplicaAppendRequest */
+            return &table[54]; /* ReplicaAppendRequest */
         case 13:
-            return &table[44]; /* ReplicaEpochsRequest */
+            return &table[56]; /* ReplicaEpochsRequest */
         case 10:
-            return &table[46]; /* ReplicaFetchRequest */
+            return &table[58]; /* ReplicaFetchRequest */
         case 14:
-            return &table[48]; /* ReplicaPrepareRequest */
+            return &table[60]; /* ReplicaPrepareRequest */
         case 12:
-            return &table[50]; /* ReplicaReportRequest */
+            return &table[62]; /* ReplicaReportRequest */
+        case 33:
+            return &table[64]; /* ReportReplicasRequest */
+        case 32:
+            return &table[68]; /* ShutdownNodeRequest */
         case 4:
-            return &table[55]; /* WatchRequest */
+            return &table[71]; /* WatchRequest */
         default:
             return NULL;
     }
@@ -945,48 +1199,62 @@ const struct schema_message *schema_response(int16_t api_key)
             return &table[1]; /* AllocateProducerIdsResponse */
         case 23:
             return &table[3]; /* AlterIsrResponse */
+        case 35:
+            return &table[5]; /* AlterNodeResponse */
         case 40:
-            return &table[6]; /* CheckTransformResponse */
+            return &table[8]; /* CheckTransformResponse */
         case 29:
-            return &table[10]; /* CommitTaskResponse */
+            return &table[12]; /* CommitTaskResponse */
         case 24:
-            return &table[12]; /* CreateTopicResponse */
+            return &table[14]; /* CreateTopicResponse */
         case 27:
-            return &table[14]; /* CreateTransformResponse */
+            return &table[16]; /* CreateTransformResponse */
         case 25:
-            return &table[16]; /* DeleteTopicResponse */
+            return &table[18]; /* DeleteTopicResponse */
         case 28:
-            return &table[18]; /* DeleteTransformResponse */
+            return &table[20]; /* DeleteTransformResponse */
         case 31:
-            return &table[20]; /* DescribeClusterResponse */
+            return &table[22]; /* DescribeClusterResponse */
+        case 15:
+            return &table[24]; /* DescribeLogsResponse */
         case 5:
-            return &table[22]; /* DescribeProducerResponse */
+            return &table[26]; /* DescribeProducerResponse */
+        case 34:
+            return &table[28]; /* ElectLeaderResponse */
         case 2:
-            return &table[25]; /* FetchResponse */
+            return &table[33]; /* FetchResponse */
         case 21:
-            return &table[27]; /* HeartbeatResponse */
+            return &table[35]; /* HeartbeatResponse */
         case 3:
-            return &table[30]; /* ListOffsetsResponse */
+            return &table[38]; /* ListOffsetsResponse */
         case 30:
-            return &table[32]; /* ListTransformsResponse */
+            return &table[40]; /* ListTransformsResponse */
         case 22:
-            return &table[34]; /* MetadataResponse */
+            return &table[42]; /* MetadataResponse */
+        case 37:
+            return &table[46]; /* PlanRebalanceResponse */
         case 1:
-            return &table[38]; /* ProduceResponse */
+            return &table[48]; /* ProduceResponse */
+        case 36:
+            return &table[51]; /* ReassignPartitionsResponse */
         case 20:
-            return &table[41]; /* RegisterNodeResponse */
+            return &table[53]; /* RegisterNodeResponse */
         case 11:
-            return &table[43]; /* ReplicaAppendResponse */
+            return &table[55]; /* ReplicaAppendResponse */
         case 13:
-            return &table[45]; /* ReplicaEpochsResponse */
+            return &table[57]; /* ReplicaEpochsResponse */
         case 10:
-            return &table[47]; /* ReplicaFetchResponse */
+            return &table[59]; /* ReplicaFetchResponse */
         case 14:
-            return &table[49]; /* ReplicaPrepareResponse */
+            return &table[61]; /* ReplicaPrepareResponse */
         case 12:
-            return &table[51]; /* ReplicaReportResponse */
+            return &table[63]; /* ReplicaReportResponse */
+        case 33:
+            return &table[65]; /* ReportReplicasResponse */
+        case 32:
+            return &table[69]; /* ShutdownNodeResponse */
         case 4:
-            return &table[56]; /* WatchResponse */
+            return &table[72]; /* WatchResponse */
         default:
             return NULL;
     }
@@ -1036,6 +1304,8 @@ switch (api_key) {
         return "ReplicaEpochs";
     case 14:
         return "ReplicaPrepare";
+    case 15:
+        return "DescribeLogs";
     case 20:
         return "RegisterNode";
     case 21:
@@ -1060,6 +1330,18 @@ switch (api_key) {
         return "ListTransforms";
     case 31:
         return "DescribeCluster";
+    case 32:
+        return "ShutdownNode";
+    case 33:
+        return "ReportReplicas";
+    case 34:
+        return "ElectLeader";
+    case 35:
+        return "AlterNode";
+    case 36:
+        return "ReassignPartitions";
+    case 37:
+        return "PlanRebalance";
     case 40:
         return "CheckTransform";
     default:

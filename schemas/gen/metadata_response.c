@@ -15,6 +15,8 @@ static size_t metadata_response_metadata_node_size_(const struct metadata_respon
     size += 4;
     size += ria_string_size(m->address, true);
     size += ria_string_size(m->rack, true);
+    size += 1;
+    size += 1;
     size += 1; /* no tagged fields */
     return size;
 }
@@ -27,6 +29,8 @@ static void metadata_response_metadata_node_encode_(const struct metadata_respon
     ria_write_i32(w, m->node_id);
     ria_write_string(w, m->address, true, false, 255);
     ria_write_string(w, m->rack, true, false, 200);
+    ria_write_i8(w, m->state);
+    ria_write_bool(w, m->draining);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -39,6 +43,8 @@ static void metadata_response_metadata_node_decode_(struct metadata_response_met
     out->node_id = ria_read_i32(r);
     out->address = ria_read_string(r, true, false, 255);
     out->rack = ria_read_string(r, true, false, 200);
+    out->state = ria_read_i8(r);
+    out->draining = ria_read_bool(r);
     ria_read_tags_unknown(r);
 }
 
@@ -140,6 +146,7 @@ static void metadata_response_metadata_topic_decode_(struct metadata_response_me
 void metadata_response_metadata_partition_init(struct metadata_response_metadata_partition *m)
 {
     *m = (struct metadata_response_metadata_partition){0};
+    m->forced_epoch = -1;
 }
 
 static size_t metadata_response_metadata_partition_size_(const struct metadata_response_metadata_partition *m, int16_t version)
@@ -156,6 +163,15 @@ static size_t metadata_response_metadata_partition_size_(const struct metadata_r
     size += (size_t)m->replicas_count * 4;
     size += ria_count_size(m->isr_count, true);
     size += (size_t)m->isr_count * 4;
+    size += ria_count_size(m->eligible_count, true);
+    size += (size_t)m->eligible_count * 4;
+    size += ria_count_size(m->unfit_count, true);
+    size += (size_t)m->unfit_count * 4;
+    size += ria_count_size(m->target_count, true);
+    size += (size_t)m->target_count * 4;
+    size += ria_count_size(m->dropped_count, true);
+    size += (size_t)m->dropped_count * 4;
+    size += 4;
     size += 1; /* no tagged fields */
     return size;
 }
@@ -178,6 +194,23 @@ static void metadata_response_metadata_partition_encode_(const struct metadata_r
     for (uint32_t i = 0; i < m->isr_count; i++) {
         ria_write_i32(w, m->isr[i]);
     }
+    ria_write_count(w, m->eligible, m->eligible_count, true, false, 16);
+    for (uint32_t i = 0; i < m->eligible_count; i++) {
+        ria_write_i32(w, m->eligible[i]);
+    }
+    ria_write_count(w, m->unfit, m->unfit_count, true, false, 16);
+    for (uint32_t i = 0; i < m->unfit_count; i++) {
+        ria_write_i32(w, m->unfit[i]);
+    }
+    ria_write_count(w, m->target, m->target_count, true, false, 16);
+    for (uint32_t i = 0; i < m->target_count; i++) {
+        ria_write_i32(w, m->target[i]);
+    }
+    ria_write_count(w, m->dropped, m->dropped_count, true, false, 16);
+    for (uint32_t i = 0; i < m->dropped_count; i++) {
+        ria_write_i32(w, m->dropped[i]);
+    }
+    ria_write_i32(w, m->forced_epoch);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -200,6 +233,23 @@ static void metadata_response_metadata_partition_decode_(struct metadata_respons
     for (uint32_t i = 0; i < out->isr_count && r->err == RIA_OK; i++) {
         out->isr[i] = ria_read_i32(r);
     }
+    out->eligible = ria_read_array(r, arena, (struct ria_array_shape){true, false, 16, 4, sizeof(*out->eligible)}, &out->eligible_count);
+    for (uint32_t i = 0; i < out->eligible_count && r->err == RIA_OK; i++) {
+        out->eligible[i] = ria_read_i32(r);
+    }
+    out->unfit = ria_read_array(r, arena, (struct ria_array_shape){true, false, 16, 4, sizeof(*out->unfit)}, &out->unfit_count);
+    for (uint32_t i = 0; i < out->unfit_count && r->err == RIA_OK; i++) {
+        out->unfit[i] = ria_read_i32(r);
+    }
+    out->target = ria_read_array(r, arena, (struct ria_array_shape){true, false, 16, 4, sizeof(*out->target)}, &out->target_count);
+    for (uint32_t i = 0; i < out->target_count && r->err == RIA_OK; i++) {
+        out->target[i] = ria_read_i32(r);
+    }
+    out->dropped = ria_read_array(r, arena, (struct ria_array_shape){true, false, 16, 4, sizeof(*out->dropped)}, &out->dropped_count);
+    for (uint32_t i = 0; i < out->dropped_count && r->err == RIA_OK; i++) {
+        out->dropped[i] = ria_read_i32(r);
+    }
+    out->forced_epoch = ria_read_i32(r);
     ria_read_tags_unknown(r);
 }
 
@@ -378,7 +428,7 @@ static void metadata_response_decode_(struct metadata_response *out, int16_t ver
     metadata_response_init(out);
     out->version = ria_read_i64(r);
     out->cluster_id = ria_read_uuid(r);
-    out->nodes = ria_read_array(r, arena, (struct ria_array_shape){true, false, 1024, 7, sizeof(*out->nodes)}, &out->nodes_count);
+    out->nodes = ria_read_array(r, arena, (struct ria_array_shape){true, false, 1024, 9, sizeof(*out->nodes)}, &out->nodes_count);
     for (uint32_t i = 0; i < out->nodes_count && r->err == RIA_OK; i++) {
         metadata_response_metadata_node_decode_(&out->nodes[i], version, r, arena);
     }
@@ -386,7 +436,7 @@ static void metadata_response_decode_(struct metadata_response *out, int16_t ver
     for (uint32_t i = 0; i < out->topics_count && r->err == RIA_OK; i++) {
         metadata_response_metadata_topic_decode_(&out->topics[i], version, r, arena);
     }
-    out->partitions = ria_read_array(r, arena, (struct ria_array_shape){true, false, 1000000, 35, sizeof(*out->partitions)}, &out->partitions_count);
+    out->partitions = ria_read_array(r, arena, (struct ria_array_shape){true, false, 1000000, 43, sizeof(*out->partitions)}, &out->partitions_count);
     for (uint32_t i = 0; i < out->partitions_count && r->err == RIA_OK; i++) {
         metadata_response_metadata_partition_decode_(&out->partitions[i], version, r, arena);
     }

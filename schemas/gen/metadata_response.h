@@ -14,6 +14,10 @@ struct metadata_response_metadata_node {
     struct ria_slice address;
     /* Failure domain. */
     struct ria_slice rack;
+    /* 0 active; 1 fenced: silent for a session; 2 fenced: shut down; 3 removed for good. */
+    int8_t state;
+    /* It gets no new replicas, and loses those it has. */
+    bool draining;
 };
 
 struct metadata_response_metadata_config {
@@ -56,6 +60,22 @@ struct metadata_response_metadata_partition {
     /* In-sync replicas. */
     int32_t *isr;
     uint32_t isr_count;
+    /* Not in sync, but have all that is committed: left while the in-sync set was at its minimum
+     * (KIP-966). */
+    int32_t *eligible;
+    uint32_t eligible_count;
+    /* Replicas that said their log is failed or damaged: they do not lead. */
+    int32_t *unfit;
+    uint32_t unfit_count;
+    /* Replicas this partition is being moved to; empty = it is not moved. */
+    int32_t *target;
+    uint32_t target_count;
+    /* Former replicas whose data of this partition may be deleted: the only word that allows it. */
+    int32_t *dropped;
+    uint32_t dropped_count;
+    /* Newest leader epoch that began with a forced leader, who may lack committed records; -1 =
+     * none. */
+    int32_t forced_epoch;
 };
 
 struct metadata_response_metadata_transform {

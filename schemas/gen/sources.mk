@@ -4,6 +4,8 @@ SCHEMAS_GEN_SOURCES := \
     schemas/gen/allocate_producer_ids_response.c \
     schemas/gen/alter_isr_request.c \
     schemas/gen/alter_isr_response.c \
+    schemas/gen/alter_node_request.c \
+    schemas/gen/alter_node_response.c \
     schemas/gen/assign_tasks.c \
     schemas/gen/check_transform_request.c \
     schemas/gen/check_transform_response.c \
@@ -21,9 +23,15 @@ SCHEMAS_GEN_SOURCES := \
     schemas/gen/delete_transform_response.c \
     schemas/gen/describe_cluster_request.c \
     schemas/gen/describe_cluster_response.c \
+    schemas/gen/describe_logs_request.c \
+    schemas/gen/describe_logs_response.c \
     schemas/gen/describe_producer_request.c \
     schemas/gen/describe_producer_response.c \
+    schemas/gen/elect_leader_request.c \
+    schemas/gen/elect_leader_response.c \
+    schemas/gen/elect_leaders.c \
     schemas/gen/error_body.c \
+    schemas/gen/fence_nodes.c \
     schemas/gen/fetch_request.c \
     schemas/gen/fetch_response.c \
     schemas/gen/heartbeat_request.c \
@@ -38,9 +46,13 @@ SCHEMAS_GEN_SOURCES := \
     schemas/gen/metadata_response.c \
     schemas/gen/offset_index_file.c \
     schemas/gen/partition_file.c \
+    schemas/gen/plan_rebalance_request.c \
+    schemas/gen/plan_rebalance_response.c \
     schemas/gen/produce_request.c \
     schemas/gen/produce_response.c \
     schemas/gen/producer_snapshot_file.c \
+    schemas/gen/reassign_partitions_request.c \
+    schemas/gen/reassign_partitions_response.c \
     schemas/gen/register_node_request.c \
     schemas/gen/register_node_response.c \
     schemas/gen/replica_append_request.c \
@@ -53,8 +65,12 @@ SCHEMAS_GEN_SOURCES := \
     schemas/gen/replica_prepare_response.c \
     schemas/gen/replica_report_request.c \
     schemas/gen/replica_report_response.c \
+    schemas/gen/report_replicas_request.c \
+    schemas/gen/report_replicas_response.c \
     schemas/gen/request_header.c \
     schemas/gen/response_header.c \
+    schemas/gen/shutdown_node_request.c \
+    schemas/gen/shutdown_node_response.c \
     schemas/gen/time_index_file.c \
     schemas/gen/watch_request.c \
     schemas/gen/watch_response.c

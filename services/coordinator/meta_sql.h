@@ -21,12 +21,12 @@
         " next_producer_id = ?3 WHERE one = 1")                                                     \
                                                                                                     \
     X(NODE_BY_UUID, "SELECT node_id, incarnation, address, rack FROM nodes WHERE process_uuid = ?1") \
-    X(NODES_BY_ID, "SELECT node_id, process_uuid, address, rack, replica_count, leader_count"       \
-        " FROM nodes ORDER BY node_id")                                                             \
-    X(NODES_SINCE, "SELECT node_id, address, rack FROM nodes WHERE version > ?1 AND version <= ?2"  \
-        " ORDER BY node_id")                                                                        \
+    X(NODES_BY_ID, "SELECT node_id, process_uuid, address, rack, replica_count, leader_count,"      \
+        " state, draining FROM nodes ORDER BY node_id")                                             \
+    X(NODES_SINCE, "SELECT node_id, address, rack, state, draining FROM nodes WHERE version > ?1"   \
+        " AND version <= ?2 ORDER BY node_id")                                                      \
     X(NODE_COUNT, "SELECT count(*) FROM nodes")                                                     \
-    X(NODE_INSERT, "INSERT INTO nodes VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?6, ?7)")               \
+    X(NODE_INSERT, "INSERT INTO nodes VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?6, ?7, 0, 0)")         \
     X(NODE_RESTART, "UPDATE nodes SET incarnation = ?2, address = ?3, rack = ?4, started_ms = ?5,"  \
         " version = ?6 WHERE node_id = ?1")                                                         \
     X(NODE_LOAD, "UPDATE nodes SET replica_count = replica_count + ?2,"                             \
@@ -56,9 +56,10 @@
     X(PARTITIONS_OF_TOPIC, "SELECT leader, replicas FROM partitions WHERE topic_id = ?1"            \
         " ORDER BY partition")                                                                      \
     X(PARTITIONS_SINCE, "SELECT topic_id, partition, leader, leader_epoch, partition_epoch,"        \
-        " replicas, isr FROM partitions WHERE version > ?1 AND version <= ?2"                       \
+        " replicas, isr, eligible, unfit, target, dropped, forced_epoch FROM partitions"            \
+        " WHERE version > ?1 AND version <= ?2"                                                     \
         " ORDER BY version, topic_id, partition")                                                   \
-    X(PARTITION_INSERT, "INSERT INTO partitions VALUES (?1, ?2, ?3, 0, 0, ?4, ?4, ?5)")             \
+    X(PARTITION_INSERT, "INSERT INTO partitions VALUES (?1, ?2, ?3, 0, 0, ?4, ?4, ?5, '', '', '', '', -1)") \
     X(PARTITION_SET_ISR, "UPDATE partitions SET isr = ?3, partition_epoch = ?4, version = ?5"       \
         " WHERE topic_id = ?1 AND partition = ?2")                                                  \
     X(PARTITIONS_DELETE, "DELETE FROM partitions WHERE topic_id = ?1")                              \

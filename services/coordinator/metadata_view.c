@@ -7,19 +7,25 @@
 #include "services/coordinator/node_list.h"
 #include "services/coordinator/rows.h"
 
-static bool
-copy_ids(struct ria_arena *arena, struct ria_slice text, int32_t **out_ids, uint32_t *out_count)
-{
-    struct node_list list;
+/* One list of node ids of a row, where it goes. */
+struct id_list {
+    int column;
+    int32_t **out_ids;
+    uint32_t *out_count;
+};
 
-    ria_err err = node_list_parse(text, &list);
+static bool copy_ids(struct meta_stmt *stmt, struct ria_arena *arena, const struct id_list *list)
+{
+    struct node_list ids;
+
+    ria_err err = node_list_parse(meta_column_text(stmt, list->column), &ids);
     RIA_ASSERT(err == RIA_OK);
-    *out_ids = ria_arena_alloc_array(arena, list.count, sizeof(list.ids[0]));
-    *out_count = list.count;
-    if (*out_ids == NULL) {
+    *list->out_ids = ria_arena_alloc_array(arena, ids.count, sizeof(ids.ids[0]));
+    *list->out_count = ids.count;
+    if (*list->out_ids == NULL) {
         return false;
     }
-    memcpy(*out_ids, list.ids, list.count * sizeof(list.ids[0]));
+    memcpy(*list->out_ids, ids.ids, ids.count * sizeof(ids.ids[0]));
     return true;
 }
 
@@ -33,6 +39,8 @@ static bool add_node(struct meta_stmt *stmt, struct rows *rows)
         return false;
     }
     node->node_id = (int32_t)meta_column_int(stmt, 0);
+    node->state = (int8_t)meta_column_int(stmt, 3);
+    node->draining = meta_column_int(stmt, 4) != 0;
     return rows_copy_text(rows->arena, meta_column_text(stmt, 1), &node->address) &&
            rows_copy_text(rows->arena, meta_column_text(stmt, 2), &node->rack);
 }
@@ -72,13 +80,21 @@ static bool add_partition(struct meta_stmt *stmt, struct rows *rows)
     partition->leader = (int32_t)meta_column_int(stmt, 2);
     partition->leader_epoch = (int32_t)meta_column_int(stmt, 3);
     partition->partition_epoch = (int32_t)meta_column_int(stmt, 4);
-    return copy_ids(
-               rows->arena,
-               meta_column_text(stmt, 5),
-               &partition->replicas,
-               &partition->replicas_count
-           ) &&
-           copy_ids(rows->arena, meta_column_text(stmt, 6), &partition->isr, &partition->isr_count);
+    partition->forced_epoch = (int32_t)meta_column_int(stmt, 11);
+    const struct id_list lists[] = {
+        {5, &partition->replicas, &partition->replicas_count},
+        {6, &partition->isr, &partition->isr_count},
+        {7, &partition->eligible, &partition->eligible_count},
+        {8, &partition->unfit, &partition->unfit_count},
+        {9, &partition->target, &partition->target_count},
+        {10, &partition->dropped, &partition->dropped_count},
+    };
+    for (size_t i = 0; i < RIA_COUNT(lists); i++) {
+        if (!copy_ids(stmt, rows->arena, &lists[i])) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool add_transform(struct meta_stmt *stmt, struct rows *rows)

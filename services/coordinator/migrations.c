@@ -12,8 +12,10 @@
             ".previous\n")
 
 MIGRATION_EMBED(migration_001, "001-initial.sql");
+MIGRATION_EMBED(migration_002, "002-failover.sql");
 
 const struct migration migrations[] = {
     {"001-initial.sql", migration_001},
+    {"002-failover.sql", migration_002},
 };
 const size_t migrations_count = RIA_COUNT(migrations);

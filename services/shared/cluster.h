@@ -23,11 +23,28 @@
 
 #include "services/shared/topic_config.h"
 
+typedef enum cluster_node_state {
+    CLUSTER_NODE_ACTIVE = 0,
+    CLUSTER_NODE_SILENT = 1,    /* fenced: not heard for a session */
+    CLUSTER_NODE_SHUT_DOWN = 2, /* fenced: it said that it ends */
+    CLUSTER_NODE_REMOVED = 3,   /* for good */
+} cluster_node_state;
+
 struct cluster_node {
     int32_t id;
     char address[RIA_ADDRESS_MAX + 1];
     char rack[RIA_TOPIC_NAME_MAX + 1];
+    cluster_node_state state;
+    bool draining;
 };
+
+/* Some of a partition's nodes. */
+struct cluster_nodes {
+    int32_t ids[RIA_REPLICAS_MAX];
+    uint32_t count;
+};
+
+bool cluster_nodes_has(const struct cluster_nodes *nodes, int32_t node_id);
 
 struct cluster_partition {
     struct cluster_topic *topic;
@@ -39,6 +56,11 @@ struct cluster_partition {
     uint32_t replica_count;
     int32_t isr[RIA_REPLICAS_MAX];
     uint32_t isr_count;
+    struct cluster_nodes eligible; /* not in sync, but have all that is committed */
+    struct cluster_nodes unfit;    /* failed or damaged: do not lead */
+    struct cluster_nodes target;   /* being moved to; empty = not moved */
+    struct cluster_nodes dropped;  /* may delete their data of this partition */
+    int32_t forced_epoch;          /* newest epoch that began with a forced leader; -1 = none */
     void *user; /* the owner process's own state for this partition; NULL at first */
 };
 

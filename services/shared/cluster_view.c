@@ -85,6 +85,11 @@ static void copy_ids(int32_t *out, uint32_t *out_count, const int32_t *ids, uint
     *out_count = count;
 }
 
+static void copy_nodes(struct cluster_nodes *out, const int32_t *ids, uint32_t count)
+{
+    copy_ids(out->ids, &out->count, ids, count);
+}
+
 /* Have `value` found by name, or not: a name may pass from a deleted thing to a new one, in
  * whatever order a reply brings the two. */
 static ria_err index_name(struct ria_map *by_name, const char *name, void *value, bool deleted)
@@ -111,6 +116,25 @@ transform_of(const struct cluster_view *view, const struct ria_uuid *id)
 
 /* ---- nodes ---- */
 
+bool cluster_nodes_has(const struct cluster_nodes *nodes, int32_t node_id)
+{
+    for (uint32_t i = 0; i < nodes->count; i++) {
+        if (nodes->ids[i] == node_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static ria_err check_node(const struct metadata_response_metadata_node *row, char *reason)
+{
+    if (row->state < CLUSTER_NODE_ACTIVE || row->state > CLUSTER_NODE_REMOVED) {
+        (void)snprintf(reason, CLUSTER_VIEW_REASON_SIZE, "a node has state %d", row->state);
+        return RIA_ERR_INVALID;
+    }
+    return RIA_OK;
+}
+
 static ria_err
 merge_node(struct cluster_view *view, const struct metadata_response_metadata_node *row)
 {
@@ -130,6 +154,8 @@ merge_node(struct cluster_view *view, const struct metadata_response_metadata_no
     }
     copy_text(node->address, sizeof(node->address), row->address);
     copy_text(node->rack, sizeof(node->rack), row->rack);
+    node->state = (cluster_node_state)row->state;
+    node->draining = row->draining;
     return RIA_OK;
 }
 
@@ -157,6 +183,7 @@ static ria_err grow_partitions(struct cluster_topic *topic, int32_t count)
         partition->leader = -1;
         partition->leader_epoch = -1;
         partition->partition_epoch = -1;
+        partition->forced_epoch = -1;
         partitions[topic->partition_count++] = partition;
     }
     return RIA_OK;
@@ -261,6 +288,11 @@ static ria_err merge_partition(
     partition->partition_epoch = row->partition_epoch;
     copy_ids(partition->replicas, &partition->replica_count, row->replicas, row->replicas_count);
     copy_ids(partition->isr, &partition->isr_count, row->isr, row->isr_count);
+    copy_nodes(&partition->eligible, row->eligible, row->eligible_count);
+    copy_nodes(&partition->unfit, row->unfit, row->unfit_count);
+    copy_nodes(&partition->target, row->target, row->target_count);
+    copy_nodes(&partition->dropped, row->dropped, row->dropped_count);
+    partition->forced_epoch = row->forced_epoch;
     return RIA_OK;
 }
 
@@ -408,6 +440,7 @@ static ria_err
 merge_rows(struct cluster_view *view, const struct metadata_response *response, char *reason)
 {
     for (uint32_t i = 0; i < response->nodes_count; i++) {
+        RIA_TRY(check_node(&response->nodes[i], reason));
         RIA_TRY(merge_node(view, &response->nodes[i]));
     }
     for (uint32_t i = 0; i < response->topics_count; i++) {
