@@ -183,6 +183,10 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (10); needs clang
 run-fuzzers: $(FUZZERS)
 	tools/fuzz.sh $(B) $(FUZZ_SECONDS) $(FUZZERS)
 
+mutants: ## put known bugs back one at a time: every one must be noticed; PART=0/3 for a third
+	@tools/deps/install.sh build test
+	@tests/mutants/run.py $(if $(PART),--part=$(PART)) $(MUTANTS)
+
 bench: ## measure a local cluster (tests/bench/run.sh, FLAVOR=release)
 	@+$(MAKE) --no-print-directory $(JOBS) FLAVOR=$(RUN_FLAVOR) everything
 	RIACHO_BIN='$(abspath $(O)/$(RUN_FLAVOR)/bin)' tests/bench/run.sh
@@ -223,5 +227,5 @@ CLUSTER = RIACHO_BIN='$(abspath $(O)/$(RUN_FLAVOR)/bin)' tools/cluster.sh
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all release everything fuzzers gen options clean test run-tests run-unit sim fuzz run-fuzzers bench \
+.PHONY: all release everything fuzzers gen options clean test run-tests run-unit sim fuzz run-fuzzers mutants bench \
   test-compose check-trixie check format deps up down reset help
