@@ -27,7 +27,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 TREE = os.path.join(ROOT, "build", "mutants", "tree")
 BUILD = "build/release"
-SUITE_SECONDS = 120
+SUITE_SECONDS = 40
 SIM_SECONDS = 240
 
 

@@ -213,6 +213,26 @@ static void a_follower_takes_batches_as_they_are(void)
     log_fixture_fini(f);
 }
 
+static void a_follower_knows_the_producers_when_it_leads(void)
+{
+    size_t size = 0;
+    int64_t offset = -1;
+
+    begin(23);
+    CU_ASSERT_EQUAL(log_fixture_produce(f, 7, 0, 0, 2, &offset), RIA_OK);
+    CU_ASSERT_EQUAL(log_fixture_produce(f, 7, 0, 2, 2, &offset), RIA_OK);
+    uint8_t *bytes = read_all(f->log, 0, &size);
+    CU_ASSERT_EQUAL(partition_log_reset(f->log, 0), RIA_OK);
+    CU_ASSERT_EQUAL(partition_log_append_batches(f->log, ria_slice_of(bytes, size)), RIA_OK);
+    f->epoch = 2; /* the leader is gone, this one takes over, the producer tries again */
+    CU_ASSERT_EQUAL(log_fixture_produce(f, 7, 0, 2, 2, &offset), RIA_OK);
+    CU_ASSERT_EQUAL(offset, 2);
+    CU_ASSERT_EQUAL(partition_log_end_offset(f->log), 4);
+    CU_ASSERT_EQUAL(log_fixture_produce(f, 7, 0, 4, 1, &offset), RIA_OK);
+    CU_ASSERT_EQUAL(offset, 4);
+    log_fixture_fini(f);
+}
+
 static void a_follower_refuses_what_does_not_join_or_is_bad(void)
 {
     size_t size = 0;
@@ -531,6 +551,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_range_ends_before_the_high_watermark),
     HARNESS_TEST(a_range_holds_at_least_one_batch_and_at_most_what_fits),
     HARNESS_TEST(a_follower_takes_batches_as_they_are),
+    HARNESS_TEST(a_follower_knows_the_producers_when_it_leads),
     HARNESS_TEST(a_follower_refuses_what_does_not_join_or_is_bad),
     HARNESS_TEST(a_leader_does_not_append_under_an_older_epoch),
     HARNESS_TEST(one_sync_covers_all_appends_before_it),
