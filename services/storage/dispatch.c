@@ -68,7 +68,12 @@ void storage_on_request(void *arg, struct ria_rpc_request *request)
         return;
     }
     if (s->stopped || (s->stopping && !handler->while_stopping)) {
-        handle_reply_error(&r, RIA_ERR_SHUTDOWN, "this storage node is shutting down");
+        /* NOT_LEADER is definite, and makes a gateway look for the leader elsewhere. */
+        handle_reply_error(
+            &r,
+            handler->while_stopping ? RIA_ERR_SHUTDOWN : RIA_ERR_NOT_LEADER,
+            "this storage node is shutting down"
+        );
         return;
     }
     ria_arena_reset(&s->arena);

@@ -8,7 +8,7 @@ STORAGE_LOG_SOURCES := $(addprefix services/storage/,\
 # The service above it.
 STORAGE_SERVICE_SOURCES := $(addprefix services/storage/,\
   dispatch.c events.c folders.c handle_fetch.c handle_produce.c handle_replica_fetch.c \
-  handle_replica_follower.c handle_replica_leader.c handle_watch.c identity.c inspect.c metrics.c \
+  handle_replica_follower.c handle_replica_leader.c handle_watch.c handover.c identity.c inspect.c metrics.c \
   node_checkpoint.c parked.c partition.c partition_follower.c partition_isr.c \
   partition_produce.c proposals.c registration.c replicas.c service.c shutdown.c trash.c)
 

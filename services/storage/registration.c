@@ -121,7 +121,7 @@ static void on_answer(void *arg, ria_err err, struct ria_msg *reply)
         }
         ria_msg_free(reply);
     }
-    if (s->stopping || s->is_fatal) {
+    if (s->leaving || s->is_fatal) {
         return;
     }
     if (err == RIA_ERR_WRONG_CLUSTER) {
@@ -141,7 +141,7 @@ static void on_answer(void *arg, ria_err err, struct ria_msg *reply)
 
 void storage_register(struct storage *s)
 {
-    if (s->registration != NULL || s->stopping || s->is_fatal) {
+    if (s->registration != NULL || s->leaving || s->is_fatal) {
         return;
     }
     if (s->register_delay_ms == 0) {

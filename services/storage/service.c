@@ -388,6 +388,7 @@ void storage_free(struct storage *s)
     struct ria_timers *timers = s->env->timers;
 
     storage_forget_registration(s);
+    storage_forget_handover(s);
     storage_forget_proposals(s);
     membership_free(s->membership);
     cluster_free(s->cluster);

@@ -48,8 +48,10 @@ ria_err storage_new(
 /* Register, pull metadata, open replicas. */
 void storage_start(struct storage *s);
 
-/* Begin a clean end: no new work is taken, waiting produces get a moment to commit, logs are synced
- * and closed, so that the next start scans nothing. *out_done (the caller's) becomes true. */
+/* Begin a clean end: what it leads is handed over (docs/design/008-failover.md) while all goes on
+ * as before; then no new work is taken, waiting produces get a moment to commit, logs are synced
+ * and closed, so that the next start scans nothing. Takes at most 8 s and what the disk needs.
+ * *out_done (the caller's) becomes true. */
 void storage_stop(struct storage *s, bool *out_done);
 
 /* At any time: without storage_stop() it is what a crash leaves. Requests still held are dropped.

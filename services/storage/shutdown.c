@@ -1,5 +1,6 @@
-/* The clean end: drain, close every log, write the checkpoint. In small steps, so that replication
- * (which other nodes' produces may wait for) and the process's own patience are not held up. */
+/* The clean end: hand over, drain, close every log, write the checkpoint. In small steps, so that
+ * replication (which other nodes' produces may wait for) and the process's own patience are not
+ * held up. */
 #include "services/storage/storage.h"
 
 enum { CLOSE_SLICE_MS = 50 };
@@ -13,9 +14,9 @@ void storage_stop(struct storage *s, bool *out_done)
 {
     *out_done = false;
     s->out_done = out_done;
-    s->stopping = true;
-    s->drain_until_us = ria_clock_mono_us(s->env->clock) + (int64_t)STORAGE_DRAIN_MS * 1000;
+    s->leaving = true;
     ria_timer_stop(s->env->timers, &s->register_timer);
+    storage_begin_handover(s);
     ria_timer_start(s->env->timers, &s->drain_timer, 0);
 }
 
@@ -82,6 +83,14 @@ static bool close_some(struct storage *s)
 
 void storage_drain_step(struct storage *s)
 {
+    if (!s->stopping) {
+        if (!storage_hand_over(s)) {
+            again(s);
+            return;
+        }
+        s->stopping = true;
+        s->drain_until_us = ria_clock_mono_us(s->env->clock) + (int64_t)STORAGE_DRAIN_MS * 1000;
+    }
     if (!s->stopped) {
         if (s->ack_count > 0 && ria_clock_mono_us(s->env->clock) < s->drain_until_us) {
             again(s);

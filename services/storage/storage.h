@@ -89,6 +89,7 @@ struct replica {
 };
 
 struct registration;
+struct handover;
 
 struct storage {
     const struct ria_env *env;
@@ -143,9 +144,16 @@ struct storage {
     size_t ack_bytes;
     uint32_t fetch_rotor; /* which partition a replica fetch reads first */
 
-    bool stopping; /* no new work, replication goes on */
-    bool stopped;  /* nothing is answered any more, logs are being closed */
-    bool freeing;  /* requests end without an answer */
+    bool leaving;                  /* told to end: hands over what it leads, all else as before */
+    struct handover *handover;     /* NULL: no call is under way */
+    bool handover_agreed;          /* others lead, as metadata will tell */
+    int32_t handover_leaders_left; /* partitions nobody else can lead */
+    int64_t handover_until_us;
+    int64_t handover_silent_us; /* given up then, if no coordinator has answered */
+    int64_t handover_retry_us;  /* no call before */
+    bool stopping;              /* no new work, replication goes on */
+    bool stopped;               /* nothing is answered any more, logs are being closed */
+    bool freeing;               /* requests end without an answer */
     int64_t drain_until_us;
     bool *out_done;
     struct storage_metrics metrics;
@@ -231,6 +239,14 @@ void storage_checkpoint_now(struct storage *s);
 /* ---- shutdown.c ---- */
 
 void storage_drain_step(struct storage *s);
+
+/* ---- handover.c ---- */
+
+void storage_begin_handover(struct storage *s);
+
+/* True: it leads nothing that somebody else can lead, or time is over. Else ask again soon. */
+bool storage_hand_over(struct storage *s);
+void storage_forget_handover(struct storage *s);
 
 /* ---- folders.c ---- */
 

@@ -6,6 +6,6 @@ $(foreach t,checkpoint leader_epochs offset_index partition_log partition_log_cu
 
 # The service above the log: one node on a simulated disk (storage_fixture.h).
 $(call library,storage_fixture,tests/unit/services/storage/storage_fixture.c)
-$(foreach t,parked partition partition_follower partition_isr reads service,\
+$(foreach t,parked partition partition_follower partition_isr reads service shutdown,\
   $(call test,tests/unit/services/storage/$(t)_test,\
     harness storage_fixture fake_rpc storage shared schemas common))

@@ -449,7 +449,7 @@ static void a_clean_stop_lets_waiting_produces_commit(void)
     storage_stop(f->storage, &done);
     fixture_run_ms(f, 100);
     struct ria_rpc_request *late = fixture_produce(f, (struct produce_args){.leader_epoch = 5});
-    CU_ASSERT_EQUAL(fixture_error(late), RIA_ERR_SHUTDOWN);
+    CU_ASSERT_EQUAL(fixture_error(late), RIA_ERR_NOT_LEADER);
     CU_ASSERT_FALSE(waiting->done);
     CU_ASSERT_EQUAL(fixture_report(f, 2, 5, 1), RIA_OK);
     CU_ASSERT_EQUAL(fixture_error(waiting), RIA_OK);

@@ -14,6 +14,8 @@
 #include "schemas/gen/register_node_response.h"
 #include "schemas/gen/replica_report_request.h"
 #include "schemas/gen/replica_report_response.h"
+#include "schemas/gen/shutdown_node_request.h"
+#include "schemas/gen/shutdown_node_response.h"
 
 enum { ARENA_MAX = 64 * 1024 * 1024, SYNC_US = 1000 };
 
@@ -63,6 +65,7 @@ void fixture_init(struct storage_fixture *f)
     f->now_us = 1000000000;
     f->log = (struct ria_log){.level = RIA_LOG_DEBUG, .write = write_log, .arg = f};
     f->node_id = FIXTURE_NODE;
+    f->leaders_left = INT32_MAX;
     f->cluster_id = fixture_topic_id(200);
     ria_rand_init(&f->rand, 1);
     ria_timers_init(&f->timers, &f->clock);
@@ -111,6 +114,22 @@ static void answer_register(struct storage_fixture *f, struct fake_rpc_call *cal
     }
 }
 
+/* By itself it gives nobody else the lead: a test that wants that publishes other rows. */
+static void answer_shutdown(struct storage_fixture *f, struct fake_rpc_call *call)
+{
+    struct shutdown_node_request request;
+    struct shutdown_node_response response = {.leaders_left = f->leaders_left};
+
+    fake_rpc_decode(call, &f->arena, &request);
+    RIA_ASSERT(request.node_id == f->node_id && request.incarnation == f->incarnation);
+    f->shutdown_count++;
+    if (f->shutdown_err != RIA_OK) {
+        fake_rpc_refuse(call, f->shutdown_err);
+    } else {
+        fake_rpc_answer(call, &response);
+    }
+}
+
 static void answer_metadata(struct storage_fixture *f, struct fake_rpc_call *call)
 {
     struct metadata_request request;
@@ -140,6 +159,9 @@ static void play_coordinator(struct storage_fixture *f)
     ria_arena_reset(&f->arena);
     while ((call = fake_rpc_find(&f->rpc, API_REGISTER_NODE)) != NULL) {
         answer_register(f, call);
+    }
+    while ((call = fake_rpc_find(&f->rpc, API_SHUTDOWN_NODE)) != NULL) {
+        answer_shutdown(f, call);
     }
     while ((call = fake_rpc_find(&f->rpc, API_HEARTBEAT)) != NULL) {
         struct heartbeat_response response;

@@ -41,7 +41,10 @@ struct storage_fixture {
     struct ria_uuid cluster_id;
     ria_err register_err;
     unsigned register_count;
-    int64_t incarnation; /* of the last registration */
+    int64_t incarnation;  /* of the last registration */
+    ria_err shutdown_err; /* what ShutdownNode is answered with */
+    int32_t leaders_left; /* the same, RIA_OK */
+    unsigned shutdown_count;
     int64_t metadata_version;
     bool metadata_new;
     struct metadata_response_metadata_topic topics[FIXTURE_ROWS_MAX];
