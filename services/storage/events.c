@@ -155,6 +155,26 @@ static bool may_propose(struct partition *p)
            membership_state(s->membership)->heard;
 }
 
+static bool may_join(struct partition *p, int32_t node_id)
+{
+    const struct cluster_node *node = cluster_node(replica_of(p)->storage->cluster, node_id);
+
+    return node == NULL || node->state == CLUSTER_NODE_ACTIVE;
+}
+
+void storage_note_node(struct storage *s, const struct cluster_node *node)
+{
+    if (node->state != CLUSTER_NODE_ACTIVE) {
+        return;
+    }
+    RIA_LIST_FOREACH (it, &s->replicas) {
+        struct partition *p = &RIA_CONTAINER(it, struct replica, link)->partition;
+        if (p->role == PARTITION_LEADER && partition_isr_count(p) < p->replica_count) {
+            want_tick(p);
+        }
+    }
+}
+
 static void on_propose(struct partition *p)
 {
     storage_propose_isr(replica_of(p)->storage, p);
@@ -165,6 +185,7 @@ const struct partition_host storage_partition_host = {
     .committed = on_committed,
     .moved = on_moved,
     .may_propose = may_propose,
+    .may_join = may_join,
     .propose = on_propose,
     .want_tick = want_tick,
 };

@@ -202,12 +202,23 @@ static ria_err prepare_one(
         .end_offset = in->end_offset,
     };
     int64_t old_end = partition_log_end_offset(p->log);
+    int64_t old_high_watermark = p->high_watermark;
     ria_err err = partition_prepare(p, in->leader_epoch, &leader, out_end);
     if (err == RIA_OK) {
         replica->refusal_logged = false;
         if (*out_end != old_end) {
             r->storage->metrics.truncations.value++;
             log_event(replica, RIA_LOG_INFO, "storage.log_cut", old_end, *out_end, err);
+        }
+        if (p->high_watermark < old_high_watermark) {
+            log_event(
+                replica,
+                RIA_LOG_WARN,
+                "storage.committed_records_cut",
+                old_high_watermark,
+                p->high_watermark,
+                err
+            );
         }
     } else if (err == RIA_ERR_CONFLICT && !replica->refusal_logged) {
         replica->refusal_logged = true;

@@ -38,6 +38,8 @@ void partition_init(
         .leader_epoch = -1,
         .prepared_epoch = -1,
         .partition_epoch = -1,
+        .metadata_epoch = -1,
+        .forced_epoch = -1,
     };
     topic_config_init(&p->config, 1);
     ria_list_init(&p->acks);
@@ -98,7 +100,7 @@ void partition_follow(struct partition *p, int32_t leader_epoch, partition_role 
         p->prepared_epoch = -1;
     }
     p->role = role;
-    p->proposed = 0;
+    partition_isr_forget_proposal(p);
 }
 
 static bool is_stale(const struct partition *p, const struct cluster_partition *assigned)
@@ -109,6 +111,27 @@ static bool is_stale(const struct partition *p, const struct cluster_partition *
     return assigned->partition_epoch < p->partition_epoch;
 }
 
+/* Forced: the operator was shown what may be lost, and this copy is what is left. */
+static bool may_lead(const struct partition *p, const struct cluster_partition *assigned)
+{
+    bool forced = assigned->forced_epoch >= 0 && assigned->forced_epoch == assigned->leader_epoch;
+
+    return !partition_log_has_failed(p->log) && (forced || !partition_log_is_damaged(p->log));
+}
+
+static partition_role role_of(const struct partition *p, const struct cluster_partition *assigned)
+{
+    if (assigned->leader < 0) {
+        return PARTITION_IDLE;
+    }
+    if (assigned->leader != p->node_id || p->self_bit == 0) {
+        return PARTITION_FOLLOWER;
+    }
+    /* Who leads already goes on, to be read from, until the coordinator has heard of it. */
+    bool goes_on = p->role == PARTITION_LEADER && p->leader_epoch == assigned->leader_epoch;
+    return goes_on || may_lead(p, assigned) ? PARTITION_LEADER : PARTITION_IDLE;
+}
+
 ria_err partition_apply(struct partition *p, const struct cluster_partition *assigned)
 {
     RIA_ASSERT(p->log != NULL);
@@ -116,19 +139,22 @@ ria_err partition_apply(struct partition *p, const struct cluster_partition *ass
     bool new_epoch = assigned->leader_epoch > p->leader_epoch;
 
     p->config = assigned->topic->config;
+    if (assigned->leader_epoch > p->metadata_epoch) {
+        p->metadata_epoch = assigned->leader_epoch;
+    }
+    if (assigned->forced_epoch > p->forced_epoch) {
+        p->forced_epoch = assigned->forced_epoch;
+    }
     if (is_stale(p, assigned)) {
         return RIA_OK;
     }
     if (assigned->partition_epoch != p->partition_epoch || new_epoch || p->replica_count == 0) {
         RIA_TRY(partition_isr_assign(p, assigned));
     }
-    bool leads = assigned->leader == p->node_id && p->self_bit != 0;
-    partition_role role = leads                  ? PARTITION_LEADER
-                          : assigned->leader < 0 ? PARTITION_IDLE
-                                                 : PARTITION_FOLLOWER;
+    partition_role role = role_of(p, assigned);
     bool moved = new_epoch || role != p->role;
     if (moved) {
-        if (leads) {
+        if (role == PARTITION_LEADER) {
             lead(p, assigned->leader_epoch);
         } else {
             partition_follow(p, assigned->leader_epoch, role);
@@ -266,6 +292,6 @@ void partition_check(const struct partition *p)
     if (p->role == PARTITION_LEADER) {
         uint32_t all = p->replica_count >= 32 ? UINT32_MAX : (1u << p->replica_count) - 1;
         RIA_ASSERT(p->self_bit != 0 && (p->isr & p->self_bit) != 0);
-        RIA_ASSERT(((p->isr | p->proposed) & ~all) == 0);
+        RIA_ASSERT(((p->isr | p->proposed | p->unfit) & ~all) == 0);
     }
 }

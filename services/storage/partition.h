@@ -80,6 +80,10 @@ struct partition_host {
     void (*moved)(struct partition *p);
     /* Is the coordinator there, and is there room for another proposal? */
     bool (*may_propose)(struct partition *p);
+    /* Would the coordinator take this node into an in-sync set, as far as is known here? One that
+     * is fenced would have the whole proposal refused, and with it the others'. The host comes back
+     * with want_tick when the answer changes. */
+    bool (*may_join)(struct partition *p, int32_t node_id);
     /* partition_proposal() is to be sent as AlterIsr; partition_isr_done() must follow, from
      * inside only if nothing was sent. */
     void (*propose)(struct partition *p);
@@ -99,6 +103,8 @@ struct partition {
     int32_t leader_epoch;    /* newest known, by metadata, prepare or the log; -1 = none */
     int32_t prepared_epoch;  /* follower: batches are taken under this one; -1 = none */
     int32_t partition_epoch; /* of isr; -1 = none */
+    int32_t metadata_epoch;  /* newest leader epoch the metadata told of; -1 = none */
+    int32_t forced_epoch;    /* newest that began with a forced leader; -1 = none */
     int64_t high_watermark;
 
     /* Leader only. Sets are bits over replicas[]. */
@@ -107,9 +113,11 @@ struct partition {
     uint32_t replica_count;
     uint32_t self_bit;     /* this node */
     uint32_t isr;          /* agreed with the coordinator */
+    uint32_t unfit;        /* failed or damaged, by their own word to the coordinator */
     uint32_t proposed;     /* under way to the coordinator; 0 = none */
     bool proposal_in_call; /* an AlterIsr has not ended */
     bool proposal_unknown; /* one ended without a clear answer: it may have been applied */
+    bool withdrawing;      /* and was refused when it was sent again: isr itself is proposed now */
     int64_t isr_retry_us;  /* no proposal before */
     struct ria_list acks;  /* partition_ack.link */
     uint32_t ack_count;
@@ -141,8 +149,9 @@ void partition_attach_log(struct partition *p, struct partition_log *log, int64_
 
 /* ---- roles ---- */
 
-/* What the coordinator says; older than what is known changes nothing. Errors: RIA_ERR_NOMEM
- * (nothing changed). */
+/* What the coordinator says; older than what is known changes nothing. A replica whose log is
+ * failed or damaged does not begin to lead, whatever the coordinator does not know yet (a damaged
+ * one does if an operator forced it). Errors: RIA_ERR_NOMEM (nothing changed). */
 ria_err partition_apply(struct partition *p, const struct cluster_partition *assigned) RIA_MUST_USE;
 
 /* Not assigned to this node any more: acks end with UNKNOWN_OUTCOME, nothing is accepted. */
@@ -193,7 +202,7 @@ void partition_on_synced(struct partition *p, ria_err err);
 /* Deadlines of acks, followers that lag, proposals. False: no tick is needed until want_tick. */
 bool partition_tick(struct partition *p);
 
-/* Node ids of the proposed set; returns their number. */
+/* Node ids of the set to be sent; returns their number. */
 uint32_t partition_proposal(const struct partition *p, int32_t out_isr[RIA_REPLICAS_MAX]);
 
 /* AlterIsr, sent under these epochs, has ended. */
@@ -223,8 +232,9 @@ struct partition_history {
 
 /* Second half, when no sync is under way: cut what the leader's history does not have. *out_end is
  * the log end, all of it on disk. Errors: RIA_ERR_FENCED_EPOCH (a newer epoch came between),
- * RIA_ERR_CONFLICT (committed records would go: refused unless durability=relaxed), those of the
- * log. */
+ * RIA_ERR_CONFLICT (committed records would go: refused unless durability=relaxed, or an operator
+ * forced a leader since this log was last written), RIA_ERR_UNKNOWN_EPOCH (they would go, and the
+ * metadata that could allow it has not come yet), those of the log. */
 ria_err partition_prepare(
     struct partition *p,
     int32_t leader_epoch,
@@ -266,6 +276,9 @@ void partition_isr_begin(struct partition *p);
 /* Take over replicas and in-sync set. Errors: RIA_ERR_NOMEM. */
 ria_err
 partition_isr_assign(struct partition *p, const struct cluster_partition *assigned) RIA_MUST_USE;
+
+/* Whatever is under way does not count. */
+void partition_isr_forget_proposal(struct partition *p);
 
 /* Propose another in-sync set if it should be another. True: ticks are needed. */
 bool partition_isr_review(struct partition *p);

@@ -46,6 +46,22 @@ divergence(const struct partition *p, int32_t leader_epoch, const struct partiti
     );
 }
 
+/* Committed records here that the leader lacks were lost by it, and this copy may be the last. They
+ * may go only if the topic does not promise to keep them, or an operator gave them up since: by
+ * forcing a leader after this log was last written. */
+static ria_err may_cut_committed(const struct partition *p, int32_t leader_epoch)
+{
+    uint32_t count = 0;
+    const struct leader_epoch_entry *own = partition_log_epochs(p->log, &count);
+    int32_t last_epoch = count > 0 ? own[count - 1].epoch : -1;
+
+    if (p->config.durability == TOPIC_DURABILITY_RELAXED ||
+        (last_epoch < p->forced_epoch && p->forced_epoch <= leader_epoch)) {
+        return RIA_OK;
+    }
+    return p->metadata_epoch < leader_epoch ? RIA_ERR_UNKNOWN_EPOCH : RIA_ERR_CONFLICT;
+}
+
 ria_err partition_prepare(
     struct partition *p,
     int32_t leader_epoch,
@@ -65,8 +81,8 @@ ria_err partition_prepare(
         RIA_TRY(partition_log_reset(p->log, leader->log_start_offset));
         p->high_watermark = leader->log_start_offset;
     } else if (cut < end) {
-        if (cut < p->high_watermark && p->config.durability != TOPIC_DURABILITY_RELAXED) {
-            return RIA_ERR_CONFLICT;
+        if (cut < p->high_watermark) {
+            RIA_TRY(may_cut_committed(p, leader_epoch));
         }
         RIA_TRY(partition_log_truncate(p->log, cut));
         p->high_watermark = ria_min_i64(p->high_watermark, cut);

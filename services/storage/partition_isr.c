@@ -41,9 +41,28 @@ void partition_isr_begin(struct partition *p)
     for (uint32_t i = 0; i < p->replica_count; i++) {
         p->replicas[i] = replica_new(p, p->replicas[i].node_id);
     }
+    partition_isr_forget_proposal(p);
+    p->isr_retry_us = 0;
+}
+
+void partition_isr_forget_proposal(struct partition *p)
+{
     p->proposed = 0;
     p->proposal_unknown = false;
-    p->isr_retry_us = 0;
+    p->withdrawing = false;
+}
+
+/* A replica that has just said that it is unfit may have lost what it reported before: only what it
+ * reports from now on counts. */
+static struct partition_replica keep_replica(struct partition *p, int32_t node_id, bool is_unfit)
+{
+    const struct partition_replica *known = partition_isr_find(p, node_id);
+
+    if (known == NULL) {
+        return replica_new(p, node_id);
+    }
+    bool was_unfit = (p->unfit & 1u << (uint32_t)(known - p->replicas)) != 0;
+    return is_unfit && !was_unfit ? replica_new(p, node_id) : *known;
 }
 
 ria_err partition_isr_assign(struct partition *p, const struct cluster_partition *assigned)
@@ -56,11 +75,12 @@ ria_err partition_isr_assign(struct partition *p, const struct cluster_partition
         return RIA_ERR_NOMEM;
     }
     uint32_t isr = 0;
+    uint32_t unfit = 0;
     p->self_bit = 0;
     for (uint32_t i = 0; i < count; i++) {
         int32_t node_id = assigned->replicas[i];
-        const struct partition_replica *known = partition_isr_find(p, node_id);
-        replicas[i] = known != NULL ? *known : replica_new(p, node_id);
+        unfit |= cluster_nodes_has(&assigned->unfit, node_id) ? 1u << i : 0;
+        replicas[i] = keep_replica(p, node_id, (unfit & 1u << i) != 0);
         for (uint32_t j = 0; j < assigned->isr_count; j++) {
             if (assigned->isr[j] == node_id) {
                 isr |= 1u << i;
@@ -77,10 +97,10 @@ ria_err partition_isr_assign(struct partition *p, const struct cluster_partition
     p->replicas = replicas;
     p->replica_count = count;
     p->isr = isr;
+    p->unfit = unfit;
     p->partition_epoch = assigned->partition_epoch;
     /* The epoch has moved on: what was under way was applied, or never will be. */
-    p->proposed = 0;
-    p->proposal_unknown = false;
+    partition_isr_forget_proposal(p);
     return RIA_OK;
 }
 
@@ -111,14 +131,15 @@ static bool lags(const struct partition *p, const struct partition_replica *repl
  * and it would not be put out again at once (the high watermark stands still while too few are in
  * sync, so that alone says little). */
 static bool
-has_returned(const struct partition *p, const struct partition_replica *replica, int64_t now_us)
+has_returned(struct partition *p, const struct partition_replica *replica, int64_t now_us)
 {
     return replica->end_offset >= p->high_watermark &&
-           replica->end_offset >= p->epoch_start_offset && !lags(p, replica, now_us);
+           replica->end_offset >= p->epoch_start_offset && !lags(p, replica, now_us) &&
+           p->host->may_join(p, replica->node_id);
 }
 
 /* *out_busy: somebody in the set is behind, or could join. */
-static uint32_t wanted_isr(const struct partition *p, int64_t now_us, bool *out_busy)
+static uint32_t wanted_isr(struct partition *p, int64_t now_us, bool *out_busy)
 {
     uint32_t wanted = p->self_bit;
 
@@ -169,8 +190,8 @@ bool partition_isr_review(struct partition *p)
     if (wanted == p->isr || !p->host->may_propose(p)) {
         return busy;
     }
+    partition_isr_forget_proposal(p);
     p->proposed = wanted;
-    p->proposal_unknown = false;
     p->proposal_in_call = true;
     p->host->propose(p);
     return true;
@@ -179,9 +200,10 @@ bool partition_isr_review(struct partition *p)
 uint32_t partition_proposal(const struct partition *p, int32_t out_isr[RIA_REPLICAS_MAX])
 {
     uint32_t count = 0;
+    uint32_t set = p->withdrawing ? p->isr : p->proposed;
 
     for (uint32_t i = 0; i < p->replica_count; i++) {
-        if ((p->proposed & 1u << i) != 0) {
+        if ((set & 1u << i) != 0) {
             out_isr[count++] = p->replicas[i].node_id;
         }
     }
@@ -203,14 +225,20 @@ void partition_isr_done(
     }
     p->isr_retry_us = ria_clock_mono_us(p->env->clock) + (int64_t)PARTITION_ISR_RETRY_MS * 1000;
     if (err == RIA_OK) {
-        p->isr = p->proposed;
+        p->isr = p->withdrawing ? p->isr : p->proposed;
         p->partition_epoch = new_partition_epoch;
-        p->proposed = 0;
+        partition_isr_forget_proposal(p);
         p->isr_retry_us = 0;
     } else if (!ria_err_is_definite(err)) {
         p->proposal_unknown = true;
     } else if (!p->proposal_unknown) {
-        p->proposed = 0;
+        partition_isr_forget_proposal(p);
+    } else if (err == RIA_ERR_CONFLICT) {
+        /* Either the first attempt was applied, and metadata will say so, or the set cannot be had
+         * any more (a node in it is fenced), but the first attempt may still be on its way. The
+         * agreed set itself, with the next partition epoch, ends that: else the high watermark
+         * would wait for the fenced node. */
+        p->withdrawing = true;
     }
     partition_advance(p);
     p->host->want_tick(p);

@@ -65,6 +65,15 @@ static void on_checkpoint_written(void *arg, ria_err err)
 
 /* ---- metadata ---- */
 
+static void on_node(void *arg, struct cluster_node *node)
+{
+    struct storage *s = arg;
+
+    if (!s->stopped) {
+        storage_note_node(s, node);
+    }
+}
+
 static void on_topic(void *arg, struct cluster_topic *topic)
 {
     struct storage *s = arg;
@@ -103,6 +112,7 @@ static void on_metadata(void *arg)
 }
 
 static const struct cluster_callbacks cluster_callbacks = {
+    .node = on_node,
     .topic = on_topic,
     .partition = on_partition,
     .done = on_metadata,

@@ -184,6 +184,9 @@ void storage_sync_relaxed(struct storage *s);
 void storage_tick(struct storage *s);
 int64_t storage_count_leaders(const struct storage *s);
 
+/* A node of the cluster has changed: partitions led here may have waited for it. */
+void storage_note_node(struct storage *s, const struct cluster_node *node);
+
 /* ---- service.c ---- */
 
 void storage_fatal(struct storage *s, const char *fmt, ...) RIA_PRINTF(2, 3);

@@ -2,13 +2,20 @@
 #include <string.h>
 
 #include "schemas/envelope.h"
+#include "schemas/gen/fetch_request.h"
+#include "schemas/gen/list_offsets_request.h"
+#include "schemas/gen/list_offsets_response.h"
 #include "schemas/gen/replica_append_request.h"
 #include "schemas/gen/replica_append_response.h"
 #include "schemas/gen/replica_prepare_request.h"
 #include "schemas/gen/replica_prepare_response.h"
+#include "schemas/gen/watch_request.h"
+#include "schemas/gen/watch_response.h"
 
 #include "tests/lib/harness.h"
 #include "tests/unit/services/storage/storage_fixture.h"
+
+#define FOLLOWED_LOG "data/aa000000-0000-0000-0000-000000000001-0/00000000000000000000.log"
 
 static struct storage_fixture *setup(const char *setting)
 {
@@ -392,10 +399,69 @@ static void committed_records_are_not_cut_off(void)
     struct storage_fixture *f = setup_with(10, 8);
     int64_t end = -1;
 
+    fixture_partition(f, 1, 0, 2, 6, 2, "12", "12");
+    fixture_publish(f);
     CU_ASSERT_EQUAL(prepare(f, 6, 5, 5, &end), RIA_ERR_CONFLICT);
     CU_ASSERT_EQUAL(fixture_info(f).end_offset, 10);
     CU_ASSERT_EQUAL(append(f, 6, 5, 1, 0, &end), RIA_ERR_UNKNOWN_EPOCH);
     CU_ASSERT_EQUAL(fixture_logged(f, "storage.cut_of_committed_refused"), 1);
+    teardown(f);
+}
+
+/* The operator made node 2 the leader, which lacks what was committed. */
+static void force(struct storage_fixture *f, int32_t leader_epoch, int32_t forced_epoch)
+{
+    fixture_partition(f, 1, 0, 2, leader_epoch, leader_epoch, "12", "2");
+    fixture_force(f, 1, 0, forced_epoch);
+    fixture_publish(f);
+}
+
+static void committed_records_are_cut_off_for_a_forced_leader(void)
+{
+    struct storage_fixture *f = setup_with(7, 6);
+    int64_t end = -1;
+
+    force(f, 6, 6);
+    CU_ASSERT_EQUAL(prepare(f, 6, 5, 5, &end), RIA_OK);
+    CU_ASSERT_EQUAL(end, 5);
+    CU_ASSERT_EQUAL(fixture_info(f).high_watermark, 5);
+    CU_ASSERT_EQUAL(fixture_logged(f, "storage.committed_records_cut"), 1);
+    teardown(f);
+}
+
+static void a_forced_leader_counts_for_later_epochs_too(void)
+{
+    struct storage_fixture *f = setup_with(7, 6);
+    int64_t end = -1;
+
+    force(f, 8, 6); /* two more leaders came while this node was away */
+    CU_ASSERT_EQUAL(prepare(f, 8, 5, 5, &end), RIA_OK);
+    CU_ASSERT_EQUAL(end, 5);
+    teardown(f);
+}
+
+static void a_leader_forced_before_the_log_was_written_cuts_nothing(void)
+{
+    struct storage_fixture *f = setup_with(7, 6);
+    int64_t end = -1;
+
+    force(f, 6, 5); /* the log ends in epoch 5, which began with the forced leader */
+    CU_ASSERT_EQUAL(prepare(f, 6, 5, 5, &end), RIA_ERR_CONFLICT);
+    CU_ASSERT_EQUAL(fixture_info(f).end_offset, 7);
+    teardown(f);
+}
+
+static void a_prepare_for_a_forced_leader_waits_for_the_metadata(void)
+{
+    struct storage_fixture *f = setup_with(7, 6);
+    int64_t end = -1;
+
+    CU_ASSERT_EQUAL(prepare(f, 6, 5, 5, &end), RIA_ERR_UNKNOWN_EPOCH);
+    CU_ASSERT_EQUAL(fixture_info(f).end_offset, 7);
+    CU_ASSERT_EQUAL(fixture_info(f).high_watermark, 6);
+    force(f, 6, 6);
+    CU_ASSERT_EQUAL(prepare(f, 6, 5, 5, &end), RIA_OK);
+    CU_ASSERT_EQUAL(end, 5);
     teardown(f);
 }
 
@@ -479,6 +545,113 @@ static void a_follower_leads_with_what_it_has(void)
     teardown(f);
 }
 
+/* A new leader may know less of what is committed than its predecessor told readers. */
+static void a_new_leader_with_an_older_high_watermark_takes_nothing_back(void)
+{
+    struct storage_fixture *f = setup_with(5, 3);
+    struct fetch_request fetch = {
+        .topic_id = fixture_topic_id(1), .leader_epoch = -1, .offset = 4, .max_bytes = 1000};
+    struct list_offsets_request list = {
+        .topic_id = fixture_topic_id(1), .leader_epoch = -1, .timestamp = -1};
+    struct watch_request_watch_partition place = {.topic_id = fixture_topic_id(1), .offset = 4};
+    struct watch_request watch = {
+        .watch_id = 1, .wait_ms = 5000, .partitions = &place, .partitions_count = 1};
+    struct list_offsets_response offsets;
+    struct watch_response watched;
+
+    fixture_partition(f, 1, 0, 1, 6, 2, "12", "12");
+    fixture_publish(f);
+    const struct ria_rpc_request *sent = fixture_send(f, API_FETCH, &fetch, RIA_SLICE_NULL);
+    CU_ASSERT_EQUAL(fixture_error(sent), RIA_OK); /* not out of range: nothing new yet */
+    CU_ASSERT_EQUAL(fixture_payload(sent).size, 0);
+    fetch.wait_ms = 5000;
+    const struct ria_rpc_request *parked = fixture_send(f, API_FETCH, &fetch, RIA_SLICE_NULL);
+    sent = fixture_send(f, API_LIST_OFFSETS, &list, RIA_SLICE_NULL);
+    CU_ASSERT_EQUAL(fixture_error(sent), RIA_ERR_NO_LEADER); /* KIP-207 */
+    const struct ria_rpc_request *watching = fixture_send(f, API_WATCH, &watch, RIA_SLICE_NULL);
+    CU_ASSERT_EQUAL(fixture_report(f, 2, 6, 4), RIA_OK); /* the reader's place, but not settled */
+    sent = fixture_send(f, API_LIST_OFFSETS, &list, RIA_SLICE_NULL);
+    CU_ASSERT_EQUAL(fixture_error(sent), RIA_ERR_NO_LEADER);
+    CU_ASSERT_FALSE(parked->done);
+    CU_ASSERT_FALSE(watching->done);
+    CU_ASSERT_EQUAL(fixture_report(f, 2, 6, 5), RIA_OK);
+    CU_ASSERT_EQUAL(fixture_error(parked), RIA_OK);
+    CU_ASSERT_TRUE(fixture_payload(parked).size > 0);
+    CU_ASSERT_EQUAL(fixture_reply(f, API_WATCH, watching, &watched), RIA_OK);
+    CU_ASSERT_EQUAL(watched.partitions[0].high_watermark, 5);
+    sent = fixture_send(f, API_LIST_OFFSETS, &list, RIA_SLICE_NULL);
+    CU_ASSERT_EQUAL(fixture_reply(f, API_LIST_OFFSETS, sent, &offsets), RIA_OK);
+    CU_ASSERT_EQUAL(offsets.high_watermark, 5);
+    teardown(f);
+}
+
+/* What it has is all there is: readers of what was lost are told so. */
+static void a_forced_leader_commits_what_it_has_and_refuses_readers_of_what_was_lost(void)
+{
+    struct storage_fixture *f = setup_with(5, 3);
+    struct fetch_request fetch = {
+        .topic_id = fixture_topic_id(1), .leader_epoch = -1, .offset = 9, .max_bytes = 1000};
+    struct list_offsets_request list = {
+        .topic_id = fixture_topic_id(1), .leader_epoch = -1, .timestamp = -1};
+    struct list_offsets_response offsets;
+
+    fixture_topic(f, 1, 1, 2, false, "min.insync.replicas=1");
+    fixture_partition(f, 1, 0, 1, 6, 2, "12", "1");
+    fixture_force(f, 1, 0, 6);
+    fixture_publish(f);
+    CU_ASSERT_EQUAL(fixture_info(f).high_watermark, 5);
+    const struct ria_rpc_request *sent = fixture_send(f, API_FETCH, &fetch, RIA_SLICE_NULL);
+    CU_ASSERT_EQUAL(fixture_error(sent), RIA_ERR_OFFSET_OUT_OF_RANGE);
+    sent = fixture_send(f, API_LIST_OFFSETS, &list, RIA_SLICE_NULL);
+    CU_ASSERT_EQUAL(fixture_reply(f, API_LIST_OFFSETS, sent, &offsets), RIA_OK);
+    CU_ASSERT_EQUAL(offsets.high_watermark, 5);
+    teardown(f);
+}
+
+/* ---- a replica that is told to lead but cannot ---- */
+
+static void a_failed_replica_does_not_lead(void)
+{
+    struct storage_fixture *f = setup_with(5, 5);
+    struct ria_fs_sim_faults broken = {.fail_sync_one_in = 1};
+    struct ria_fs_sim_faults mended = {0};
+    int64_t end = -1;
+
+    ria_fs_sim_set_faults(f->fs, &broken);
+    CU_ASSERT_EQUAL(append(f, 5, 5, 1, 5, &end), RIA_ERR_IO);
+    ria_fs_sim_set_faults(f->fs, &mended);
+    CU_ASSERT_TRUE(fixture_info(f).failed);
+    fixture_partition(f, 1, 0, 1, 6, 2, "12", "1"); /* the coordinator has not heard of it yet */
+    fixture_force(f, 1, 0, 6);                      /* nor does an operator's word mend a disk */
+    fixture_publish(f);
+    CU_ASSERT_FALSE(fixture_info(f).leader);
+    CU_ASSERT_EQUAL(fixture_info(f).leader_epoch, 6);
+    const struct ria_rpc_request *request =
+        fixture_produce(f, (struct produce_args){.leader_epoch = 6});
+    CU_ASSERT_EQUAL(fixture_error(request), RIA_ERR_NOT_LEADER);
+    teardown(f);
+}
+
+static void a_damaged_replica_leads_only_if_forced(void)
+{
+    struct storage_fixture *f = setup_with(5, 5);
+
+    fixture_run_ms(f, 3000); /* the checkpoint knows what is on disk */
+    fixture_kill(f);
+    CU_ASSERT_EQUAL(ria_fs_sim_flip_bit(f->fs, FOLLOWED_LOG, 70, 3), RIA_OK);
+    fixture_partition(f, 1, 0, 1, 6, 2, "12", "1");
+    f->metadata_version++;
+    CU_ASSERT_TRUE(fixture_start(f));
+    fixture_run_ms(f, 10);
+    CU_ASSERT_TRUE(fixture_info(f).damaged);
+    CU_ASSERT_FALSE(fixture_info(f).leader);
+    fixture_partition(f, 1, 0, 1, 7, 3, "12", "1");
+    fixture_force(f, 1, 0, 7);
+    fixture_publish(f);
+    CU_ASSERT_TRUE(fixture_info(f).leader);
+    teardown(f);
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(an_append_is_answered_when_it_is_on_disk),
     HARNESS_TEST(nothing_is_appended_before_a_prepare),
@@ -495,10 +668,18 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_second_prepare_of_the_same_epoch_with_an_old_history_cuts_nothing),
     HARNESS_TEST(prepare_waits_for_the_sync_under_way),
     HARNESS_TEST(committed_records_are_not_cut_off),
+    HARNESS_TEST(committed_records_are_cut_off_for_a_forced_leader),
+    HARNESS_TEST(a_forced_leader_counts_for_later_epochs_too),
+    HARNESS_TEST(a_leader_forced_before_the_log_was_written_cuts_nothing),
+    HARNESS_TEST(a_prepare_for_a_forced_leader_waits_for_the_metadata),
     HARNESS_TEST(a_relaxed_topic_follows_a_leader_that_lost_committed_records),
     HARNESS_TEST(a_follower_below_the_leaders_start_begins_there),
     HARNESS_TEST(a_prepare_for_a_newer_epoch_makes_a_leader_step_down),
     HARNESS_TEST(a_prepare_before_the_metadata_is_kept),
     HARNESS_TEST(a_follower_leads_with_what_it_has),
+    HARNESS_TEST(a_new_leader_with_an_older_high_watermark_takes_nothing_back),
+    HARNESS_TEST(a_forced_leader_commits_what_it_has_and_refuses_readers_of_what_was_lost),
+    HARNESS_TEST(a_failed_replica_does_not_lead),
+    HARNESS_TEST(a_damaged_replica_leads_only_if_forced),
 };
 HARNESS_MAIN(tests);

@@ -4,6 +4,7 @@
 #include "schemas/gen/alter_isr_request.h"
 #include "schemas/gen/alter_isr_response.h"
 
+#include "services/shared/cluster.h"
 #include "tests/lib/harness.h"
 #include "tests/unit/services/storage/storage_fixture.h"
 
@@ -274,6 +275,160 @@ static void nothing_changes_while_the_coordinator_is_silent(void)
     teardown(f);
 }
 
+/* ---- what the coordinator does by itself (docs/design/008-failover.md) ---- */
+
+/* Once a dead follower cost the first write to an idle partition replica.lag.time.max.ms. */
+static void a_fenced_follower_costs_the_first_write_nothing(void)
+{
+    struct storage_fixture *f = setup("123", NULL);
+
+    hear_all(f);
+    fixture_run_ms(f, 60000); /* idle; node 3 dies and is fenced */
+    fixture_node(f, 3, CLUSTER_NODE_SILENT);
+    fixture_partition(f, 1, 0, 1, 5, 2, "123", "12");
+    fixture_publish(f);
+    const struct ria_rpc_request *request = fixture_produce_one(f);
+    (void)fixture_report(f, 2, 5, 1);
+    CU_ASSERT_EQUAL(fixture_error(request), RIA_OK);
+    teardown(f);
+}
+
+static void a_set_made_smaller_by_the_coordinator_commits_at_once(void)
+{
+    struct storage_fixture *f = setup("123", NULL);
+
+    hear_all(f);
+    const struct ria_rpc_request *request = fixture_produce_one(f);
+    (void)fixture_report(f, 2, 5, 1);
+    CU_ASSERT_EQUAL(fixture_error(request), RIA_ERR_BUSY);
+    fixture_partition(f, 1, 0, 1, 5, 2, "123", "12"); /* the same leader epoch */
+    fixture_publish(f);
+    CU_ASSERT_EQUAL(fixture_error(request), RIA_OK);
+    CU_ASSERT_EQUAL(fixture_info(f).high_watermark, 1);
+    teardown(f);
+}
+
+static void a_set_made_too_small_by_the_coordinator_refuses_before_it_appends(void)
+{
+    struct storage_fixture *f = setup("123", "min.insync.replicas=2");
+
+    hear_all(f);
+    const struct ria_rpc_request *waiting = fixture_produce_one(f);
+    fixture_partition(f, 1, 0, 1, 5, 2, "123", "1");
+    fixture_publish(f);
+    CU_ASSERT_EQUAL(fixture_error(waiting), RIA_ERR_BUSY); /* not committed by one alone */
+    const struct ria_rpc_request *refused = fixture_produce_one(f);
+    CU_ASSERT_EQUAL(fixture_error(refused), RIA_ERR_NOT_ENOUGH_REPLICAS);
+    CU_ASSERT_EQUAL(fixture_info(f).end_offset, 1);
+    fixture_partition(f, 1, 0, 1, 5, 3, "123", "12");
+    fixture_publish(f);
+    (void)fixture_report(f, 2, 5, 1);
+    CU_ASSERT_EQUAL(fixture_error(waiting), RIA_OK);
+    teardown(f);
+}
+
+static void a_fenced_node_is_not_proposed_and_keeps_nobody_out(void)
+{
+    struct storage_fixture *f = setup("123", NULL);
+
+    fixture_node(f, 3, CLUSTER_NODE_SHUT_DOWN);
+    fixture_partition(f, 1, 0, 1, 5, 2, "123", "1");
+    fixture_publish(f);
+    hear_all(f);
+    fixture_run_ms(f, 200);
+    CU_ASSERT_STRING_EQUAL(proposal(f), "12");
+    agree(f, 3);
+    fixture_run_ms(f, 5000);
+    CU_ASSERT_STRING_EQUAL(proposal(f), "");
+    fixture_node(f, 3, CLUSTER_NODE_ACTIVE); /* heard again: nothing else changes */
+    fixture_publish(f);
+    fixture_run_ms(f, 200);
+    CU_ASSERT_STRING_EQUAL(proposal(f), "123");
+    teardown(f);
+}
+
+static void a_refused_proposal_does_not_spin(void)
+{
+    struct storage_fixture *f = setup("12", "min.insync.replicas=1");
+    unsigned proposals = 0;
+
+    fixture_partition(f, 1, 0, 1, 5, 2, "12", "1");
+    fixture_publish(f);
+    (void)fixture_report(f, 2, 5, 0);
+    for (int i = 0; i < 100; i++) { /* the coordinator knows it fenced, this node does not yet */
+        if (proposal(f)[0] != '\0') {
+            proposals++;
+            refuse(f, RIA_ERR_CONFLICT);
+        }
+        fixture_run_ms(f, 50);
+    }
+    CU_ASSERT_TRUE(proposals >= 5);
+    CU_ASSERT_TRUE(proposals <= 11); /* PARTITION_ISR_RETRY_MS */
+    CU_ASSERT_EQUAL(fixture_error(fixture_produce_one(f)), RIA_OK);
+    teardown(f);
+}
+
+/* Sent once without an answer, refused when sent again because the node is fenced by now: the high
+ * watermark waited for that node until it came back. */
+static void an_unanswered_proposal_that_cannot_be_had_any_more_is_withdrawn(void)
+{
+    struct storage_fixture *f = setup("123", NULL);
+
+    fixture_partition(f, 1, 0, 1, 5, 2, "123", "12");
+    fixture_publish(f);
+    hear_all(f);
+    CU_ASSERT_STRING_EQUAL(proposal(f), "123");
+    fake_rpc_fail(fake_rpc_find(&f->rpc, API_ALTER_ISR), RIA_ERR_TIMEOUT);
+    const struct ria_rpc_request *request = fixture_produce_one(f);
+    (void)fixture_report(f, 2, 5, 1);
+    fixture_node(f, 3, CLUSTER_NODE_SILENT);
+    fixture_publish(f);
+    fixture_run_ms(f, 700);
+    CU_ASSERT_STRING_EQUAL(proposal(f), "123");
+    refuse(f, RIA_ERR_CONFLICT);
+    CU_ASSERT_EQUAL(fixture_error(request), RIA_ERR_BUSY); /* the first may still be applied */
+    fixture_run_ms(f, 700);
+    CU_ASSERT_STRING_EQUAL(proposal(f), "12");
+    agree(f, 3);
+    CU_ASSERT_EQUAL(fixture_error(request), RIA_OK);
+    teardown(f);
+}
+
+static void what_an_unfit_replica_reported_before_does_not_count(void)
+{
+    struct storage_fixture *f = setup("123", NULL);
+
+    hear_all(f);
+    fixture_partition(f, 1, 0, 1, 5, 2, "123", "12");
+    fixture_unfit(f, 1, 0, "3");
+    fixture_publish(f);
+    fixture_run_ms(f, 2000);
+    CU_ASSERT_STRING_EQUAL(proposal(f), ""); /* what it had may be lost */
+    (void)fixture_report(f, 3, 5, 0);
+    fixture_run_ms(f, 200);
+    CU_ASSERT_STRING_EQUAL(proposal(f), "123");
+    teardown(f);
+}
+
+static void a_partition_without_a_leader_takes_nothing_and_comes_back(void)
+{
+    struct storage_fixture *f = setup("12", "min.insync.replicas=1");
+
+    const struct ria_rpc_request *waiting = fixture_produce_one(f);
+    fixture_partition(f, 1, 0, -1, 5, 2, "12", "1");
+    fixture_publish(f);
+    CU_ASSERT_EQUAL(fixture_error(waiting), RIA_ERR_UNKNOWN_OUTCOME);
+    CU_ASSERT_FALSE(fixture_info(f).leader);
+    CU_ASSERT_EQUAL(fixture_error(fixture_produce_one(f)), RIA_ERR_NOT_LEADER);
+    fixture_partition(f, 1, 0, 1, 6, 3, "12", "1");
+    fixture_publish(f);
+    const struct ria_rpc_request *request =
+        fixture_produce(f, (struct produce_args){.leader_epoch = 6});
+    fixture_run_ms(f, 5);
+    CU_ASSERT_EQUAL(fixture_error(request), RIA_OK);
+    teardown(f);
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(a_follower_that_stays_behind_is_proposed_to_leave),
     HARNESS_TEST(an_idle_follower_that_has_everything_stays),
@@ -286,5 +441,13 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(an_answer_that_never_came_keeps_the_larger_set),
     HARNESS_TEST(metadata_that_is_newer_decides_a_proposal),
     HARNESS_TEST(nothing_changes_while_the_coordinator_is_silent),
+    HARNESS_TEST(a_fenced_follower_costs_the_first_write_nothing),
+    HARNESS_TEST(a_set_made_smaller_by_the_coordinator_commits_at_once),
+    HARNESS_TEST(a_set_made_too_small_by_the_coordinator_refuses_before_it_appends),
+    HARNESS_TEST(a_fenced_node_is_not_proposed_and_keeps_nobody_out),
+    HARNESS_TEST(a_refused_proposal_does_not_spin),
+    HARNESS_TEST(an_unanswered_proposal_that_cannot_be_had_any_more_is_withdrawn),
+    HARNESS_TEST(what_an_unfit_replica_reported_before_does_not_count),
+    HARNESS_TEST(a_partition_without_a_leader_takes_nothing_and_comes_back),
 };
 HARNESS_MAIN(tests);

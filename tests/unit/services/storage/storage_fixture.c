@@ -142,6 +142,8 @@ static void answer_metadata(struct storage_fixture *f, struct fake_rpc_call *cal
     metadata_response_init(&response);
     response.version = f->metadata_version;
     response.cluster_id = f->cluster_id;
+    response.nodes = f->node_rows;
+    response.nodes_count = f->node_count;
     response.topics = f->topics;
     response.topics_count = f->topic_count;
     response.partitions = f->partitions;
@@ -246,6 +248,20 @@ static uint32_t digits(const char *text, int32_t out[8])
     return count;
 }
 
+/* The row of that partition, or the first free one. */
+static uint32_t partition_row(const struct storage_fixture *f, uint8_t topic, int32_t number)
+{
+    uint32_t i = 0;
+
+    while (i < f->partition_count &&
+           (!ria_uuid_equal(f->partitions[i].topic_id, fixture_topic_id(topic)) ||
+            f->partitions[i].partition != number)) {
+        i++;
+    }
+    RIA_ASSERT(i < FIXTURE_ROWS_MAX);
+    return i;
+}
+
 void fixture_partition(
     struct storage_fixture *f,
     uint8_t topic,
@@ -257,15 +273,9 @@ void fixture_partition(
     const char *isr
 )
 {
-    uint32_t i = 0;
+    uint32_t i = partition_row(f, topic, number);
 
-    while (i < f->partition_count &&
-           (!ria_uuid_equal(f->partitions[i].topic_id, fixture_topic_id(topic)) ||
-            f->partitions[i].partition != number)) {
-        i++;
-    }
-    f->partition_count += i == f->partition_count ? 1 : 0;
-    RIA_ASSERT(i < FIXTURE_ROWS_MAX);
+    f->partition_count = (uint32_t)ria_max_i64(f->partition_count, i + 1);
     f->partitions[i] = (struct metadata_response_metadata_partition){
         .topic_id = fixture_topic_id(topic),
         .partition = number,
@@ -276,6 +286,37 @@ void fixture_partition(
         .replicas_count = digits(replicas, f->nodes[i][0]),
         .isr = f->nodes[i][1],
         .isr_count = digits(isr, f->nodes[i][1]),
+        .forced_epoch = -1,
+    };
+}
+
+void fixture_force(struct storage_fixture *f, uint8_t topic, int32_t number, int32_t forced_epoch)
+{
+    f->partitions[partition_row(f, topic, number)].forced_epoch = forced_epoch;
+}
+
+void fixture_unfit(struct storage_fixture *f, uint8_t topic, int32_t number, const char *nodes)
+{
+    uint32_t i = partition_row(f, topic, number);
+
+    f->partitions[i].unfit = f->nodes[i][2];
+    f->partitions[i].unfit_count = digits(nodes, f->nodes[i][2]);
+}
+
+void fixture_node(struct storage_fixture *f, int32_t id, int8_t state)
+{
+    uint32_t i = 0;
+
+    while (i < f->node_count && f->node_rows[i].node_id != id) {
+        i++;
+    }
+    f->node_count += i == f->node_count ? 1 : 0;
+    RIA_ASSERT(i < FIXTURE_ROWS_MAX);
+    f->node_rows[i] = (struct metadata_response_metadata_node){
+        .node_id = id,
+        .address = ria_slice_cstr("tcp://peer:9111"),
+        .rack = ria_slice_cstr(""),
+        .state = state,
     };
 }
 

@@ -52,7 +52,9 @@ struct storage_fixture {
     struct metadata_response_metadata_config configs[FIXTURE_ROWS_MAX][4];
     struct metadata_response_metadata_partition partitions[FIXTURE_ROWS_MAX];
     uint32_t partition_count;
-    int32_t nodes[FIXTURE_ROWS_MAX][2][8]; /* replicas, isr */
+    int32_t nodes[FIXTURE_ROWS_MAX][3][8]; /* replicas, isr, unfit */
+    struct metadata_response_metadata_node node_rows[FIXTURE_ROWS_MAX];
+    uint32_t node_count;
     char names[FIXTURE_ROWS_MAX][16];
 };
 
@@ -95,6 +97,14 @@ void fixture_partition(
     const char *replicas,
     const char *isr
 );
+
+/* More about the row of a partition; fixture_partition() takes both back. */
+void fixture_force(struct storage_fixture *f, uint8_t topic, int32_t number, int32_t forced_epoch);
+void fixture_unfit(struct storage_fixture *f, uint8_t topic, int32_t number, const char *nodes);
+
+/* Nodes have no rows unless given one. state: cluster_node_state. */
+void fixture_node(struct storage_fixture *f, int32_t id, int8_t state);
+
 void fixture_publish(struct storage_fixture *f);
 
 /* The coordinator has lost all rows. */
