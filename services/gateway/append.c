@@ -2,8 +2,13 @@
 
 #include "common/assert.h"
 
-static void
-refuse(struct request *request, ria_err err, uint32_t index, const struct cluster_topic *topic)
+static void refuse(
+    struct gateway *gateway,
+    struct request *request,
+    ria_err err,
+    uint32_t index,
+    const struct cluster_topic *topic
+)
 {
     struct failure failure;
 
@@ -32,6 +37,14 @@ refuse(struct request *request, ria_err err, uint32_t index, const struct cluste
             (int)topic->partition_count - 1
         );
         failure.v2_code = 40402;
+    } else if (err == RIA_ERR_BUSY) {
+        failure_of_err(
+            &failure,
+            err,
+            "the record's partition has no leader that takes records at the moment, and as much as "
+            "may waits for such ones; nothing was stored, try again"
+        );
+        gateway->budget->refused.value++;
     } else {
         failure_of_err(&failure, err, "");
     }
@@ -52,14 +65,14 @@ static void call_done(struct produce_call *call)
 
 /* Every record of a request is checked before the first is taken. */
 static bool
-check_all(struct gateway *gateway, struct request *request, const struct cluster_topic *topic)
+check_all(struct gateway *gateway, struct request *request, struct cluster_topic *topic)
 {
     const struct record_set *set = &gateway->records;
 
     for (uint32_t i = 0; i < set->count; i++) {
         ria_err err = produce_check(gateway->produce, topic, &set->records[i]);
         if (err != RIA_OK) {
-            refuse(request, err, i, topic);
+            refuse(gateway, request, err, i, topic);
             return false;
         }
     }
@@ -152,7 +165,7 @@ void append_records(
         }
     }
     if (err != RIA_OK) {
-        refuse(request, err, 0, topic);
+        refuse(gateway, request, err, 0, topic);
         return;
     }
     for (uint32_t i = 0; i < set->count; i++) {

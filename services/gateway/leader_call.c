@@ -8,7 +8,7 @@
 enum {
     LEADER_BACKOFF_MIN_US = 20 * 1000,
     LEADER_BACKOFF_MAX_US = 500 * 1000,
-    LEADER_ATTEMPT_MS = 10 * 1000,
+    LEADER_ATTEMPT_MS = 4 * 1000, /* then the connection is suspected: see net.h */
 };
 
 static void send(struct leader_call *call);
@@ -85,6 +85,10 @@ static bool may_pass(const struct leader_call *call, ria_err err)
         /* We know it: the leader has not heard of it yet. */
         return !call->partition->topic->deleted;
     }
+    if (err == RIA_ERR_CORRUPT || err == RIA_ERR_IO) {
+        int64_t waited_us = ria_clock_mono_us(call->calls->env->clock) - call->started_us;
+        return call->partition->replica_count > 1 && waited_us < LEADER_REPAIR_MS * INT64_C(1000);
+    }
     return ria_err_is_retriable(err);
 }
 
@@ -155,6 +159,8 @@ static void send(struct leader_call *call)
             envelope_request(call->api_key, 0, -1, timeout_ms, &call->body, 0, NULL);
         call->attempt =
             outcall_start(&calls->outcalls, address, msg, timeout_ms, attempt_done, call);
+        call->sent_leader = call->partition->leader;
+        call->sent_epoch = call->partition->leader_epoch;
     }
     if (call->attempt == NULL) {
         call->err = address == NULL ? RIA_ERR_NO_LEADER : RIA_ERR_NOMEM;
@@ -172,6 +178,7 @@ void leader_call_start(struct leader_calls *calls, struct leader_call *call)
 
     call->calls = calls;
     call->attempt = NULL;
+    call->started_us = ria_clock_mono_us(calls->env->clock);
     call->backoff_us = LEADER_BACKOFF_MIN_US;
     call->err = RIA_ERR_NO_LEADER;
     ria_timer_init(&call->retry, retry_due, call);
@@ -184,13 +191,24 @@ void leader_call_cancel(struct leader_call *call)
     detach(call);
 }
 
-void leader_calls_partition_changed(
-    struct leader_calls *calls, const struct cluster_partition *partition
-)
+/* A request is under way to who does not lead any more. */
+static bool is_outdated(const struct leader_call *call)
+{
+    const struct cluster_partition *partition = call->partition;
+
+    return call->attempt != NULL && partition->leader >= 0 &&
+           (call->sent_leader != partition->leader || call->sent_epoch != partition->leader_epoch);
+}
+
+void leader_calls_view_changed(struct leader_calls *calls)
 {
     RIA_LIST_FOREACH (link, &calls->live) {
         struct leader_call *call = RIA_CONTAINER(link, struct leader_call, link);
-        if (call->partition == partition && call->retry.active) {
+        if (is_outdated(call)) {
+            outcall_cancel(RIA_STEAL(&call->attempt));
+            call->backoff_us = LEADER_BACKOFF_MIN_US;
+            ria_timer_start(calls->env->timers, &call->retry, 0);
+        } else if (call->retry.active) {
             ria_timer_start(calls->env->timers, &call->retry, 0);
         }
     }

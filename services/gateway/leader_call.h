@@ -1,8 +1,10 @@
 /* leader_call: a read-only request to the leader of a partition, repeated until it is answered.
  *
  * Follows the partition: while its leader is unknown, has changed, does not know the partition yet
- * or cannot be reached, the request is sent again, at the latest when the cluster's view of the
- * partition changes (leader_calls_partition_changed).
+ * or cannot be reached, the request is sent again, at the latest when the cluster's view changes
+ * (leader_calls_view_changed). A leader that is none any more is not waited for: it may be dead.
+ * A leader whose disk fails, or that finds the records damaged, will be replaced if there are other
+ * replicas: such errors are believed only after LEADER_REPAIR_MS.
  *
  * Thread: the loop's.
  */
@@ -18,6 +20,8 @@
 
 #include "services/gateway/outcall.h"
 #include "services/shared/cluster.h"
+
+enum { LEADER_REPAIR_MS = 5000 };
 
 struct leader_calls {
     const struct ria_env *env;
@@ -55,6 +59,9 @@ struct leader_call {
     struct ria_list link;
     struct ria_timer retry;
     struct outcall *attempt;
+    int32_t sent_leader;
+    int32_t sent_epoch;
+    int64_t started_us;
     int64_t backoff_us;
     ria_err err;
 };
@@ -72,10 +79,8 @@ void leader_call_start(struct leader_calls *calls, struct leader_call *call);
 /* done will not run. */
 void leader_call_cancel(struct leader_call *call);
 
-/* The view of this partition changed: do not wait for the back-off to end. */
-void leader_calls_partition_changed(
-    struct leader_calls *calls, const struct cluster_partition *partition
-);
+/* The cluster's view changed: ask new leaders, and do not wait for a back-off to end. */
+void leader_calls_view_changed(struct leader_calls *calls);
 
 /* Address of the partition's leader, NULL if it has none or it is not known. */
 const char *

@@ -17,6 +17,7 @@ enum {
     IDS_RETRY_US = 500 * 1000,
     SIZE_SLACK = 256, /* more than a batch header and a record's own fields take */
     STICKY_TRIES = 4,
+    STALLED_SHARE = 2, /* of the budget: one in */
     OPEN_US_MAX = 1000 * 1000, /* older open batches take no more: their deadline is the first's */
 };
 
@@ -176,10 +177,15 @@ static struct produce_partition *partition_of(struct produce *core, struct clust
 
 void produce_partition_changed(struct produce *core, struct cluster_partition *view)
 {
+    (void)core;
     if (view->user != NULL) {
         produce_partition_refresh(view->user);
     }
-    produce_directs_refresh(core, view);
+}
+
+void produce_view_changed(struct produce *core)
+{
+    produce_directs_refresh(core);
 }
 
 void produce_topic_changed(struct produce *core, struct cluster_topic *topic)
@@ -207,14 +213,14 @@ const struct produce_metrics *produce_metrics(const struct produce *core)
     return &core->metrics;
 }
 
-/* A keyless record goes where the open batch of its topic is, else to a partition chosen at random
- * among those that have a leader and no queue. NULL: no memory. */
+/* A keyless record goes where the open batch of its topic is, unless that stalls, else to a
+ * partition chosen at random among those that have a leader and no queue. NULL: no memory. */
 static struct produce_partition *sticky_partition(struct produce *core, struct cluster_topic *topic)
 {
-    struct produce_partition *chosen = NULL;
+    struct produce_partition *chosen = topic->user;
 
-    if (topic->user != NULL) {
-        return topic->user;
+    if (chosen != NULL && !chosen->stalled) {
+        return chosen;
     }
     for (int i = 0; i < STICKY_TRIES; i++) {
         uint64_t p = ria_rand_below(core->env->rand, (uint64_t)topic->partition_count);
@@ -223,8 +229,7 @@ static struct produce_partition *sticky_partition(struct produce *core, struct c
             return NULL;
         }
         chosen = candidate;
-        if (candidate->view->leader >= 0 && ria_list_is_empty(&candidate->queue) &&
-            candidate->returned_count == 0 && candidate->failures == 0) {
+        if (!candidate->stalled && ria_list_is_empty(&candidate->queue)) {
             break;
         }
     }
@@ -250,8 +255,20 @@ static struct produce_partition *choose_partition(
 
 /* --- adding ------------------------------------------------------------------------------------*/
 
+/* Is there room for a record of a partition that stalls? */
+static ria_err
+check_stalled(struct produce *core, struct cluster_topic *topic, const struct produce_record *record)
+{
+    const struct produce_partition *partition = choose_partition(core, topic, record);
+
+    if (partition == NULL) {
+        return RIA_ERR_NOMEM;
+    }
+    return partition->stalled ? RIA_ERR_BUSY : RIA_OK;
+}
+
 ria_err produce_check(
-    struct produce *core, const struct cluster_topic *topic, const struct produce_record *record
+    struct produce *core, struct cluster_topic *topic, const struct produce_record *record
 )
 {
     size_t limit = (size_t)topic->config.max_message_bytes;
@@ -260,13 +277,18 @@ ria_err produce_check(
     if (record->partition >= topic->partition_count || topic->partition_count == 0) {
         return RIA_ERR_UNKNOWN_PARTITION;
     }
-    if (record->header_count == 0 && size <= limit) {
-        return RIA_OK;
+    if (record->header_count > 0 || size > limit) {
+        size = batch_builder_size_with(
+            &core->sizer, 0, record->key, record->value, record->headers, record->header_count
+        );
     }
-    size = batch_builder_size_with(
-        &core->sizer, 0, record->key, record->value, record->headers, record->header_count
-    );
-    return size <= limit ? RIA_OK : RIA_ERR_TOO_LARGE;
+    if (size > limit) {
+        return RIA_ERR_TOO_LARGE;
+    }
+    if (core->metrics.stalled_bytes.value > core->budget->limit / STALLED_SHARE) {
+        return check_stalled(core, topic, record);
+    }
+    return RIA_OK;
 }
 
 void produce_begin(struct produce *core, struct produce_call *call)
@@ -301,7 +323,8 @@ static struct produce_batch *open_batch(
         }
         produce_partition_close(partition);
     }
-    open = produce_batch_new(core, (size_t)partition->view->topic->config.max_message_bytes);
+    open =
+        produce_batch_new(core, partition, (size_t)partition->view->topic->config.max_message_bytes);
     partition->open = open;
     return open;
 }
@@ -319,7 +342,7 @@ add(struct produce *core,
     }
     result->partition = partition->view->number;
     if (call->direct != NULL) {
-        return produce_direct_add(core, call, record, partition->view);
+        return produce_direct_add(core, call, record, partition);
     }
     struct produce_batch *batch = open_batch(core, partition, record);
     if (batch == NULL) {
@@ -366,13 +389,16 @@ bool produce_end(struct produce *core, struct produce_call *call)
 void produce_check_invariants(const struct produce *core)
 {
     int64_t in_flight = 0;
+    int64_t stalled = 0;
 
     RIA_LIST_FOREACH (link, &core->partitions) {
         const struct produce_partition *partition =
             RIA_CONTAINER(link, struct produce_partition, link);
         produce_partition_check(partition);
         in_flight += partition->flight_count;
+        stalled += partition->stalled ? (int64_t)partition->charged : 0;
     }
+    RIA_ASSERT(stalled == core->metrics.stalled_bytes.value);
     RIA_ASSERT(in_flight == core->metrics.batches_in_flight.value);
     RIA_ASSERT(!produce_is_idle(core) || core->budget->used.value >= 0);
 }

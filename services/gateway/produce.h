@@ -16,6 +16,11 @@
  * Numbering anew is the next epoch of the producer id, which fences whatever is still on its way.
  * Until the first batch of an epoch (or after a failure) has succeeded, one is under way at a time.
  *
+ * A failover is such a failure for every partition that the dead node led. What is under way to it
+ * is given up as soon as the cluster's view names a new leader, and goes there at once. Partitions
+ * that get on with nothing ("stalled") hold at most half of the budget together; past it their
+ * records are refused (BUSY), so that the others go on.
+ *
  * Pure core: the world is struct ria_env. Thread: the loop's.
  */
 #pragma once
@@ -54,6 +59,7 @@ struct produce_metrics {
     struct ria_counter failed_records;
     struct ria_counter unknown_records;
     struct ria_gauge batches_in_flight;
+    struct ria_gauge stalled_bytes; /* batches of stalled partitions */
     struct ria_histogram ack_us; /* from sending a batch to its acknowledgement */
 };
 
@@ -123,9 +129,10 @@ bool produce_is_idle(const struct produce *produce);
 const struct produce_metrics *produce_metrics(const struct produce *produce);
 
 /* Would the record be taken? Checked for all records of a request before the first is added.
- * Errors: RIA_ERR_TOO_LARGE, RIA_ERR_UNKNOWN_PARTITION. */
+ * Errors: RIA_ERR_TOO_LARGE, RIA_ERR_UNKNOWN_PARTITION, RIA_ERR_BUSY (its partition is stalled, and
+ * stalled ones hold what they may), RIA_ERR_NOMEM. */
 ria_err produce_check(
-    struct produce *produce, const struct cluster_topic *topic, const struct produce_record *record
+    struct produce *produce, struct cluster_topic *topic, const struct produce_record *record
 ) RIA_MUST_USE;
 
 /* produce_begin(), then each record with produce_add(), then produce_end(), all in one turn of the
@@ -150,9 +157,10 @@ bool produce_end(struct produce *produce, struct produce_call *call) RIA_MUST_US
  * run. */
 void produce_abort(struct produce *produce, struct produce_call *call);
 
-/* The cluster's view changed. */
+/* The cluster's view changed: each partition and topic of the news, then the whole once. */
 void produce_partition_changed(struct produce *produce, struct cluster_partition *partition);
 void produce_topic_changed(struct produce *produce, struct cluster_topic *topic);
+void produce_view_changed(struct produce *produce);
 
 /* For tests: abort if an invariant is broken. */
 void produce_check_invariants(const struct produce *produce);

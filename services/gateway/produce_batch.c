@@ -14,12 +14,14 @@
 #include "services/gateway/leader_call.h"
 
 enum {
-    ATTEMPT_TIMEOUT_US = 10 * 1000 * 1000,
+    /* The leader answers by then in any case; silence makes the connection suspect (net.h). */
+    ATTEMPT_TIMEOUT_US = 4 * 1000 * 1000,
     KEPT_CAPACITY_MAX = PRODUCE_COALESCE_MAX, /* larger buffers of pooled batches are freed */
     PRODUCE_REPLY_ARENA_MAX = 4096,
 };
 
-struct produce_batch *produce_batch_new(struct produce *core, size_t size_max)
+struct produce_batch *
+produce_batch_new(struct produce *core, struct produce_partition *owner, size_t size_max)
 {
     struct ria_list *link = ria_list_pop_front(&core->free_batches);
     struct produce_batch *batch;
@@ -39,6 +41,7 @@ struct produce_batch *produce_batch_new(struct produce *core, size_t size_max)
     }
     ria_list_init(&batch->link);
     ria_list_init(&batch->parts);
+    batch->owner = owner;
     batch->created_us = ria_clock_mono_us(core->env->clock);
     batch->deadline_us = batch->created_us + (int64_t)core->options.timeout_ms * 1000;
     batch->sequence = -1;
@@ -50,7 +53,7 @@ void produce_batch_free(struct produce *core, struct produce_batch *batch)
     RIA_ASSERT(ria_list_is_empty(&batch->parts));
 
     outcall_cancel(RIA_STEAL(&batch->attempt));
-    budget_give(core->budget, batch->charged);
+    produce_partition_give(batch->owner, batch->charged);
     ria_list_remove(&batch->link);
     if (core->free_batch_count < PRODUCE_BATCHES_KEPT &&
         batch->builder.buf.capacity <= KEPT_CAPACITY_MAX) {
@@ -125,7 +128,7 @@ ria_err produce_batch_add(
     part->last = index;
     call->results[index].next = PRODUCE_RESULT_NONE;
     size_t grown = batch->builder.buf.size - size_before;
-    budget_charge(core->budget, grown);
+    produce_partition_charge(batch->owner, grown);
     batch->charged += grown;
     core->metrics.records.value++;
     core->metrics.bytes.value += grown;
@@ -183,6 +186,25 @@ void produce_batch_fail(
         }
         part_done(core, part);
     }
+}
+
+bool produce_batch_is_outdated(
+    const struct produce_batch *batch, const struct cluster_partition *to
+)
+{
+    return batch->attempt != NULL && to->leader >= 0 &&
+           (batch->sent_leader != to->leader || batch->sent_epoch != to->leader_epoch);
+}
+
+bool produce_may_pass(const struct cluster_partition *to, ria_err err)
+{
+    if (err == RIA_ERR_UNKNOWN_TOPIC || err == RIA_ERR_UNKNOWN_PARTITION) {
+        return !to->topic->deleted; /* the leader has not heard of it yet */
+    }
+    if (err == RIA_ERR_CORRUPT) {
+        return to->replica_count > 1; /* a damaged leader is replaced, if there is by whom */
+    }
+    return ria_err_is_retriable(err) || !ria_err_is_definite(err);
 }
 
 bool produce_batch_send(

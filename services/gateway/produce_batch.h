@@ -29,7 +29,7 @@ struct produce_part {
 
 struct produce_batch {
     struct ria_list link; /* partition->queue or ->flight, or the pool */
-    struct produce_partition *owner;
+    struct produce_partition *owner; /* a client's own batch has one, too, but is in no list of it */
     struct batch_builder builder;
     struct ria_list parts;
     size_t charged; /* to the budget */
@@ -77,8 +77,13 @@ struct produce_partition {
     ria_err err; /* last reason why something could not be stored */
     char text[PRODUCE_TEXT_MAX];
     uint32_t failures;
+    int32_t seen_leader; /* of the view, when the failures were counted */
+    int32_t seen_epoch;
     int64_t retry_at_us;
     struct ria_timer timer;
+
+    size_t charged; /* of all its batches, clients' own included */
+    bool stalled;   /* no leader, or the last attempt failed: core's stalled_bytes has charged */
 };
 
 struct produce {
@@ -106,7 +111,8 @@ struct produce {
 };
 
 /* NULL: no memory. An empty batch is owned by whoever got it. */
-struct produce_batch *produce_batch_new(struct produce *core, size_t size_max);
+struct produce_batch *
+produce_batch_new(struct produce *core, struct produce_partition *owner, size_t size_max);
 
 /* Gives back what it was charged. Its parts must have been answered. */
 void produce_batch_free(struct produce *core, struct produce_batch *batch);
@@ -126,6 +132,14 @@ void produce_batch_succeed(
 void produce_batch_fail(
     struct produce *core, struct produce_batch *batch, ria_err err, const char *text
 );
+
+/* An attempt is under way to who does not lead `to` any more, and somebody else does. */
+bool produce_batch_is_outdated(
+    const struct produce_batch *batch, const struct cluster_partition *to
+);
+
+/* May what failed with err succeed if it is sent again? */
+bool produce_may_pass(const struct cluster_partition *to, ria_err err);
 
 /* Start an attempt. The identity must be set. False: no leader, or no memory (err says which). */
 bool produce_batch_send(
@@ -152,6 +166,8 @@ void produce_batch_open_reply(ria_err err, struct ria_msg *reply, struct produce
 void produce_want_ids(struct produce *core);
 
 /* produce_partition.c */
+void produce_partition_charge(struct produce_partition *partition, size_t size);
+void produce_partition_give(struct produce_partition *partition, size_t size);
 void produce_partition_mark(struct produce_partition *partition);
 void produce_partition_pump(struct produce_partition *partition);
 void produce_partition_init(
@@ -169,10 +185,11 @@ ria_err produce_direct_add(
     struct produce *core,
     struct produce_call *call,
     const struct produce_record *record,
-    struct cluster_partition *to
+    struct produce_partition *to
 ) RIA_MUST_USE;
 void produce_direct_end(struct produce *core, struct produce_direct *direct);
 void produce_direct_free(struct produce *core, struct produce_direct *direct);
 /* The first of core->directs, without a word to its client. */
 void produce_direct_forget(struct produce *core);
-void produce_directs_refresh(struct produce *core, const struct cluster_partition *view);
+/* Any view may have changed. */
+void produce_directs_refresh(struct produce *core);

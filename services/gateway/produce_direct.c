@@ -1,5 +1,9 @@
 /* A client's own producer: its batch goes to the log by itself, with the client's numbers, beside
- * what the gateway coalesces. Repeats are safe for the same reason: the log knows the numbers. */
+ * what the gateway coalesces. Repeats are safe for the same reason: the log knows the numbers.
+ *
+ * A client may send the next before the last is answered. In a failover the repeats of the two may
+ * come to the new leader in the wrong order: as long as an earlier one is under way, OUT_OF_ORDER is
+ * no verdict. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -69,17 +73,18 @@ ria_err produce_direct_add(
     struct produce *core,
     struct produce_call *call,
     const struct produce_record *record,
-    struct cluster_partition *to
+    struct produce_partition *to
 )
 {
     struct produce_direct *direct = call->direct;
 
-    if (direct->view != NULL && direct->view != to) {
+    if (direct->view != NULL && direct->view != to->view) {
         return RIA_ERR_INVALID;
     }
-    direct->view = to;
+    direct->view = to->view;
     if (direct->batch == NULL) {
-        direct->batch = produce_batch_new(core, (size_t)to->topic->config.max_message_bytes);
+        size_t size_max = (size_t)to->view->topic->config.max_message_bytes;
+        direct->batch = produce_batch_new(core, to, size_max);
     }
     if (direct->batch == NULL) {
         return RIA_ERR_NOMEM;
@@ -94,12 +99,29 @@ void produce_abort(struct produce *core, struct produce_call *call)
     produce_direct_free(core, RIA_STEAL(&call->direct));
 }
 
+/* An earlier batch of the same producer is not answered yet. */
+static bool has_predecessor(const struct produce_direct *direct)
+{
+    const struct produce_identity *own = &direct->identity;
+
+    RIA_LIST_FOREACH (link, &direct->core->directs) {
+        const struct produce_direct *other = RIA_CONTAINER(link, struct produce_direct, link);
+        /* Sequences wrap at 2^31: before is what is less than half of that behind. */
+        uint32_t behind = ((uint32_t)own->sequence - (uint32_t)other->identity.sequence) & INT32_MAX;
+        if (other->view == direct->view && other->identity.producer_id == own->producer_id &&
+            other->identity.epoch == own->epoch && behind > 0 && behind < INT32_MAX / 2) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool may_retry(const struct produce_direct *direct, ria_err err)
 {
-    if (err == RIA_ERR_UNKNOWN_TOPIC || err == RIA_ERR_UNKNOWN_PARTITION) {
-        return !direct->view->topic->deleted;
+    if (err == RIA_ERR_OUT_OF_ORDER) {
+        return has_predecessor(direct);
     }
-    return ria_err_is_retriable(err) || !ria_err_is_definite(err);
+    return produce_may_pass(direct->view, err);
 }
 
 static void fail(struct produce_direct *direct, ria_err err, const char *text)
@@ -180,11 +202,20 @@ void produce_direct_end(struct produce *core, struct produce_direct *direct)
     ria_timer_start(direct->core->env->timers, &direct->retry, 0);
 }
 
-void produce_directs_refresh(struct produce *core, const struct cluster_partition *view)
+void produce_directs_refresh(struct produce *core)
 {
     RIA_LIST_FOREACH (link, &core->directs) {
         struct produce_direct *direct = RIA_CONTAINER(link, struct produce_direct, link);
-        if (direct->view == view && direct->retry.active) {
+        if (direct->view == NULL) {
+            continue; /* it has no record yet */
+        }
+        if (produce_batch_is_outdated(direct->batch, direct->view)) {
+            outcall_cancel(RIA_STEAL(&direct->batch->attempt));
+            direct->batch->maybe_stored = true;
+            direct->backoff_us = BACKOFF_MIN_US;
+            core->metrics.retries.value++;
+            ria_timer_start(core->env->timers, &direct->retry, 0);
+        } else if (direct->retry.active) {
             ria_timer_start(core->env->timers, &direct->retry, 0);
         }
     }

@@ -13,6 +13,7 @@
 enum {
     BACKOFF_MIN_US = 10 * 1000,
     BACKOFF_MAX_US = 500 * 1000,
+    BACKOFF_NEWS_US = 50 * 1000, /* while we or the leader wait for news of its epoch */
     BACKOFF_DOUBLINGS_MAX = 10,
 };
 
@@ -63,6 +64,39 @@ static void note_failure(struct produce_partition *partition, ria_err err, const
 {
     partition->err = err;
     (void)snprintf(partition->text, sizeof(partition->text), "%s", text);
+}
+
+/* --- bytes -------------------------------------------------------------------------------------*/
+
+void produce_partition_charge(struct produce_partition *partition, size_t size)
+{
+    struct produce *core = partition->core;
+
+    budget_charge(core->budget, size);
+    partition->charged += size;
+    core->metrics.stalled_bytes.value += partition->stalled ? (int64_t)size : 0;
+}
+
+void produce_partition_give(struct produce_partition *partition, size_t size)
+{
+    struct produce *core = partition->core;
+
+    RIA_ASSERT(partition->charged >= size);
+    budget_give(core->budget, size);
+    partition->charged -= size;
+    core->metrics.stalled_bytes.value -= partition->stalled ? (int64_t)size : 0;
+}
+
+/* To be called when a leader, or the number of failures, may have changed. */
+static void update_stalled(struct produce_partition *partition)
+{
+    bool stalled = partition->view->leader < 0 || partition->failures > 0;
+    int64_t charged = (int64_t)partition->charged;
+
+    if (stalled != partition->stalled) {
+        partition->stalled = stalled;
+        partition->core->metrics.stalled_bytes.value += stalled ? charged : -charged;
+    }
 }
 
 /* --- numbers -----------------------------------------------------------------------------------*/
@@ -209,10 +243,7 @@ static bool may_retry(struct produce_partition *partition, struct produce_batch 
     if (batch->err == RIA_ERR_FENCED_PRODUCER) {
         return !first || !batch->maybe_stored;
     }
-    if (batch->err == RIA_ERR_UNKNOWN_TOPIC || batch->err == RIA_ERR_UNKNOWN_PARTITION) {
-        return !partition->view->topic->deleted; /* the leader has not heard of it yet */
-    }
-    return ria_err_is_retriable(batch->err) || !ria_err_is_definite(batch->err);
+    return produce_may_pass(partition->view, batch->err);
 }
 
 /* The log proves that the first batch is not stored, and neither are those behind it. */
@@ -226,6 +257,14 @@ static void renumber(struct produce_partition *partition, ria_err why)
     if (why == RIA_ERR_FENCED_PRODUCER) {
         partition->producer_id = -1; /* somebody else uses it */
     }
+}
+
+/* Either side will know better in a moment. */
+static bool is_about_news(ria_err err)
+{
+    return err == RIA_ERR_NOT_LEADER || err == RIA_ERR_FENCED_EPOCH ||
+           err == RIA_ERR_UNKNOWN_EPOCH || err == RIA_ERR_UNKNOWN_TOPIC ||
+           err == RIA_ERR_UNKNOWN_PARTITION;
 }
 
 /* Every attempt has come back and at least one failed. */
@@ -262,8 +301,10 @@ static void recover(struct produce_partition *partition)
         renumber(partition, first_err);
     }
     int64_t backoff = BACKOFF_MIN_US << ria_min_i64(partition->failures, BACKOFF_DOUBLINGS_MAX);
+    int64_t backoff_max = is_about_news(partition->err) ? BACKOFF_NEWS_US : BACKOFF_MAX_US;
     partition->failures++;
-    partition->retry_at_us = now_us(partition) + ria_min_i64(backoff, BACKOFF_MAX_US);
+    partition->retry_at_us = now_us(partition) + ria_min_i64(backoff, backoff_max);
+    update_stalled(partition);
     produce_partition_mark(partition);
 }
 
@@ -280,6 +321,7 @@ static void batch_returned(struct produce_batch *batch, const struct produce_ans
 
     if (answer->err == RIA_OK) {
         partition->failures = 0;
+        update_stalled(partition);
         partition->err = RIA_OK;
         partition->steady = partition->returned_count == 0;
         ria_histogram_record(&core->metrics.ack_us, now_us(partition) - batch->sent_us);
@@ -335,12 +377,28 @@ static void abandon_flight(struct produce_partition *partition)
     }
 }
 
+/* While nobody leads, who did may still answer. */
 static bool is_outdated(const struct produce_partition *partition)
 {
-    const struct produce_batch *oldest = first_of(&partition->flight);
+    RIA_LIST_FOREACH (link, &partition->flight) {
+        if (produce_batch_is_outdated(batch_at(link), partition->view)) {
+            return true;
+        }
+    }
+    return false;
+}
 
-    return oldest != NULL && (oldest->sent_epoch != partition->view->leader_epoch ||
-                              oldest->sent_leader != partition->view->leader);
+/* What the leader before did is not held against this one. */
+static void meet_leader(struct produce_partition *partition)
+{
+    const struct cluster_partition *view = partition->view;
+
+    if (partition->seen_leader != view->leader || partition->seen_epoch != view->leader_epoch) {
+        partition->seen_leader = view->leader;
+        partition->seen_epoch = view->leader_epoch;
+        partition->failures = 0;
+    }
+    update_stalled(partition);
 }
 
 void produce_partition_refresh(struct produce_partition *partition)
@@ -354,11 +412,11 @@ void produce_partition_refresh(struct produce_partition *partition)
         }
         return;
     }
-    partition->retry_at_us = 0;
     if (is_outdated(partition)) {
         abandon_flight(partition);
-        partition->retry_at_us = 0;
     }
+    partition->retry_at_us = 0;
+    meet_leader(partition);
     produce_partition_mark(partition);
 }
 
@@ -394,7 +452,6 @@ static bool send_one(struct produce_partition *partition, struct produce_batch *
         return false;
     }
     number(partition, batch);
-    batch->owner = partition;
     if (!produce_batch_send(core, batch, partition->view, attempt_done, batch, &err)) {
         note_failure(partition, err, err == RIA_ERR_NO_LEADER ? "" : ria_err_text(err));
         partition->retry_at_us = now_us(partition) + BACKOFF_MAX_US;
@@ -481,6 +538,9 @@ void produce_partition_init(
         .core = core,
         .view = view,
         .producer_id = -1,
+        .seen_leader = view->leader,
+        .seen_epoch = view->leader_epoch,
+        .stalled = view->leader < 0,
     };
     ria_list_init(&partition->link);
     ria_list_init(&partition->dirty_link);
@@ -539,4 +599,5 @@ void produce_partition_check(const struct produce_partition *partition)
         deadline_us = batch->deadline_us;
     }
     RIA_ASSERT(partition->open == NULL || partition->open->builder.record_count > 0);
+    RIA_ASSERT(partition->stalled == (partition->view->leader < 0 || partition->failures > 0));
 }

@@ -29,8 +29,16 @@ static void partition_changed(void *arg, struct cluster_partition *partition)
     struct gateway *gateway = arg;
 
     produce_partition_changed(gateway->produce, partition);
-    leader_calls_partition_changed(&gateway->leaders, partition);
-    watches_partition_changed(&gateway->watches, partition);
+}
+
+/* Once per news, not per partition: one node's death changes thousands. */
+static void view_changed(void *arg)
+{
+    struct gateway *gateway = arg;
+
+    produce_view_changed(gateway->produce);
+    leader_calls_view_changed(&gateway->leaders);
+    watches_view_changed(&gateway->watches);
 }
 
 static ria_err open_cluster(struct gateway *gateway)
@@ -38,6 +46,7 @@ static ria_err open_cluster(struct gateway *gateway)
     static const struct cluster_callbacks callbacks = {
         .topic = topic_changed,
         .partition = partition_changed,
+        .done = view_changed,
     };
     struct membership_identity identity = {.role = PROCESS_GATEWAY};
     uint8_t random[RIA_UUID_SIZE];
@@ -74,10 +83,15 @@ static void add_metrics(struct gateway *gateway)
         p->unknown_records
     );
     GAUGE("riacho_gateway_batches_in_flight", "Batches under way.", p->batches_in_flight);
+    GAUGE(
+        "riacho_gateway_stalled_bytes",
+        "Batches of partitions without a leader that takes them.",
+        p->stalled_bytes
+    );
     GAUGE("riacho_gateway_inflight_bytes", "Bodies, batches and answers.", gateway->budget->used);
     COUNTER(
         "riacho_gateway_overloaded_total",
-        "Requests refused because of --max-inflight-bytes.",
+        "Requests refused because of --max-inflight-bytes, stalled partitions' share of it included.",
         gateway->budget->refused
     );
     COUNTER("riacho_gateway_fetches_total", "Reads answered with records.", g->fetches);

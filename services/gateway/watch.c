@@ -260,29 +260,27 @@ void watches_end(struct watches *watches)
     end_all(&watches->homeless);
 }
 
-static void
-take(struct ria_list *from, const struct cluster_partition *partition, struct ria_list *to)
+/* Waits that are in the list of a node (-1: of none) which does not lead their partition. */
+static void take(struct ria_list *from, int32_t node_id, struct ria_list *to)
 {
     RIA_LIST_FOREACH (it, from) {
-        if (wait_at(it)->partition == partition) {
+        if (wait_at(it)->partition->leader != node_id) {
             ria_list_remove(it);
             ria_list_push_back(to, it);
         }
     }
 }
 
-void watches_partition_changed(struct watches *watches, const struct cluster_partition *partition)
+void watches_view_changed(struct watches *watches)
 {
     struct ria_list moving;
     struct ria_list *link;
 
     ria_list_init(&moving);
-    take(&watches->homeless, partition, &moving);
+    take(&watches->homeless, -1, &moving);
     RIA_LIST_FOREACH (it, &watches->nodes) {
         struct watch_node *node = RIA_CONTAINER(it, struct watch_node, link);
-        if (node->id != partition->leader) {
-            take(&node->waits, partition, &moving);
-        }
+        take(&node->waits, node->id, &moving);
     }
     while ((link = ria_list_pop_front(&moving)) != NULL) {
         place(watches, wait_at(link));

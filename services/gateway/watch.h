@@ -48,5 +48,5 @@ void watch_start(struct watches *watches, struct watch_wait *wait);
 /* Every wait ends now, as at its deadline. */
 void watches_end(struct watches *watches);
 
-/* The leader of the partition may be another now. */
-void watches_partition_changed(struct watches *watches, const struct cluster_partition *partition);
+/* The cluster's view changed: waits move to the leaders of now. */
+void watches_view_changed(struct watches *watches);

@@ -444,7 +444,8 @@ static ria_err random_refusal(struct ria_rand *rand)
         RIA_ERR_NOT_ENOUGH_REPLICAS,
         RIA_ERR_BUSY,
         RIA_ERR_NO_SPACE,
-        RIA_ERR_CORRUPT, /* for good */
+        RIA_ERR_TOO_LARGE, /* for good */
+        RIA_ERR_CORRUPT,
         RIA_ERR_UNKNOWN_PARTITION,
     };
 

@@ -42,11 +42,19 @@ static void partition_changed(void *arg, struct cluster_partition *partition)
     produce_partition_changed(s->produce, partition);
 }
 
+static void view_changed(void *arg)
+{
+    struct setup *s = arg;
+
+    produce_view_changed(s->produce);
+}
+
 static void setup_with(struct setup *s, int32_t partitions, const char *max_message_bytes)
 {
     static const struct cluster_callbacks callbacks = {
         .topic = topic_changed,
         .partition = partition_changed,
+        .done = view_changed,
     };
     const struct produce_options options = {
         .timeout_ms = TIMEOUT_MS,
@@ -540,7 +548,7 @@ static void nothing_is_sent_before_all_failed_attempts_are_back(void)
     warm_up(&s, 0);
     fill(&s, clients, 3);
     lose(&s, RIA_ERR_DISCONNECTED);
-    world_advance(&s.world, 5 * 1000 * 1000);
+    world_advance(&s.world, 3 * 1000 * 1000);
     CU_ASSERT_EQUAL(world_call_count(&s.world), 2);
     lose(&s, RIA_ERR_DISCONNECTED);
     lose(&s, RIA_ERR_DISCONNECTED);
@@ -719,7 +727,7 @@ static void followers_of_an_unknown_batch_find_out_by_their_old_numbers(void)
     setup(&s, 1);
     warm_up(&s, 0);
     send(&s, &a, 0, "a");
-    world_advance(&s.world, 9 * 1000 * 1000); /* b has nine seconds more */
+    world_advance(&s.world, 3 * 1000 * 1000); /* b has three seconds more */
     send(&s, &b, 0, "b");
     world_advance(&s.world, PRODUCE_LINGER_US);
     lose(&s, RIA_ERR_DISCONNECTED);

@@ -169,14 +169,13 @@ static void v2_failures_of_records_come_with_200(void)
 
     setup(&s);
     post(&s, "/topics/one", V2_JSON, "{\"records\":[{\"value\":1}]}");
-    world_refuse(&s.world, next(&s, API_PRODUCE), RIA_ERR_CORRUPT, "bad crc");
+    world_refuse(&s.world, next(&s, API_PRODUCE), RIA_ERR_MALFORMED, "bad batch");
     world_run(&s.world);
     CU_ASSERT_TRUE(answered(
         &s,
         200,
-        "{\"partition\":null,\"offset\":null,\"error_code\":50002,\"error\":\"bad crc; the record "
-        "is "
-        "not stored\"}"
+        "{\"partition\":null,\"offset\":null,\"error_code\":50002,\"error\":\"bad batch; the "
+        "record is not stored\"}"
     ));
     teardown(&s);
 }
@@ -194,7 +193,7 @@ static void v2_strict_handling_tells_by_the_status(void)
     );
     fake_request_header(&s.fake, "Prefer", "handling=strict");
     start(&s, V2_JSON);
-    world_refuse(&s.world, next(&s, API_PRODUCE), RIA_ERR_CORRUPT, "bad crc");
+    world_refuse(&s.world, next(&s, API_PRODUCE), RIA_ERR_MALFORMED, "bad batch");
     world_run(&s.world);
     ack(&s, 5);
     CU_ASSERT_TRUE(answered(&s, 207, "\"error_code\":50002"));
@@ -355,9 +354,9 @@ static void some_failures_are_207_and_all_are_an_error(void)
     CU_ASSERT_TRUE(answered(&s, 207, "\"failed\":1"));
 
     post(&s, "/v1/topics/t/partitions/2/records", NULL, "x");
-    world_refuse(&s.world, next(&s, API_PRODUCE), RIA_ERR_CORRUPT, "bad crc");
+    world_refuse(&s.world, next(&s, API_PRODUCE), RIA_ERR_TOO_LARGE, "too large");
     world_run(&s.world);
-    CU_ASSERT_TRUE(answered(&s, 500, "\"code\":\"damaged\""));
+    CU_ASSERT_TRUE(answered(&s, 413, "\"code\":\"record_too_large\""));
     teardown(&s);
 }
 
