@@ -1,7 +1,10 @@
 /* The produce core against a log that checks producers as storage does, on a network that loses and
- * delays. Whatever happens: an acknowledged record is at its offset, nothing is stored twice, what
- * failed for certain is not stored, and acknowledged records of a partition stand in the order in
- * which they were added. */
+ * delays: requests, answers, or the wait for an answer while the request is still on its way.
+ * Leaders change, are missing for a while, and do not know at once that they lead no more. Besides
+ * the gateway's own batches there are those of a client with numbers of its own, two at a time.
+ * Whatever happens: an acknowledged record is at its offset, nothing is stored twice, what failed
+ * for certain is not stored, and acknowledged records of a partition stand in the order in which
+ * they were added. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +24,8 @@ enum {
     LOG_MAX = 4096,
     PRODUCERS_MAX = 64,
     WINDOW = 5,
+    OWN_UNDER_WAY_MAX = 2,
+    OWN_PRODUCER = 5,
     TIMEOUT_MS = 5000,
 };
 
@@ -40,6 +45,10 @@ struct log {
     uint32_t values[LOG_MAX]; /* by offset */
     int64_t end;
     int64_t acknowledged; /* what is below was promised to somebody */
+    int32_t leader;       /* who has it; metadata may say that nobody leads */
+    int32_t epoch;
+    int32_t deposed; /* led before, and does not know better; 0: nobody */
+    int32_t deposed_epoch;
     struct producer producers[PRODUCERS_MAX];
     uint32_t producer_count;
     struct {
@@ -56,6 +65,15 @@ struct client {
     struct produce_result results[RECORDS_PER_CALL_MAX];
     uint32_t first_value;
     bool done;
+    bool is_own; /* with the client's numbers */
+};
+
+/* A client that numbers its batches; the next epoch begins after any that was not acknowledged. */
+struct own {
+    struct client *under_way[OWN_UNDER_WAY_MAX];
+    int16_t epoch;
+    int32_t sequence;
+    bool failed;
 };
 
 struct model {
@@ -68,6 +86,7 @@ struct model {
     struct log logs[PARTITIONS];
     struct client clients[CALLS_MAX];
     uint32_t client_count;
+    struct own own[PARTITIONS];
     uint32_t value_next;
     ria_err refusal; /* what leaders say to everything at the moment; RIA_OK: nothing */
     uint32_t failures;
@@ -173,7 +192,7 @@ static void process(struct model *m, struct world_call *call)
     struct ria_slice payload;
     struct ria_arena arena;
     const char *reason = NULL;
-    char leader[32];
+    int32_t node = call->address[strlen(call->address) - 1] - '0';
     bool is_new = false;
 
     ria_arena_init(&arena, 65536);
@@ -182,11 +201,13 @@ static void process(struct model *m, struct world_call *call)
     call->processed = true;
     CU_ASSERT_EQUAL_FATAL(batch_validate(payload, RIA_BATCH_SIZE_MAX, &header, &reason), RIA_OK);
     struct log *log = &m->logs[request.partition];
-    (void)snprintf(leader, sizeof(leader), "tcp://s%d", (int)m->topic->leaders[request.partition]);
-    if (strcmp(leader, call->address) != 0) {
+    if (node == log->deposed && request.leader_epoch == log->deposed_epoch) {
+        call->outcome = RIA_ERR_UNKNOWN_OUTCOME; /* appended, and cut off when it hears the news */
+    } else if (node != log->leader) {
         call->outcome = RIA_ERR_NOT_LEADER;
-    } else if (request.leader_epoch != m->topic->epochs[request.partition]) {
-        call->outcome = RIA_ERR_FENCED_EPOCH;
+    } else if (request.leader_epoch != log->epoch) {
+        call->outcome =
+            request.leader_epoch < log->epoch ? RIA_ERR_FENCED_EPOCH : RIA_ERR_UNKNOWN_EPOCH;
     } else if (m->refusal != RIA_OK) {
         call->outcome = m->refusal;
     } else {
@@ -228,8 +249,12 @@ static void change_leader(struct model *m, int32_t partition)
 {
     struct log *log = &m->logs[partition];
 
-    m->topic->leaders[partition] = 1 + (int32_t)ria_rand_below(&m->world.rand, WORLD_NODES);
-    m->topic->epochs[partition]++;
+    log->deposed = ria_rand_one_in(&m->world.rand, 2) ? log->leader : 0;
+    log->deposed_epoch = log->epoch;
+    log->leader = 1 + (int32_t)ria_rand_below(&m->world.rand, WORLD_NODES);
+    log->epoch++;
+    m->topic->leaders[partition] = log->leader;
+    m->topic->epochs[partition] = log->epoch;
     while (log->undo_count > 0 && log->undo[log->undo_count - 1].end >= log->acknowledged &&
            ria_rand_one_in(&m->world.rand, 2)) {
         log->undo_count--;
@@ -246,6 +271,13 @@ static void change_leader(struct model *m, int32_t partition)
     if (!ria_rand_one_in(&m->world.rand, 3)) {
         world_publish(&m->world);
     }
+}
+
+/* Its leader is not heard of any more, which does not mean that it takes nothing. */
+static void lose_leader(struct model *m, int32_t partition)
+{
+    m->topic->leaders[partition] = -1;
+    world_publish(&m->world);
 }
 
 /* --- the network -------------------------------------------------------------------------------*/
@@ -278,6 +310,45 @@ static void deliver_one(struct model *m)
     }
 }
 
+static void lose_answer(struct model *m)
+{
+    RIA_LIST_FOREACH (link, &m->world.calls) {
+        struct world_call *call = RIA_CONTAINER(link, struct world_call, link);
+        if (call->processed && ria_rand_one_in(&m->world.rand, 2)) {
+            world_lose(&m->world, call, RIA_ERR_TIMEOUT);
+            return;
+        }
+    }
+}
+
+static void ghost_done(void *arg, ria_err err, struct ria_msg *reply)
+{
+    (void)arg;
+    (void)err;
+    ria_msg_free(reply);
+}
+
+/* Nobody waits for the answer any more, but the request will arrive, in its place. */
+static void haunt(struct model *m)
+{
+    RIA_LIST_FOREACH (link, &m->world.calls) {
+        struct world_call *call = RIA_CONTAINER(link, struct world_call, link);
+        if (!call->processed && ria_rand_one_in(&m->world.rand, 3)) {
+            struct world_call *ghost = calloc(1, sizeof(*ghost));
+            CU_ASSERT_PTR_NOT_NULL_FATAL(ghost);
+            *ghost = *call;
+            ria_list_init(&ghost->link);
+            ghost->done = ghost_done;
+            ghost->msg = ria_msg_new(ria_msg_size(call->msg));
+            CU_ASSERT_PTR_NOT_NULL_FATAL(ghost->msg);
+            memcpy(ria_msg_data(ghost->msg), ria_msg_data(call->msg), ria_msg_size(call->msg));
+            ria_list_push_back(&call->link, &ghost->link);
+            world_lose(&m->world, call, RIA_ERR_TIMEOUT);
+            return;
+        }
+    }
+}
+
 /* Everything on it is lost, in both directions. */
 static void cut_connection(struct model *m)
 {
@@ -301,13 +372,12 @@ static void client_done(struct produce_call *call)
     client->done = true;
 }
 
-static void new_request(struct model *m)
+static struct client *new_client(struct model *m)
 {
     if (m->client_count == CALLS_MAX) {
-        return;
+        return NULL;
     }
     struct client *client = &m->clients[m->client_count++];
-    uint64_t count = 1 + ria_rand_below(&m->world.rand, RECORDS_PER_CALL_MAX);
     client->call = (struct produce_call){
         .topic = m->view,
         .results = client->results,
@@ -316,17 +386,76 @@ static void new_request(struct model *m)
         .arg = client,
     };
     client->first_value = m->value_next;
+    return client;
+}
+
+static void add_record(struct model *m, struct client *client, int32_t partition)
+{
+    uint32_t value = m->value_next++;
+    const struct produce_record record = {
+        .timestamp_ms = -1,
+        .partition = partition,
+        .value = ria_slice_of(&value, sizeof(value)),
+    };
+
+    CU_ASSERT_EQUAL(produce_add(m->produce, &client->call, &record), RIA_OK);
+}
+
+static void new_request(struct model *m)
+{
+    struct client *client = new_client(m);
+    uint64_t count = 1 + ria_rand_below(&m->world.rand, RECORDS_PER_CALL_MAX);
+
+    if (client == NULL) {
+        return;
+    }
     produce_begin(m->produce, &client->call);
     for (uint64_t i = 0; i < count; i++) {
-        uint32_t value = m->value_next++;
-        const struct produce_record record = {
-            .timestamp_ms = -1,
-            .partition = (int32_t)ria_rand_below(&m->world.rand, PARTITIONS + 1) - 1,
-            .value = ria_slice_of(&value, sizeof(value)),
-        };
-        CU_ASSERT_EQUAL(produce_add(m->produce, &client->call, &record), RIA_OK);
+        add_record(m, client, (int32_t)ria_rand_below(&m->world.rand, PARTITIONS + 1) - 1);
     }
     CU_ASSERT_TRUE(produce_end(m->produce, &client->call));
+}
+
+/* Take note of what has been answered. Returns a free place for the next, NULL: none. */
+static struct client **own_place(struct own *own)
+{
+    struct client **place = NULL;
+    bool busy = false;
+
+    for (int i = 0; i < OWN_UNDER_WAY_MAX; i++) {
+        struct client *client = own->under_way[i];
+        if (client != NULL && client->done) {
+            own->failed = own->failed || client->call.failed_count > 0;
+            own->under_way[i] = NULL;
+        }
+        busy = busy || own->under_way[i] != NULL;
+        place = own->under_way[i] == NULL ? &own->under_way[i] : place;
+    }
+    if (own->failed && !busy) {
+        own->failed = false;
+        own->epoch++;
+        own->sequence = 0;
+    }
+    return own->failed ? NULL : place;
+}
+
+static void new_own_request(struct model *m, int32_t partition)
+{
+    struct own *own = &m->own[partition];
+    struct client **place = own_place(own);
+    struct client *client = place == NULL ? NULL : new_client(m);
+    const struct produce_identity identity = {
+        .producer_id = OWN_PRODUCER, .epoch = own->epoch, .sequence = own->sequence};
+
+    if (client == NULL) {
+        return;
+    }
+    *place = client;
+    client->is_own = true;
+    CU_ASSERT_EQUAL(produce_begin_direct(m->produce, &client->call, &identity), RIA_OK);
+    add_record(m, client, partition);
+    CU_ASSERT_TRUE(produce_end(m->produce, &client->call));
+    own->sequence++;
 }
 
 /* --- checks ------------------------------------------------------------------------------------*/
@@ -360,10 +489,10 @@ static void check_record(struct model *m, const struct produce_result *result, u
 
 static void check(struct model *m)
 {
-    int64_t last[PARTITIONS];
+    int64_t last[PARTITIONS][2]; /* the gateway's, and the client's own */
 
     for (int p = 0; p < PARTITIONS; p++) {
-        last[p] = -1;
+        last[p][0] = last[p][1] = -1;
     }
     for (uint32_t c = 0; c < m->client_count; c++) {
         const struct client *client = &m->clients[c];
@@ -372,8 +501,8 @@ static void check(struct model *m)
             const struct produce_result *result = &client->results[i];
             check_record(m, result, client->first_value + i);
             if (result->err == RIA_OK) {
-                EXPECT(m, result->offset > last[result->partition]);
-                last[result->partition] = result->offset;
+                EXPECT(m, result->offset > last[result->partition][client->is_own]);
+                last[result->partition][client->is_own] = result->offset;
             }
         }
     }
@@ -396,10 +525,17 @@ static void partition_changed(void *arg, struct cluster_partition *partition)
     produce_partition_changed(m->produce, partition);
 }
 
+static void view_changed(void *arg)
+{
+    struct model *m = arg;
+
+    produce_view_changed(m->produce);
+}
+
 static void open_model(struct model *m, uint64_t seed)
 {
     static const struct cluster_callbacks callbacks = {
-        .topic = topic_changed, .partition = partition_changed};
+        .topic = topic_changed, .partition = partition_changed, .done = view_changed};
     const struct produce_options options = {
         .timeout_ms = TIMEOUT_MS,
         .linger_us = PRODUCE_LINGER_US,
@@ -410,6 +546,10 @@ static void open_model(struct model *m, uint64_t seed)
     world_init(&m->world, seed);
     m->topic = world_add_topic(&m->world, "t", PARTITIONS);
     m->value_next = 1;
+    for (int p = 0; p < PARTITIONS; p++) {
+        m->logs[p].leader = m->topic->leaders[p];
+        m->logs[p].epoch = m->topic->epochs[p];
+    }
     CU_ASSERT_EQUAL_FATAL(
         cluster_new(&m->world.env, "tcp://c", &callbacks, m, &m->cluster), RIA_OK
     );
@@ -457,16 +597,24 @@ static void step(struct model *m)
     struct ria_rand *rand = &m->world.rand;
     uint64_t dice = ria_rand_below(rand, 100);
 
-    if (dice < 30) {
+    if (dice < 24) {
         new_request(m);
+    } else if (dice < 30) {
+        new_own_request(m, (int32_t)ria_rand_below(rand, PARTITIONS));
     } else if (dice < 60) {
         process_one(m);
     } else if (dice < 85) {
         deliver_one(m);
+    } else if (dice < 86) {
+        lose_answer(m);
+    } else if (dice < 87) {
+        haunt(m);
     } else if (dice < 88) {
         cut_connection(m);
     } else if (dice < 90) {
         change_leader(m, (int32_t)ria_rand_below(rand, PARTITIONS));
+    } else if (dice < 91 && ria_rand_one_in(rand, 2)) {
+        lose_leader(m, (int32_t)ria_rand_below(rand, PARTITIONS));
     } else if (dice < 92) {
         m->refusal = random_refusal(rand);
     } else if (dice < 93) {
@@ -482,6 +630,9 @@ static void step(struct model *m)
 static void heal(struct model *m)
 {
     m->refusal = RIA_OK;
+    for (int p = 0; p < PARTITIONS; p++) {
+        m->topic->leaders[p] = m->logs[p].leader;
+    }
     world_publish(&m->world);
     for (int i = 0; i < 10000 && !produce_is_idle(m->produce); i++) {
         for (int n = 0; n < 20; n++) {
