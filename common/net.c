@@ -14,10 +14,10 @@
 #include "common/rand.h"
 
 enum {
-    NET_PEERS_MAX = 4 * RIA_NODES_MAX,  /* others that are called. Then: RIA_ERR_BUSY */
-    NET_GUESTS_MAX = 4 * RIA_NODES_MAX, /* connections accepted. Then: they are closed */
-    NET_REDIAL_US_MIN = 50 * 1000,      /* doubled with each failure */
-    NET_REDIAL_US_MAX = 1000 * 1000,
+    NET_PEERS_MAX = 4 * RIA_NODES_MAX,   /* others that are called. Then: RIA_ERR_BUSY */
+    NET_GUESTS_MAX = 4 * RIA_NODES_MAX,  /* connections accepted. Then: they are closed */
+    NET_REDIAL_US_MIN = 50 * 1000,       /* doubled with each failure */
+    NET_REDIAL_US_MAX = 250 * 1000,      /* a node that restarts may lead again within the second */
     NET_SILENT_US_MAX = 3 * 1000 * 1000, /* see suspect() */
     NET_STOP_ROUNDS_MAX = 1000,          /* of callbacks that call again while everything stops */
     NET_FLUSH_MS_MAX = 1000,

@@ -1,7 +1,7 @@
 /* net: the rpc interface over TCP connections, which nng carries (net_link.c, net_source.c).
  *
  * A listener takes connections from guests, who send requests; each peer that is called gets one
- * connection, dialled again by itself (50 ms to 1 s). The bytes are those of nanomsg's REQ/REP
+ * connection, dialled again by itself (50 to 250 ms). The bytes are those of nanomsg's REQ/REP
  * (net_wire.h). Request ids are ours, and nothing is ever sent twice behind our back. Frames of a
  * connection are handed out in the order they came in. nng's threads only read, write and wake the
  * loop; everything else happens on the loop's thread.

@@ -64,8 +64,7 @@ static void call_done(struct produce_call *call)
 }
 
 /* Every record of a request is checked before the first is taken. */
-static bool
-check_all(struct gateway *gateway, struct request *request, struct cluster_topic *topic)
+static bool check_all(struct gateway *gateway, struct request *request, struct cluster_topic *topic)
 {
     const struct record_set *set = &gateway->records;
 

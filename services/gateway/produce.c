@@ -17,7 +17,7 @@ enum {
     IDS_RETRY_US = 500 * 1000,
     SIZE_SLACK = 256, /* more than a batch header and a record's own fields take */
     STICKY_TRIES = 4,
-    STALLED_SHARE = 2, /* of the budget: one in */
+    STALLED_SHARE = 2,         /* of the budget: one in */
     OPEN_US_MAX = 1000 * 1000, /* older open batches take no more: their deadline is the first's */
 };
 
@@ -256,8 +256,9 @@ static struct produce_partition *choose_partition(
 /* --- adding ------------------------------------------------------------------------------------*/
 
 /* Is there room for a record of a partition that stalls? */
-static ria_err
-check_stalled(struct produce *core, struct cluster_topic *topic, const struct produce_record *record)
+static ria_err check_stalled(
+    struct produce *core, struct cluster_topic *topic, const struct produce_record *record
+)
 {
     const struct produce_partition *partition = choose_partition(core, topic, record);
 
@@ -323,8 +324,9 @@ static struct produce_batch *open_batch(
         }
         produce_partition_close(partition);
     }
-    open =
-        produce_batch_new(core, partition, (size_t)partition->view->topic->config.max_message_bytes);
+    open = produce_batch_new(
+        core, partition, (size_t)partition->view->topic->config.max_message_bytes
+    );
     partition->open = open;
     return open;
 }

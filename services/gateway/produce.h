@@ -60,7 +60,7 @@ struct produce_metrics {
     struct ria_counter unknown_records;
     struct ria_gauge batches_in_flight;
     struct ria_gauge stalled_bytes; /* batches of stalled partitions */
-    struct ria_histogram ack_us; /* from sending a batch to its acknowledgement */
+    struct ria_histogram ack_us;    /* from sending a batch to its acknowledgement */
 };
 
 struct produce_record {

@@ -29,7 +29,8 @@ struct produce_part {
 
 struct produce_batch {
     struct ria_list link; /* partition->queue or ->flight, or the pool */
-    struct produce_partition *owner; /* a client's own batch has one, too, but is in no list of it */
+    struct produce_partition
+        *owner; /* a client's own batch has one, too, but is in no list of it */
     struct batch_builder builder;
     struct ria_list parts;
     size_t charged; /* to the budget */

@@ -2,8 +2,8 @@
  * what the gateway coalesces. Repeats are safe for the same reason: the log knows the numbers.
  *
  * A client may send the next before the last is answered. In a failover the repeats of the two may
- * come to the new leader in the wrong order: as long as an earlier one is under way, OUT_OF_ORDER is
- * no verdict. */
+ * come to the new leader in the wrong order: as long as an earlier one is under way, OUT_OF_ORDER
+ * is no verdict. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -107,7 +107,8 @@ static bool has_predecessor(const struct produce_direct *direct)
     RIA_LIST_FOREACH (link, &direct->core->directs) {
         const struct produce_direct *other = RIA_CONTAINER(link, struct produce_direct, link);
         /* Sequences wrap at 2^31: before is what is less than half of that behind. */
-        uint32_t behind = ((uint32_t)own->sequence - (uint32_t)other->identity.sequence) & INT32_MAX;
+        uint32_t behind =
+            ((uint32_t)own->sequence - (uint32_t)other->identity.sequence) & INT32_MAX;
         if (other->view == direct->view && other->identity.producer_id == own->producer_id &&
             other->identity.epoch == own->epoch && behind > 0 && behind < INT32_MAX / 2) {
             return true;

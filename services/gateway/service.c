@@ -91,7 +91,8 @@ static void add_metrics(struct gateway *gateway)
     GAUGE("riacho_gateway_inflight_bytes", "Bodies, batches and answers.", gateway->budget->used);
     COUNTER(
         "riacho_gateway_overloaded_total",
-        "Requests refused because of --max-inflight-bytes, stalled partitions' share of it included.",
+        "Requests refused because of --max-inflight-bytes, stalled partitions' share of it "
+        "included.",
         gateway->budget->refused
     );
     COUNTER("riacho_gateway_fetches_total", "Reads answered with records.", g->fetches);

@@ -108,11 +108,13 @@ void output_stop(struct output *output, ria_err err, const char *text)
     output->options.host->stopped(output->options.arg, output, err, copy);
 }
 
-const char *output_leader_address(const struct output *output)
+const char *output_leader_address(struct output *output)
 {
-    const struct cluster_node *node =
-        cluster_node(output->options.cluster, output->options.partition->leader);
+    const struct cluster_partition *partition = output->options.partition;
+    const struct cluster_node *node = cluster_node(output->options.cluster, partition->leader);
 
+    output->sent_leader = partition->leader;
+    output->sent_epoch = partition->leader_epoch;
     return node == NULL ? NULL : node->address;
 }
 
@@ -127,9 +129,25 @@ void output_retry_later(struct output *output)
     ria_timer_start(env->timers, &output->retry, delay_ms * 1000);
 }
 
+/* While nobody leads, who did may still answer. */
+static bool is_outdated(const struct output *output)
+{
+    const struct cluster_partition *partition = output->options.partition;
+
+    return partition->leader >= 0 && (output->sent_leader != partition->leader ||
+                                      output->sent_epoch != partition->leader_epoch);
+}
+
 void output_leader_changed(struct output *output)
 {
-    if (output->retry.active) {
+    bool abandon = is_outdated(output) && !call_group_is_idle(&output->calls);
+
+    if (abandon) {
+        output_send_abandon(output);
+        output->failures = 0;
+        output->state = output->state == OUTPUT_READING ? OUTPUT_DESCRIBING : output->state;
+    }
+    if (abandon || output->retry.active) {
         ria_timer_start(output->options.env->timers, &output->retry, 0);
     }
 }

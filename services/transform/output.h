@@ -10,7 +10,8 @@
  *
  * Batches go out in order, at most OUTPUT_IN_FLIGHT_MAX without an answer, the first one of a lease
  * alone. Where an answer is an error or missing, the batches without one go out again, in order and
- * with the sequences they had, until the leader has them or says that it cannot be.
+ * with the sequences they had, until the leader has them or says that it cannot be. A leader that
+ * is none any more is not waited for: the new one knows what is stored.
  *
  * Thread: the loop's.
  */
@@ -79,7 +80,9 @@ struct output {
     output_state state;
     struct call_group calls;
     struct ria_timer retry;
-    unsigned failures; /* in a row */
+    unsigned failures;   /* in a row */
+    int32_t sent_leader; /* whom the calls under way ask */
+    int32_t sent_epoch;
 
     /* From the log. */
     int64_t position;     /* records caused by smaller source offsets are there */
@@ -147,7 +150,7 @@ ria_err output_flush_if_idle(struct output *output) RIA_MUST_USE;
 /* Everything caused by source offsets below is acknowledged: INT64_MAX if nothing waits. */
 int64_t output_complete_below(const struct output *output);
 
-/* The leader of its partition has changed, or its address: do not wait to try again. */
+/* The view of its partition has changed: go to the new leader, and do not wait to try again. */
 void output_leader_changed(struct output *output);
 
 /* Invariants; aborts on a broken one. */

@@ -27,8 +27,8 @@ struct output_batch {
 
 void output_batch_free(struct output_batch *batch);
 
-/* Address of the partition's leader, NULL if there is none. */
-const char *output_leader_address(const struct output *output);
+/* Address of the partition's leader, for a call that is made now; NULL if there is none. */
+const char *output_leader_address(struct output *output);
 
 /* What was read or acknowledged is too old to go on from. */
 bool output_is_stale(const struct output *output);
@@ -42,3 +42,6 @@ void output_stop(struct output *output, ria_err err, const char *text);
 /* The retry timer fired, or need not be waited for. */
 void output_recover_again(struct output *output);
 void output_send(struct output *output);
+
+/* Whatever is under way gets no answer; what it carried is to be sent again. */
+void output_send_abandon(struct output *output);

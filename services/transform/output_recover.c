@@ -16,9 +16,9 @@
 #include "services/transform/output_internal.h"
 
 enum {
-    DESCRIBE_TIMEOUT_MS = 5000,
+    DESCRIBE_TIMEOUT_MS = 4000,
     READ_WAIT_MS = 1000, /* for the batch to be committed */
-    READ_TIMEOUT_MS = 5000,
+    READ_TIMEOUT_MS = 4000,
     READ_AGAIN_US = 10 * 1000,
 };
 

@@ -10,7 +10,8 @@
 #include "services/transform/output_internal.h"
 
 enum {
-    PRODUCE_TIMEOUT_MS = 10000,
+    PRODUCE_TIMEOUT_MS = 4000,
+    DAMAGE_TRIES = 12, /* some eight seconds */
     LAST_OFFSET_UNCHECKED = -2,
 };
 
@@ -87,6 +88,27 @@ void output_send(struct output *output)
     }
 }
 
+void output_send_abandon(struct output *output)
+{
+    call_group_fini(&output->calls);
+    RIA_LIST_FOREACH (it, &output->batches) {
+        struct output_batch *batch = RIA_CONTAINER(it, struct output_batch, link);
+        if (batch->state == BATCH_SENT) {
+            budget_give(output->options.budget, batch->size);
+            batch->state = BATCH_QUEUED;
+            output->in_flight--;
+        }
+    }
+    RIA_ASSERT(output->in_flight == 0);
+    output->draining = false;
+}
+
+/* A leader whose log is damaged is replaced; or the batch is what is damaged. */
+static bool is_damage_for_good(const struct output *output, ria_err err)
+{
+    return err == RIA_ERR_CORRUPT && output->failures >= DAMAGE_TRIES;
+}
+
 /* The leader will never take it, however often it is sent. */
 static bool is_final(ria_err err)
 {
@@ -95,7 +117,6 @@ static bool is_final(ria_err err)
     case RIA_ERR_FENCED_PRODUCER:
     case RIA_ERR_TOO_LARGE:
     case RIA_ERR_INVALID:
-    case RIA_ERR_CORRUPT:
     case RIA_ERR_MALFORMED:
     case RIA_ERR_UNSUPPORTED:
     case RIA_ERR_UNKNOWN_TYPE:
@@ -104,6 +125,7 @@ static bool is_final(ria_err err)
     case RIA_OK:
     case RIA_ERR_NOMEM:
     case RIA_ERR_IO:
+    case RIA_ERR_CORRUPT:
     case RIA_ERR_LIMIT:
     case RIA_ERR_TIMEOUT:
     case RIA_ERR_DISCONNECTED:
@@ -154,7 +176,7 @@ static void answered(void *arg, struct call_reply *reply)
     batch->state = BATCH_QUEUED;
     if (err == RIA_OK) {
         acknowledged(output, batch);
-    } else if (is_final(err)) {
+    } else if (is_final(err) || is_damage_for_good(output, err)) {
         output_stop(output, err, reply->text);
         return;
     } else if (err == RIA_ERR_OUT_OF_ORDER && batch == first_batch(output)) {

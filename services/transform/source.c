@@ -11,7 +11,7 @@
 #include "schemas/gen/messages.h"
 
 enum {
-    FETCH_TIMEOUT_MS = 10000,
+    FETCH_TIMEOUT_MS = 4000,
     RETRY_MS_MIN = 50,
     RETRY_MS_MAX = 1000,
 };
@@ -80,7 +80,16 @@ bool source_is_busy(const struct source *source)
 
 void source_leader_changed(struct source *source)
 {
-    if (source->retry.active) {
+    const struct cluster_partition *partition = source->options.partition;
+    bool abandon =
+        !call_group_is_idle(&source->calls) && partition->leader >= 0 &&
+        (source->sent_leader != partition->leader || source->sent_epoch != partition->leader_epoch);
+
+    if (abandon) {
+        call_group_fini(&source->calls);
+        source->failures = 0;
+    }
+    if (abandon || source->retry.active) {
         ria_timer_start(source->options.env->timers, &source->retry, 0);
     }
 }
@@ -97,11 +106,14 @@ static void retry_later(struct source *source, ria_err err, const char *text)
     source->options.host->troubled(source->options.arg, err, text);
 }
 
-static const char *leader_address(const struct source *source)
+/* For a call that is made now. */
+static const char *leader_address(struct source *source)
 {
-    const struct cluster_node *node =
-        cluster_node(source->options.cluster, source->options.partition->leader);
+    const struct cluster_partition *partition = source->options.partition;
+    const struct cluster_node *node = cluster_node(source->options.cluster, partition->leader);
 
+    source->sent_leader = partition->leader;
+    source->sent_epoch = partition->leader_epoch;
     return node == NULL ? NULL : node->address;
 }
 

@@ -53,6 +53,8 @@ struct source {
     struct ria_timer retry;
     struct watcher_entry watch;
     unsigned failures;
+    int32_t sent_leader; /* whom the call under way asks */
+    int32_t sent_epoch;
     int64_t next_offset;    /* behind the last record handed out */
     bool at_end;            /* nothing more is there, as far as the leader has said */
     int64_t high_watermark; /* when the frame was read */
@@ -84,5 +86,5 @@ ria_err source_next(
     struct source *source, const struct batch_record **out_rows, uint32_t *out_count
 ) RIA_MUST_USE;
 
-/* The partition has another leader: do not wait to try again. */
+/* The view of its partition has changed: ask the new leader, and do not wait to try again. */
 void source_leader_changed(struct source *source);

@@ -278,7 +278,9 @@ static void stalled_partitions_hold_half_of_the_budget(void)
     while (world_next_call(&s.world, API_PRODUCE) != NULL) {
         ack(&s, 0);
     }
-    CU_ASSERT_TRUE(answered(&s, 0, 200, "") && answered(&s, 1, 200, "") && answered(&s, 4, 200, ""));
+    CU_ASSERT_TRUE(
+        answered(&s, 0, 200, "") && answered(&s, 1, 200, "") && answered(&s, 4, 200, "")
+    );
     teardown(&s);
 }
 

@@ -283,6 +283,28 @@ static void a_forgotten_producer_begins_anew(void)
     CU_ASSERT(finish(world, "run", 5));
 }
 
+/* A stopped leader costs the time until there is another, not the time until calls to it end. */
+static void a_task_survives_silent_leaders_without_a_restart(void)
+{
+    for (int32_t node = 1; node <= WORLD_NODES; node++) {
+        struct world *world = new_world((uint64_t)node);
+        (void)start_with_leases(world);
+        for (int64_t i = 0; i < RECORDS; i += RECORDS / 8) {
+            produce(world, 0, i, RECORDS / 8);
+            produce(world, 1, i, RECORDS / 8);
+            world_run(world, 3000, 0);
+            world->silent[node] = i == RECORDS / 2;
+        }
+        world->silent[node] = true;
+        world_run(world, SECOND, 0);
+        world_move_leaders_from(world, node);
+        CU_ASSERT(world_run_until(world, world_is_done, INT64_C(3) * SECOND));
+        CU_ASSERT_EQUAL(world->produce_conflicts, 0);
+        CU_ASSERT_EQUAL(world->produce_out_of_order, 0);
+        CU_ASSERT(finish(world, "node", (uint64_t)node));
+    }
+}
+
 /* kill -9 after the first frame, after the second, ... to the end. */
 static void worker_dies_after_every_frame(void)
 {
@@ -304,7 +326,7 @@ static void worker_dies_after_every_frame(void)
 static void
 random_fault(struct world *world, struct world_worker **current, uint32_t *forgotten_count)
 {
-    switch (ria_rand_below(&world->rand, 9)) {
+    switch (ria_rand_below(&world->rand, 10)) {
     case 0:
         world_kill_worker(*current);
         *current = start_with_leases(world);
@@ -325,6 +347,14 @@ random_fault(struct world *world, struct world_worker **current, uint32_t *forgo
         world->lose_request = ria_rand_one_in(&world->rand, 2) ? 0 : 10;
         world->lose_reply = ria_rand_one_in(&world->rand, 2) ? 0 : 10;
         world->late_request = ria_rand_one_in(&world->rand, 2) ? 0 : 10;
+        break;
+    case 8: /* a stopped node, whose partitions get other leaders, or not yet; or it goes on */
+        for (int32_t n = 1; n <= WORLD_NODES; n++) {
+            world->silent[n] = !world->silent[n] && ria_rand_one_in(&world->rand, 3);
+            if (world->silent[n] && ria_rand_one_in(&world->rand, 2)) {
+                world_move_leaders_from(world, n);
+            }
+        }
         break;
     case 6:
         world->commit_us_max = ria_rand_one_in(&world->rand, 3) ? 1000 * 1000 : 2000;
@@ -386,6 +416,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(records_arrive_one_by_one),
     HARNESS_TEST(after_a_silent_day_an_output_begins_anew),
     HARNESS_TEST(a_forgotten_producer_begins_anew),
+    HARNESS_TEST(a_task_survives_silent_leaders_without_a_restart),
     HARNESS_TEST(worker_dies_after_every_frame),
     HARNESS_TEST(anything_may_happen),
 };

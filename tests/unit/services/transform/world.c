@@ -166,6 +166,16 @@ static void answer(struct world_request *request, struct ria_msg *msg)
     free(request);
 }
 
+/* The request is forgotten; its caller's time-out will tell. */
+static void swallow(struct world_request *request)
+{
+    ria_list_remove(&request->link);
+    ria_timer_stop(&request->world->timers, &request->timer);
+    ria_msg_free(request->msg);
+    call_unref(request->call);
+    free(request);
+}
+
 static struct ria_msg *serve(struct world_request *request, bool last)
 {
     return request->node == 0 ? world_coordinator(request, last) : world_storage(request, last);
@@ -176,6 +186,10 @@ static void request_expired(struct ria_timer *timer, void *arg)
     struct world_request *request = arg;
 
     (void)timer;
+    if (request->world->silent[request->node]) {
+        swallow(request);
+        return;
+    }
     answer(request, serve(request, true));
 }
 
@@ -185,7 +199,7 @@ void world_changed(struct world *world)
         again = false;
         RIA_LIST_FOREACH (it, &world->parked) {
             struct world_request *request = RIA_CONTAINER(it, struct world_request, link);
-            struct ria_msg *msg = serve(request, false);
+            struct ria_msg *msg = world->silent[request->node] ? NULL : serve(request, false);
             if (msg != NULL) {
                 answer(request, msg);
                 again = true; /* the list has changed */
@@ -203,10 +217,11 @@ static void request_arrives(struct ria_timer *timer, void *arg)
     (void)timer;
     world->frames++;
     if (request->node == 0 && (world->coordinator_down || request->from->cut_off)) {
-        struct world_call *call = request->call;
-        ria_msg_free(request->msg);
-        free(request);
-        call_unref(call); /* times out */
+        swallow(request);
+        return;
+    }
+    if (world->silent[request->node]) {
+        swallow(request);
         return;
     }
     struct ria_msg *msg = serve(request, false);
@@ -462,6 +477,7 @@ void world_heal(struct world *world)
     world->lose_reply = 0;
     world->late_request = 0;
     world->coordinator_down = false;
+    memset(world->silent, 0, sizeof(world->silent));
     for (uint32_t i = 0; i < world->worker_count; i++) {
         world->workers[i]->cut_off = false;
     }

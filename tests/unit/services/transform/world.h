@@ -70,7 +70,8 @@ struct world {
     uint32_t late_request; /* the caller is told of a broken connection, the request comes later */
     int64_t delay_us_max;  /* of a frame */
     int64_t commit_us_max; /* between append and high watermark */
-    uint64_t frames;       /* delivered so far */
+    bool silent[WORLD_NODES + 1]; /* stopped: takes what comes, answers nothing */
+    uint64_t frames;              /* delivered so far */
 
     struct world_log source[WORLD_SOURCE_PARTITIONS];
     struct world_log derived[WORLD_DERIVED_PARTITIONS];
@@ -129,6 +130,9 @@ void world_move_leader(struct world *world, struct world_log *log);
 /* A day of silence: the log's producers are forgotten, as storage does. Nothing happens unless the
  * tasks' committed positions have long passed what is in the log. */
 bool world_forget_producers(struct world *world, struct world_log *log);
+
+/* Everything that the node leads gets another leader. */
+void world_move_leaders_from(struct world *world, int32_t node);
 
 struct world_log *world_any_log(struct world *world);
 

@@ -434,6 +434,22 @@ void world_move_leader(struct world *world, struct world_log *log)
     world_changed(world);
 }
 
+static void move_from(struct world *world, struct world_log *logs, int count, int32_t node)
+{
+    for (int i = 0; i < count; i++) {
+        if (logs[i].leader == node) {
+            world_move_leader(world, &logs[i]);
+        }
+    }
+}
+
+void world_move_leaders_from(struct world *world, int32_t node)
+{
+    move_from(world, world->source, WORLD_SOURCE_PARTITIONS, node);
+    move_from(world, world->derived, WORLD_DERIVED_PARTITIONS, node);
+    move_from(world, world->errors, WORLD_ERRORS_PARTITIONS, node);
+}
+
 /* What the batch's last record says in the header riacho.source. */
 static void source_of(const struct world_batch *batch, int *out_partition, long long *out_next)
 {
