@@ -116,6 +116,7 @@ include $(MODULES)
 
 OBJECTS := $(sort $(OBJECTS))
 SIM     := $(filter $(B)/tests/sim/sim,$(TESTS))
+CRASH   := $(filter $(B)/tests/crash/%,$(TESTS))
 
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D) && $(SAY) CC $<
@@ -158,7 +159,8 @@ UNIT_TESTS    := $(filter %_test,$(TESTS))
 PICKED        := $(if $(T),$(foreach s,$(T_SUITES),$(filter %/$(s)_test,$(UNIT_TESTS))),$(UNIT_TESTS))
 PICKED_SYSTEM := $(if $(T),$(wildcard $(T_SUITES:%=tests/system/%_test.py)))
 TEST_NEEDS    := $(if $(T),$(PICKED) $(if $(PICKED_SYSTEM),$(PROGRAMS)) \
-                   $(if $(filter sim,$(T_SUITES)),$(SIM)),$(PROGRAMS) $(TESTS))
+                   $(if $(filter sim,$(T_SUITES)),$(SIM)) \
+                   $(if $(filter crash,$(T_SUITES)),$(CRASH) $(PROGRAMS)),$(PROGRAMS) $(TESTS))
 
 test: ## unit, system, sim and short fuzz tests; T=suite or T=suite.test for a part
 	@tools/deps/install.sh build test
