@@ -1,16 +1,56 @@
 # The log on disk.
 STORAGE_LOG_SOURCES := $(addprefix services/storage/,\
-  checkpoint.c leader_epochs.c log_meta.c log_metrics.c log_path.c log_replay.c log_state.c offset_index.c \
-  partition_log.c partition_log_append.c partition_log_cut.c partition_log_read.c \
-  producer_table.c record_file.c recovery.c recovery_scan.c segment.c segment_cache.c \
-  segment_index.c segment_walk.c time_index.c)
+  checkpoint.c \
+  leader_epochs.c \
+  log_meta.c \
+  log_metrics.c \
+  log_path.c \
+  log_replay.c \
+  log_state.c \
+  offset_index.c \
+  partition_log.c \
+  partition_log_append.c \
+  partition_log_cut.c \
+  partition_log_read.c \
+  producer_table.c \
+  record_file.c \
+  recovery.c \
+  recovery_scan.c \
+  segment.c \
+  segment_cache.c \
+  segment_index.c \
+  segment_walk.c \
+  time_index.c \
+)
 
 # The service above it.
 STORAGE_SERVICE_SOURCES := $(addprefix services/storage/,\
-  dispatch.c events.c folders.c handle_fetch.c handle_produce.c handle_replica_fetch.c \
-  handle_replica_follower.c handle_replica_leader.c handle_watch.c handover.c identity.c inspect.c metrics.c \
-  node_checkpoint.c parked.c partition.c partition_follower.c partition_isr.c \
-  partition_produce.c proposals.c registration.c replicas.c service.c shutdown.c trash.c)
+  dispatch.c \
+  events.c \
+  folders.c \
+  handle_fetch.c \
+  handle_produce.c \
+  handle_replica_fetch.c \
+  handle_replica_follower.c \
+  handle_replica_leader.c \
+  handle_watch.c \
+  handover.c \
+  identity.c \
+  inspect.c \
+  metrics.c \
+  node_checkpoint.c \
+  parked.c \
+  partition.c \
+  partition_follower.c \
+  partition_isr.c \
+  partition_produce.c \
+  proposals.c \
+  registration.c \
+  replicas.c \
+  service.c \
+  shutdown.c \
+  trash.c \
+)
 
 $(call library,storage,$(STORAGE_LOG_SOURCES) $(STORAGE_SERVICE_SOURCES))
 

@@ -1,11 +1,30 @@
 # The log: on a simulated disk (log_fixture.h), and its parts.
 $(call library,log_fixture,tests/unit/services/storage/log_fixture.c)
-$(foreach t,checkpoint leader_epochs offset_index partition_log partition_log_cut \
-  partition_log_disk producer_table record_file recovery segment_cache time_index,\
+$(foreach t,\
+  checkpoint \
+  leader_epochs \
+  offset_index \
+  partition_log \
+  partition_log_cut \
+  partition_log_disk \
+  producer_table \
+  record_file \
+  recovery \
+  segment_cache \
+  time_index \
+,\
   $(call test,tests/unit/services/storage/$(t)_test,harness log_fixture storage schemas common))
 
 # The service above the log: one node on a simulated disk (storage_fixture.h).
 $(call library,storage_fixture,tests/unit/services/storage/storage_fixture.c)
-$(foreach t,parked partition partition_follower partition_isr reads service shutdown,\
+$(foreach t,\
+  parked \
+  partition \
+  partition_follower \
+  partition_isr \
+  reads \
+  service \
+  shutdown \
+,\
   $(call test,tests/unit/services/storage/$(t)_test,\
     harness storage_fixture fake_rpc storage shared schemas common))
