@@ -12,7 +12,15 @@
 #include "schemas/gen/command.h"
 
 #include "services/coordinator/meta_db.h"
+#include "services/coordinator/node_set.h"
+#include "services/coordinator/partition_row.h"
 #include "services/coordinator/state_machine.h"
+
+/* What a command adds to a node's counters. */
+struct node_load {
+    int64_t replicas;
+    int64_t leaders;
+};
 
 struct apply {
     struct meta_db *db;
@@ -23,6 +31,9 @@ struct apply {
     int64_t version;
     int64_t next_node_id;
     int64_t next_producer_id;
+    struct node_load *loads;          /* by node id; NULL until the first one */
+    struct ria_uuid min_insync_topic; /* whose min_insync is known; zero = nobody's */
+    int64_t min_insync;
 };
 
 /* The metadata version of this command's changes: one more than before, however often it is asked.
@@ -91,6 +102,54 @@ ria_err apply_check_topic_id_is_new(
 /* RIA_ERR_EXISTS if the name is a topic's. */
 ria_err apply_check_topic_name_is_new(struct apply *apply, struct ria_slice name) RIA_MUST_USE;
 
+/* ---- nodes and partitions, for more than one command ---- */
+
+struct node_state_row {
+    int64_t incarnation;
+    enum node_state state;
+    bool draining;
+    int64_t replica_count;
+    int64_t leader_count;
+};
+
+/* False: there is none. The counters are those before this command. */
+bool apply_find_node(struct apply *apply, int32_t node_id, struct node_state_row *out_row);
+
+ria_err
+apply_set_node_state(struct apply *apply, int32_t node_id, enum node_state state) RIA_MUST_USE;
+
+/* Nodes that the command says are alive and whose state is active: those that may lead. */
+struct node_set apply_usable_nodes(struct apply *apply);
+
+/* min.insync.replicas of a topic that is there. */
+int64_t apply_min_insync(struct apply *apply, const struct ria_uuid *topic_id);
+
+/* RIA_ERR_UNKNOWN_TOPIC, RIA_ERR_UNKNOWN_PARTITION. */
+ria_err apply_get_partition(
+    struct apply *apply,
+    const struct ria_uuid *topic_id,
+    int32_t partition,
+    struct partition_row *out_row
+) RIA_MUST_USE;
+
+/* Write what differs between before, as it was read, and after, with the next partition epoch,
+ * which after gets; the nodes' counters follow. Nothing if nothing differs. */
+ria_err apply_put_partition(
+    struct apply *apply, const struct partition_row *before, struct partition_row *after
+) RIA_MUST_USE;
+
+/* The node's counters, written at the end of the command. */
+ria_err apply_add_load(
+    struct apply *apply, int32_t node_id, int64_t more_replicas, int64_t more_leaders
+) RIA_MUST_USE;
+ria_err apply_write_loads(struct apply *apply) RIA_MUST_USE;
+
+/* Every partition without a leader gets one if somebody usable may lead it. */
+ria_err apply_elect_leaderless(struct apply *apply, const struct node_set *usable) RIA_MUST_USE;
+
+/* An in-sync set has changed: end the partition's move if its target is reached. */
+ria_err apply_moves_settle(struct apply *apply, struct partition_row *row) RIA_MUST_USE;
+
 /* ---- the commands; body is the decoded request ---- */
 
 ria_err apply_register_node(struct apply *apply, const void *body) RIA_MUST_USE;
@@ -102,3 +161,8 @@ ria_err apply_create_transform(struct apply *apply, const void *body) RIA_MUST_U
 ria_err apply_delete_transform(struct apply *apply, const void *body) RIA_MUST_USE;
 ria_err apply_commit_task(struct apply *apply, const void *body) RIA_MUST_USE;
 ria_err apply_assign_tasks(struct apply *apply, const void *body) RIA_MUST_USE;
+ria_err apply_fence_nodes(struct apply *apply, const void *body) RIA_MUST_USE;
+ria_err apply_elect_leaders(struct apply *apply, const void *body) RIA_MUST_USE;
+ria_err apply_elect_leader(struct apply *apply, const void *body) RIA_MUST_USE;
+ria_err apply_shutdown_node(struct apply *apply, const void *body) RIA_MUST_USE;
+ria_err apply_report_replicas(struct apply *apply, const void *body) RIA_MUST_USE;

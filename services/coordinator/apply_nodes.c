@@ -9,13 +9,14 @@
 #include "schemas/gen/register_node_request.h"
 
 #include "services/coordinator/apply.h"
-#include "services/coordinator/node_list.h"
+#include "services/coordinator/leader_choice.h"
 
 /* ---- RegisterNode ---- */
 
 struct node_row {
     int32_t id;
     int64_t incarnation;
+    enum node_state state;
     bool same_place; /* address and rack are what the request says */
 };
 
@@ -30,6 +31,7 @@ find_node(struct apply *apply, const struct register_node_request *request, stru
         *out = (struct node_row){
             .id = (int32_t)meta_column_int(stmt, 0),
             .incarnation = meta_column_int(stmt, 1),
+            .state = (enum node_state)meta_column_int(stmt, 4),
             .same_place = ria_slice_equal(meta_column_text(stmt, 2), request->address) &&
                           ria_slice_equal(meta_column_text(stmt, 3), request->rack),
         };
@@ -91,29 +93,55 @@ static ria_err insert_node(struct apply *apply, const struct register_node_reque
     return meta_run(stmt);
 }
 
-static ria_err
-update_node(struct apply *apply, const struct register_node_request *request, int32_t node_id)
+/* A new incarnation is active, whatever its last life was; another address changes no state. */
+static ria_err update_node(
+    struct apply *apply, const struct register_node_request *request, const struct node_row *node
+)
 {
+    bool restarted = node->incarnation != request->incarnation;
     struct meta_stmt *stmt = meta_query(apply->db, META_NODE_RESTART);
 
-    meta_bind_int(stmt, 1, node_id);
+    meta_bind_int(stmt, 1, node->id);
     meta_bind_int(stmt, 2, request->incarnation);
     meta_bind_text(stmt, 3, request->address);
     meta_bind_text(stmt, 4, request->rack);
     meta_bind_int(stmt, 5, apply->command->time_ms);
     meta_bind_int(stmt, 6, apply_version(apply));
+    meta_bind_int(stmt, 7, restarted ? NODE_ACTIVE : node->state);
     return meta_run(stmt);
 }
 
-/* The node may have lost what it had not synced: followers find out where to cut by the new epoch.
- */
-static ria_err new_epochs(struct apply *apply, int32_t node_id)
+/* It restarted before anybody missed it, and may have lost what it had not synced. Another in-sync
+ * replica leads at once, has more (all that is only in a page cache), and the preferred leader
+ * comes back when it is ready. If it is the only one it goes on, and followers find out where to
+ * cut by the new epoch. It stays in sync either way: what was committed had been synced. */
+static ria_err new_epochs(struct apply *apply, int32_t node_id, const struct node_set *usable)
 {
-    struct meta_stmt *stmt = meta_query(apply->db, META_NODE_LED_NEW_EPOCH);
+    struct node_set others = *usable;
+    struct partition_walk walk;
 
-    meta_bind_int(stmt, 1, node_id);
-    meta_bind_int(stmt, 2, apply_version(apply));
-    return meta_run(stmt);
+    node_set_remove(&others, node_id);
+    partition_walk_led(&walk, apply->db, node_id);
+    while (partition_walk_next(&walk)) {
+        for (uint32_t i = 0; i < walk.count; i++) {
+            struct partition_row row = walk.rows[i];
+            int32_t other = leader_choice(&row, &others);
+            bool in_sync = other != -1 && node_list_has(&row.isr, other);
+            leader_set(&row, in_sync ? other : node_id, apply_min_insync(apply, &row.topic_id));
+            RIA_TRY(apply_put_partition(apply, &walk.rows[i], &row));
+        }
+    }
+    return RIA_OK;
+}
+
+/* A node that restarted is alive, and may lead what has no leader. */
+static ria_err node_restarted(struct apply *apply, int32_t node_id)
+{
+    struct node_set usable = apply_usable_nodes(apply);
+
+    node_set_add(&usable, node_id);
+    RIA_TRY(new_epochs(apply, node_id, &usable));
+    return apply_elect_leaderless(apply, &usable);
 }
 
 ria_err apply_register_node(struct apply *apply, const void *body)
@@ -125,11 +153,19 @@ ria_err apply_register_node(struct apply *apply, const void *body)
     if (!find_node(apply, request, &node)) {
         node.id = (int32_t)apply->next_node_id;
         RIA_TRY(insert_node(apply, request));
+    } else if (node.state == NODE_REMOVED) {
+        return apply_fail(
+            apply,
+            RIA_ERR_CONFLICT,
+            "node %" PRId32 " was removed from the cluster: start it with an empty data folder to "
+            "let it join as another one",
+            node.id
+        );
     } else if (node.incarnation != request->incarnation) {
-        RIA_TRY(update_node(apply, request, node.id));
-        RIA_TRY(new_epochs(apply, node.id));
+        RIA_TRY(update_node(apply, request, &node));
+        RIA_TRY(node_restarted(apply, node.id));
     } else if (!node.same_place) {
-        RIA_TRY(update_node(apply, request, node.id));
+        RIA_TRY(update_node(apply, request, &node));
     }
     apply->result->response.register_node = (struct register_node_response){
         .node_id = node.id,
@@ -139,54 +175,6 @@ ria_err apply_register_node(struct apply *apply, const void *body)
 }
 
 /* ---- AlterIsr ---- */
-
-struct partition_row {
-    int32_t leader;
-    int32_t leader_epoch;
-    int32_t partition_epoch;
-    struct node_list replicas;
-};
-
-static bool find_partition(
-    struct apply *apply, const struct alter_isr_request *request, struct partition_row *out
-)
-{
-    struct meta_stmt *stmt = meta_query(apply->db, META_PARTITION_GET);
-
-    meta_bind_uuid(stmt, 1, &request->topic_id);
-    meta_bind_int(stmt, 2, request->partition);
-    bool found = meta_step(stmt);
-    if (found) {
-        out->leader = (int32_t)meta_column_int(stmt, 0);
-        out->leader_epoch = (int32_t)meta_column_int(stmt, 1);
-        out->partition_epoch = (int32_t)meta_column_int(stmt, 2);
-        ria_err err = node_list_parse(meta_column_text(stmt, 3), &out->replicas);
-        RIA_ASSERT(err == RIA_OK);
-    }
-    meta_done(stmt);
-    return found;
-}
-
-static ria_err missing_partition(struct apply *apply, const struct alter_isr_request *request)
-{
-    char id[RIA_UUID_TEXT_SIZE];
-    struct meta_stmt *stmt = meta_query(apply->db, META_TOPIC_BY_ID);
-
-    meta_bind_uuid(stmt, 1, &request->topic_id);
-    bool exists = meta_step(stmt) && meta_column_int(stmt, 1) == 0;
-    meta_done(stmt);
-    ria_uuid_format(request->topic_id, id);
-    if (!exists) {
-        return apply_fail(apply, RIA_ERR_UNKNOWN_TOPIC, "topicId %s does not exist", id);
-    }
-    return apply_fail(
-        apply,
-        RIA_ERR_UNKNOWN_PARTITION,
-        "partition %" PRId32 " of topicId %s does not exist",
-        request->partition,
-        id
-    );
-}
 
 /* Compare and set: who asks, under which epoch, based on which state. */
 static ria_err check_basis(
@@ -227,7 +215,10 @@ static ria_err check_basis(
 }
 
 static ria_err check_isr(
-    struct apply *apply, const struct alter_isr_request *request, const struct partition_row *row
+    struct apply *apply,
+    const struct alter_isr_request *request,
+    const struct partition_row *row,
+    struct node_list *out_isr
 )
 {
     struct node_list seen = {.count = 0};
@@ -253,30 +244,48 @@ static ria_err check_isr(
             apply, RIA_ERR_INVALID, "isr must have the leader, node %" PRId32, row->leader
         );
     }
+    *out_isr = seen;
+    return RIA_OK;
+}
+
+/* Who joins must be able to: a node that is silent, shuts down or was removed would leave again at
+ * once, and could not be chosen. */
+static ria_err
+check_joining(struct apply *apply, const struct node_list *isr, const struct partition_row *row)
+{
+    struct node_state_row node;
+
+    for (uint32_t i = 0; i < isr->count; i++) {
+        if (node_list_has(&row->isr, isr->ids[i])) {
+            continue;
+        }
+        if (!apply_find_node(apply, isr->ids[i], &node) || node.state != NODE_ACTIVE) {
+            return apply_fail(
+                apply,
+                RIA_ERR_CONFLICT,
+                "node %" PRId32 " is fenced and cannot join the in-sync set",
+                isr->ids[i]
+            );
+        }
+    }
     return RIA_OK;
 }
 
 ria_err apply_alter_isr(struct apply *apply, const void *body)
 {
     const struct alter_isr_request *request = body;
-    struct partition_row row;
-    char isr[NODE_LIST_TEXT_SIZE];
+    struct partition_row before;
+    struct node_list isr = {.count = 0};
 
-    if (!find_partition(apply, request, &row)) {
-        return missing_partition(apply, request);
-    }
-    RIA_TRY(check_basis(apply, request, &row));
-    RIA_TRY(check_isr(apply, request, &row));
+    RIA_TRY(apply_get_partition(apply, &request->topic_id, request->partition, &before));
+    RIA_TRY(check_basis(apply, request, &before));
+    RIA_TRY(check_isr(apply, request, &before, &isr));
+    RIA_TRY(check_joining(apply, &isr, &before));
 
-    int32_t partition_epoch = row.partition_epoch + 1;
-    struct meta_stmt *stmt = meta_query(apply->db, META_PARTITION_SET_ISR);
-    node_list_format(request->isr, request->isr_count, isr);
-    meta_bind_uuid(stmt, 1, &request->topic_id);
-    meta_bind_int(stmt, 2, request->partition);
-    meta_bind_text(stmt, 3, ria_slice_cstr(isr));
-    meta_bind_int(stmt, 4, partition_epoch);
-    meta_bind_int(stmt, 5, apply_version(apply));
-    RIA_TRY(meta_run(stmt));
-    apply->result->response.alter_isr.partition_epoch = partition_epoch;
+    struct partition_row after = before;
+    leader_change_isr(&after, &isr, apply_min_insync(apply, &after.topic_id));
+    RIA_TRY(apply_moves_settle(apply, &after));
+    RIA_TRY(apply_put_partition(apply, &before, &after));
+    apply->result->response.alter_isr.partition_epoch = after.partition_epoch;
     return RIA_OK;
 }

@@ -25,7 +25,8 @@ static bool is_live(const struct command *command, int32_t node_id)
     return low < command->live_nodes_count && command->live_nodes[low] == node_id;
 }
 
-/* Registered nodes that the command says are alive, ascending by id. */
+/* Registered nodes that the command says are alive, that are neither fenced nor to be emptied,
+ * ascending by id. */
 static ria_err
 load_live_nodes(struct apply *apply, struct placement_node **out_nodes, uint32_t *out_count)
 {
@@ -39,7 +40,8 @@ load_live_nodes(struct apply *apply, struct placement_node **out_nodes, uint32_t
     struct meta_stmt *stmt = meta_query(apply->db, META_NODES_BY_ID);
     while (meta_step(stmt)) {
         int32_t id = (int32_t)meta_column_int(stmt, 0);
-        if (!is_live(apply->command, id)) {
+        bool active = meta_column_int(stmt, 6) == NODE_ACTIVE && meta_column_int(stmt, 7) == 0;
+        if (!active || !is_live(apply->command, id)) {
             continue;
         }
         struct placement_node *node = &nodes[count++];
@@ -71,18 +73,15 @@ static ria_err write_partition(
     meta_bind_int(stmt, 3, replicas[0]);
     meta_bind_text(stmt, 4, ria_slice_cstr(text));
     meta_bind_int(stmt, 5, apply_version(apply));
-    return meta_run(stmt);
-}
-
-static ria_err
-add_load(struct apply *apply, int32_t node_id, int64_t more_replicas, int64_t more_leaders)
-{
-    struct meta_stmt *stmt = meta_query(apply->db, META_NODE_LOAD);
-
-    meta_bind_int(stmt, 1, node_id);
-    meta_bind_int(stmt, 2, more_replicas);
-    meta_bind_int(stmt, 3, more_leaders);
-    return meta_run(stmt);
+    RIA_TRY(meta_run(stmt));
+    for (int i = 0; i < spec->replication_factor; i++) {
+        stmt = meta_query(apply->db, META_REPLICA_INSERT);
+        meta_bind_int(stmt, 1, replicas[i]);
+        meta_bind_uuid(stmt, 2, &spec->id);
+        meta_bind_int(stmt, 3, partition);
+        RIA_TRY(meta_run(stmt));
+    }
+    return RIA_OK;
 }
 
 static ria_err place_all(
@@ -103,7 +102,9 @@ static ria_err place_all(
     }
     for (uint32_t i = 0; i < count; i++) {
         if (nodes[i].topic_replicas > 0) {
-            RIA_TRY(add_load(apply, nodes[i].id, nodes[i].topic_replicas, nodes[i].topic_leaders));
+            RIA_TRY(
+                apply_add_load(apply, nodes[i].id, nodes[i].topic_replicas, nodes[i].topic_leaders)
+            );
         }
     }
     return RIA_OK;
@@ -130,51 +131,32 @@ ria_err apply_place(struct apply *apply, const struct topic_spec *spec)
 
 /* ---- taking off ---- */
 
-struct node_load {
-    int32_t id;
-    int64_t replicas;
-    int64_t leaders;
-};
-
-static struct node_load *load_of(struct node_load *loads, uint32_t count, int32_t node_id)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        if (loads[i].id == node_id) {
-            return &loads[i];
-        }
-    }
-    return NULL;
-}
-
 ria_err apply_unplace(struct apply *apply, const struct ria_uuid *id)
 {
-    uint32_t count = 0;
-    struct node_load *loads = ria_arena_alloc_array(apply->arena, RIA_NODES_MAX, sizeof(*loads));
-
-    if (loads == NULL) {
-        return ria_arena_err(apply->arena);
-    }
+    struct node_set holders = {{0}};
     struct meta_stmt *stmt = meta_query(apply->db, META_PARTITIONS_OF_TOPIC);
+    ria_err err = RIA_OK;
+
     meta_bind_uuid(stmt, 1, id);
-    while (meta_step(stmt)) {
+    while (err == RIA_OK && meta_step(stmt)) {
         struct node_list replicas;
         int32_t leader = (int32_t)meta_column_int(stmt, 0);
-        ria_err err = node_list_parse(meta_column_text(stmt, 1), &replicas);
+        err = node_list_parse(meta_column_text(stmt, 1), &replicas);
         RIA_ASSERT(err == RIA_OK);
-        for (uint32_t i = 0; i < replicas.count; i++) {
-            struct node_load *load = load_of(loads, count, replicas.ids[i]);
-            if (load == NULL) {
-                RIA_ASSERT(count < RIA_NODES_MAX);
-                load = &loads[count++];
-                *load = (struct node_load){.id = replicas.ids[i]};
-            }
-            load->replicas--;
-            load->leaders -= replicas.ids[i] == leader ? 1 : 0;
+        for (uint32_t i = 0; i < replicas.count && err == RIA_OK; i++) {
+            int32_t node_id = replicas.ids[i];
+            node_set_add(&holders, node_id);
+            err = apply_add_load(apply, node_id, -1, node_id == leader ? -1 : 0);
         }
     }
     meta_done(stmt);
-    for (uint32_t i = 0; i < count; i++) {
-        RIA_TRY(add_load(apply, loads[i].id, loads[i].replicas, loads[i].leaders));
+    for (int32_t node_id = 0; node_id <= RIA_NODES_MAX && err == RIA_OK; node_id++) {
+        if (node_set_has(&holders, node_id)) {
+            stmt = meta_query(apply->db, META_REPLICAS_DELETE);
+            meta_bind_int(stmt, 1, node_id);
+            meta_bind_uuid(stmt, 2, id);
+            err = meta_run(stmt);
+        }
     }
-    return RIA_OK;
+    return err;
 }

@@ -1,5 +1,5 @@
 /* coordinator: the parts of one coordinator and what its handlers share. Only for service.c,
- * assigner.c and handle_*.c. */
+ * assigner.c, elections.c and handle_*.c. */
 #pragma once
 
 #include "common/arena.h"
@@ -30,11 +30,13 @@ enum { COORDINATOR_ARENA_SIZE_MAX = 256 * 1024 * 1024 };
     X(requests, "riacho_coordinator_requests_total", "requests received")                        \
     X(requests_refused, "riacho_coordinator_requests_refused_total", "requests answered with an error") \
     X(commands, "riacho_coordinator_commands_total", "commands committed")                       \
-    X(groups, "riacho_coordinator_groups_total", "transactions, each of one or more commands")
+    X(groups, "riacho_coordinator_groups_total", "transactions, each of one or more commands")   \
+    X(leader_changes, "riacho_coordinator_leader_changes_total", "partitions that got another leader, or lost theirs")
 #define COORDINATOR_GAUGES(X)                                                                    \
     X(parked, "riacho_coordinator_metadata_parked", "Metadata requests that wait for a change")  \
     X(processes, "riacho_coordinator_processes", "processes heard of lately")                    \
-    X(version, "riacho_coordinator_metadata_version", "metadata version")
+    X(version, "riacho_coordinator_metadata_version", "metadata version")                        \
+    X(leaderless, "riacho_coordinator_leaderless_partitions", "partitions that nobody leads")
 /* clang-format on */
 
 #define COORDINATOR_COUNTER_FIELD_(field, name, help) struct ria_counter field;
@@ -70,7 +72,14 @@ struct coordinator {
     bool assigning;             /* an AssignTasks command is under way */
     bool assigner_was_settling; /* when it looked */
     uint64_t assigner_workers;  /* hash of the workers it saw */
-    struct ria_list beats;      /* heartbeats whose answer waits for the others' */
+    bool electing;              /* a FenceNodes or ElectLeaders command is under way */
+    bool elections_dirty;       /* look again, whatever has changed */
+    bool elections_was_settling;
+    int64_t elections_living;  /* liveness_changes() at the last look */
+    int64_t elections_version; /* metadata version at the last look */
+    bool preferred_dirty;      /* something changed since the preferred leaders were looked at */
+    struct ria_timer preferred_timer;
+    struct ria_list beats; /* heartbeats whose answer waits for the others' */
     struct ria_timer beats_timer;
     struct ria_timer wake_timer; /* answers parked requests at the end of the turn */
     struct ria_timer tick_timer; /* ages liveness, checks assignments */
@@ -154,3 +163,16 @@ void beats_drop(struct coordinator *coordinator);
 
 /* Compare leases and live workers, propose what must move. Cheap if nothing must. */
 void assigner_check(struct coordinator *coordinator);
+
+/* ---- elections.c ---- */
+
+void elections_init(struct coordinator *coordinator);
+void elections_start(struct coordinator *coordinator);
+void elections_stop(struct coordinator *coordinator);
+
+/* Compare nodes, leaders and who is alive, propose what must change. Cheap if nothing has changed.
+ */
+void elections_check(struct coordinator *coordinator);
+
+/* What follows from a change of who is alive or of the metadata: assigner and elections. */
+void coordinator_react(struct coordinator *coordinator);

@@ -171,6 +171,6 @@ void handle_heartbeat(struct coordinator *coordinator, const struct coordinator_
     } else {
         response.metadata_version = coordinator->version;
         coordinator_reply(coordinator, call, &response);
-        assigner_check(coordinator);
+        coordinator_react(coordinator);
     }
 }

@@ -1,10 +1,8 @@
 /* Views into the service for tests and the simulator's checker. */
 #include <string.h>
 
-#include "common/assert.h"
-
 #include "services/coordinator/coordinator.h"
-#include "services/coordinator/node_list.h"
+#include "services/coordinator/partition_row.h"
 
 bool coordinator_describe_partition(
     struct coordinator *coordinator,
@@ -13,23 +11,17 @@ bool coordinator_describe_partition(
     struct coordinator_partition_info *out_info
 )
 {
-    struct meta_stmt *stmt = meta_query(coordinator->db, META_PARTITION_GET);
+    struct partition_row row;
 
-    meta_bind_uuid(stmt, 1, topic_id);
-    meta_bind_int(stmt, 2, partition);
-    bool found = meta_step(stmt);
-    if (found) {
-        struct node_list isr;
-        ria_err err = node_list_parse(meta_column_text(stmt, 4), &isr);
-        RIA_ASSERT(err == RIA_OK);
-        *out_info = (struct coordinator_partition_info){
-            .leader = (int32_t)meta_column_int(stmt, 0),
-            .leader_epoch = (int32_t)meta_column_int(stmt, 1),
-            .partition_epoch = (int32_t)meta_column_int(stmt, 2),
-            .isr_count = isr.count,
-        };
-        memcpy(out_info->isr, isr.ids, isr.count * sizeof(isr.ids[0]));
+    if (!partition_row_read(coordinator->db, topic_id, partition, &row)) {
+        return false;
     }
-    meta_done(stmt);
-    return found;
+    *out_info = (struct coordinator_partition_info){
+        .leader = row.leader,
+        .leader_epoch = row.leader_epoch,
+        .partition_epoch = row.partition_epoch,
+        .isr_count = row.isr.count,
+    };
+    memcpy(out_info->isr, row.isr.ids, row.isr.count * sizeof(row.isr.ids[0]));
+    return true;
 }

@@ -12,6 +12,7 @@ struct liveness {
     const struct ria_clock *clock;
     struct ria_map processes; /* uuid -> struct liveness_process */
     int64_t next_us;          /* nobody dies or is forgotten before */
+    int64_t changes;
 };
 
 ria_err liveness_new(const struct ria_clock *clock, struct liveness **out_liveness)
@@ -90,6 +91,10 @@ ria_err liveness_heard(struct liveness *liveness, const struct liveness_process 
             return err;
         }
     }
+    if (!entry->alive || entry->incarnation != process->incarnation ||
+        entry->node_id != process->node_id || entry->role != process->role) {
+        liveness->changes++;
+    }
     *entry = *process;
     entry->heard_us = ria_clock_mono_us(liveness->clock);
     entry->alive = true;
@@ -142,6 +147,7 @@ void liveness_expire(struct liveness *liveness)
     liveness->next_us = INT64_MAX;
     while ((process = next_process(liveness, &cursor)) != NULL) {
         if (silent_us(liveness, process) >= (int64_t)MEMBERSHIP_SESSION_MS * 1000) {
+            liveness->changes += process->alive ? 1 : 0;
             process->alive = false;
         }
         liveness->next_us = ria_min_i64(liveness->next_us, deadline_us(process));
@@ -237,4 +243,9 @@ const struct liveness_process *liveness_next(const struct liveness *liveness, si
 uint32_t liveness_count(const struct liveness *liveness)
 {
     return (uint32_t)liveness->processes.count;
+}
+
+int64_t liveness_changes(const struct liveness *liveness)
+{
+    return liveness->changes;
 }

@@ -72,5 +72,9 @@ const struct liveness_process *liveness_next(const struct liveness *liveness, si
 
 uint32_t liveness_count(const struct liveness *liveness);
 
+/* Grows whenever a process is new, dies, comes back or is another life or node than before: who
+ * compares it needs to look at nothing else. */
+int64_t liveness_changes(const struct liveness *liveness);
+
 /* Milliseconds since the process was heard. */
 int64_t liveness_silent_ms(const struct liveness *liveness, const struct liveness_process *process);

@@ -5,6 +5,11 @@
  */
 #pragma once
 
+/* What partition_row.c reads, in its order. */
+#define META_PARTITION_COLUMNS_                                                            \
+    "p.leader, p.leader_epoch, p.partition_epoch, p.replicas, p.isr, p.eligible, p.unfit," \
+    " p.target, p.dropped, p.forced_epoch, p.topic_id, p.partition"
+
 /* clang-format off */
 #define META_SQL_TABLE(X)                                                                           \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                     \
@@ -20,19 +25,21 @@
     X(CLUSTER_COUNTERS, "UPDATE cluster SET version = ?1, next_node_id = ?2,"                       \
         " next_producer_id = ?3 WHERE one = 1")                                                     \
                                                                                                     \
-    X(NODE_BY_UUID, "SELECT node_id, incarnation, address, rack FROM nodes WHERE process_uuid = ?1") \
+    X(NODE_BY_UUID, "SELECT node_id, incarnation, address, rack, state FROM nodes"                 \
+        " WHERE process_uuid = ?1")                                                                 \
     X(NODES_BY_ID, "SELECT node_id, process_uuid, address, rack, replica_count, leader_count,"      \
-        " state, draining FROM nodes ORDER BY node_id")                                             \
+        " state, draining, incarnation FROM nodes ORDER BY node_id")                                \
     X(NODES_SINCE, "SELECT node_id, address, rack, state, draining FROM nodes WHERE version > ?1"   \
         " AND version <= ?2 ORDER BY node_id")                                                      \
     X(NODE_COUNT, "SELECT count(*) FROM nodes")                                                     \
     X(NODE_INSERT, "INSERT INTO nodes VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?6, ?7, 0, 0)")         \
     X(NODE_RESTART, "UPDATE nodes SET incarnation = ?2, address = ?3, rack = ?4, started_ms = ?5,"  \
-        " version = ?6 WHERE node_id = ?1")                                                         \
+        " version = ?6, state = ?7 WHERE node_id = ?1")                                             \
     X(NODE_LOAD, "UPDATE nodes SET replica_count = replica_count + ?2,"                             \
         " leader_count = leader_count + ?3 WHERE node_id = ?1")                                     \
-    X(NODE_LED_NEW_EPOCH, "UPDATE partitions SET leader_epoch = leader_epoch + 1,"                  \
-        " partition_epoch = partition_epoch + 1, version = ?2 WHERE leader = ?1")                   \
+    X(NODE_BY_ID, "SELECT incarnation, state, draining, replica_count, leader_count FROM nodes"     \
+        " WHERE node_id = ?1")                                                                      \
+    X(NODE_SET_STATE, "UPDATE nodes SET state = ?2, version = ?3 WHERE node_id = ?1")               \
                                                                                                     \
     X(TOPIC_BY_ID, "SELECT name, deleted, partition_count, replication_factor, version FROM topics" \
         " WHERE topic_id = ?1")                                                                     \
@@ -51,8 +58,18 @@
         " WHERE topic_id = ?1")                                                                     \
     X(TOPIC_CONFIGS_DELETE, "DELETE FROM topic_configs WHERE topic_id = ?1")                        \
                                                                                                     \
-    X(PARTITION_GET, "SELECT leader, leader_epoch, partition_epoch, replicas, isr FROM partitions"  \
-        " WHERE topic_id = ?1 AND partition = ?2")                                                  \
+    X(PARTITION_GET, "SELECT " META_PARTITION_COLUMNS_ " FROM partitions AS p"                      \
+        " WHERE p.topic_id = ?1 AND p.partition = ?2")                                              \
+    X(PARTITIONS_OF_NODE, "SELECT " META_PARTITION_COLUMNS_ " FROM replicas AS r CROSS JOIN"        \
+        " partitions AS p ON p.topic_id = r.topic_id AND p.partition = r.partition"                 \
+        " WHERE r.node_id = ?4 AND (r.topic_id, r.partition) > (?1, ?2)"                            \
+        " ORDER BY r.topic_id, r.partition LIMIT ?3")                                               \
+    X(PARTITIONS_LED, "SELECT " META_PARTITION_COLUMNS_ " FROM partitions AS p WHERE p.leader = ?4" \
+        " AND (p.topic_id, p.partition) > (?1, ?2) ORDER BY p.topic_id, p.partition LIMIT ?3")      \
+    X(PARTITIONS_ASTRAY, "SELECT " META_PARTITION_COLUMNS_ " FROM partitions AS p"                  \
+        " WHERE p.leader <> CAST(p.replicas AS INTEGER) AND (p.topic_id, p.partition) > (?1, ?2)"   \
+        " ORDER BY p.topic_id, p.partition LIMIT ?3")                                               \
+    X(LEADERLESS_COUNT, "SELECT count(*) FROM partitions WHERE leader = -1")                        \
     X(PARTITIONS_OF_TOPIC, "SELECT leader, replicas FROM partitions WHERE topic_id = ?1"            \
         " ORDER BY partition")                                                                      \
     X(PARTITIONS_SINCE, "SELECT topic_id, partition, leader, leader_epoch, partition_epoch,"        \
@@ -60,9 +77,15 @@
         " WHERE version > ?1 AND version <= ?2"                                                     \
         " ORDER BY version, topic_id, partition")                                                   \
     X(PARTITION_INSERT, "INSERT INTO partitions VALUES (?1, ?2, ?3, 0, 0, ?4, ?4, ?5, '', '', '', '', -1)") \
-    X(PARTITION_SET_ISR, "UPDATE partitions SET isr = ?3, partition_epoch = ?4, version = ?5"       \
-        " WHERE topic_id = ?1 AND partition = ?2")                                                  \
+    X(PARTITION_SET_SYNC, "UPDATE partitions SET partition_epoch = ?3, isr = ?4, eligible = ?5,"    \
+        " unfit = ?6, version = ?7 WHERE topic_id = ?1 AND partition = ?2")                         \
+    X(PARTITION_SET, "UPDATE partitions SET partition_epoch = ?3, isr = ?4, eligible = ?5,"         \
+        " unfit = ?6, version = ?7, leader = ?8, leader_epoch = ?9, forced_epoch = ?10,"            \
+        " replicas = ?11, target = ?12, dropped = ?13 WHERE topic_id = ?1 AND partition = ?2")      \
     X(PARTITIONS_DELETE, "DELETE FROM partitions WHERE topic_id = ?1")                              \
+    X(REPLICA_INSERT, "INSERT INTO replicas VALUES (?1, ?2, ?3)")                                   \
+    X(REPLICA_DELETE, "DELETE FROM replicas WHERE node_id = ?1 AND topic_id = ?2 AND partition = ?3")\
+    X(REPLICAS_DELETE, "DELETE FROM replicas WHERE node_id = ?1 AND topic_id = ?2")                 \
                                                                                                     \
     X(TRANSFORM_BY_ID, "SELECT name, deleted, version FROM transforms WHERE transform_id = ?1")     \
     X(TRANSFORM_BY_NAME, "SELECT transform_id FROM transforms WHERE name = ?1 AND deleted = 0")     \

@@ -2,25 +2,31 @@
 COORDINATOR_SQL := $(sort $(wildcard schemas/sql/coordinator/*.sql))
 
 $(call library,coordinator,\
+  services/coordinator/apply_leaders.c \
+  services/coordinator/apply_moves.c \
   services/coordinator/apply_nodes.c \
+  services/coordinator/apply_partition.c \
   services/coordinator/apply_placement.c \
   services/coordinator/apply_topics.c \
   services/coordinator/apply_transforms.c \
   services/coordinator/assigner.c \
   services/coordinator/consensus.c \
   services/coordinator/data_dir.c \
+  services/coordinator/elections.c \
   services/coordinator/handle_command.c \
   services/coordinator/handle_describe_cluster.c \
   services/coordinator/handle_heartbeat.c \
   services/coordinator/handle_list_transforms.c \
   services/coordinator/handle_metadata.c \
   services/coordinator/inspect.c \
+  services/coordinator/leader_choice.c \
   services/coordinator/liveness.c \
   services/coordinator/meta_db.c \
   services/coordinator/metadata_view.c \
   services/coordinator/metadata_waits.c \
   services/coordinator/migrations.c \
   services/coordinator/node_list.c \
+  services/coordinator/partition_row.c \
   services/coordinator/placement.c \
   services/coordinator/propose.c \
   services/coordinator/service.c \

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/assert.h"
 
@@ -13,6 +14,31 @@ bool node_list_has(const struct node_list *list, int32_t node_id)
         }
     }
     return false;
+}
+
+bool node_list_equal(const struct node_list *a, const struct node_list *b)
+{
+    return a->count == b->count && memcmp(a->ids, b->ids, a->count * sizeof(a->ids[0])) == 0;
+}
+
+void node_list_add(struct node_list *list, int32_t node_id)
+{
+    if (!node_list_has(list, node_id)) {
+        RIA_ASSERT(list->count < RIA_REPLICAS_MAX);
+        list->ids[list->count++] = node_id;
+    }
+}
+
+void node_list_remove(struct node_list *list, int32_t node_id)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < list->count; i++) {
+        if (list->ids[i] != node_id) {
+            list->ids[kept++] = list->ids[i];
+        }
+    }
+    list->count = kept;
 }
 
 void node_list_format(const int32_t *ids, uint32_t count, char out[NODE_LIST_TEXT_SIZE])

@@ -15,6 +15,14 @@ struct node_list {
 
 bool node_list_has(const struct node_list *list, int32_t node_id);
 
+bool node_list_equal(const struct node_list *a, const struct node_list *b); /* the order counts */
+
+/* At the end, unless it is in there; there must be room. */
+void node_list_add(struct node_list *list, int32_t node_id);
+
+/* The others keep their order. */
+void node_list_remove(struct node_list *list, int32_t node_id);
+
 /* count at most RIA_REPLICAS_MAX. */
 void node_list_format(const int32_t *ids, uint32_t count, char out[NODE_LIST_TEXT_SIZE]);
 

@@ -26,6 +26,7 @@ machine_apply(void *arg, int64_t index, struct ria_slice command, struct command
 
     state_apply(coordinator->state, index, command, out_result);
     coordinator->metrics.commands.value++;
+    coordinator->metrics.leader_changes.value += out_result->leader_changes;
     if (out_result->changed &&
         (out_result->kind == API_CREATE_TRANSFORM || out_result->kind == API_DELETE_TRANSFORM ||
          out_result->kind == COMMAND_ASSIGN_TASKS)) {
@@ -75,20 +76,30 @@ struct consensus_machine coordinator_machine(struct coordinator *coordinator)
 
 /* ---- proposing ---- */
 
-/* As many as there are nodes to hold them. One that registered once and was not heard since the
- * start may well be alive: until it is known, a topic is rather refused (and tried again) than made
- * with too few replicas for ever. */
-static int16_t default_replicas(struct coordinator *coordinator, uint32_t live)
+/* What decides by who is alive. */
+static bool needs_live_nodes(int16_t kind)
 {
-    int64_t nodes = live;
+    return kind == API_CREATE_TOPIC || kind == API_CREATE_TRANSFORM || kind == API_REGISTER_NODE ||
+           kind == API_ALTER_ISR || kind == API_SHUTDOWN_NODE || kind == API_REPORT_REPLICAS ||
+           kind == API_ELECT_LEADER || kind == COMMAND_FENCE_NODES || kind == COMMAND_ELECT_LEADERS;
+}
 
-    if (coordinator_is_settling(coordinator)) {
-        struct meta_stmt *stmt = meta_query(coordinator->db, META_NODE_COUNT);
-        bool found = meta_step(stmt);
-        RIA_ASSERT(found);
-        nodes = meta_column_int(stmt, 0);
-        meta_done(stmt);
+/* As many as there are nodes to hold them. One that is active and was not heard since the start may
+ * well be alive: until it is known, a topic is rather refused (and tried again) than made with too
+ * few replicas for ever. */
+static int16_t default_replicas(struct coordinator *coordinator)
+{
+    int64_t nodes = 0;
+    bool settling = coordinator_is_settling(coordinator);
+    struct meta_stmt *stmt = meta_query(coordinator->db, META_NODES_BY_ID);
+
+    while (meta_step(stmt)) {
+        struct ria_uuid uuid = meta_column_uuid(stmt, 1);
+        const struct liveness_process *process = liveness_find(coordinator->liveness, &uuid);
+        bool takes = meta_column_int(stmt, 6) == 0 && meta_column_int(stmt, 7) == 0;
+        nodes += takes && (settling || (process != NULL && process->alive)) ? 1 : 0;
     }
+    meta_done(stmt);
     nodes = ria_min_i64(nodes, coordinator->options->default_replicas);
     return (int16_t)ria_max_i64(nodes, 1); /* the error then names the number of nodes */
 }
@@ -116,10 +127,12 @@ ria_err coordinator_propose(
         .body = body,
     };
 
-    if (kind == API_CREATE_TOPIC || kind == API_CREATE_TRANSFORM) {
+    if (needs_live_nodes(kind)) {
         liveness_expire(coordinator->liveness);
         command.live_nodes_count = liveness_nodes(coordinator->liveness, live_nodes, RIA_NODES_MAX);
-        command.default_replicas = default_replicas(coordinator, command.live_nodes_count);
+    }
+    if (kind == API_CREATE_TOPIC || kind == API_CREATE_TRANSFORM) {
+        command.default_replicas = default_replicas(coordinator);
     }
     RIA_TRY(state_encode_command(&command, &bytes, &size));
     ria_err err = consensus_propose(coordinator->consensus, bytes, size, done, arg);

@@ -151,6 +151,12 @@ static void on_request(void *arg, struct ria_rpc_request *request)
 
 /* ---- timers ---- */
 
+void coordinator_react(struct coordinator *coordinator)
+{
+    elections_check(coordinator);
+    assigner_check(coordinator);
+}
+
 static void on_wake(struct ria_timer *timer, void *arg)
 {
     struct coordinator *coordinator = arg;
@@ -158,7 +164,18 @@ static void on_wake(struct ria_timer *timer, void *arg)
     (void)timer;
     metadata_waits_wake(coordinator->parked, coordinator->version);
     coordinator_forget(coordinator);
-    assigner_check(coordinator);
+    coordinator_react(coordinator);
+}
+
+static int64_t count_leaderless(struct coordinator *coordinator)
+{
+    struct meta_stmt *stmt = meta_query(coordinator->db, META_LEADERLESS_COUNT);
+    bool found = meta_step(stmt);
+
+    RIA_ASSERT(found);
+    int64_t count = meta_column_int(stmt, 0);
+    meta_done(stmt);
+    return count;
 }
 
 static void on_tick(struct ria_timer *timer, void *arg)
@@ -166,9 +183,10 @@ static void on_tick(struct ria_timer *timer, void *arg)
     struct coordinator *coordinator = arg;
 
     liveness_expire(coordinator->liveness);
-    assigner_check(coordinator);
+    coordinator_react(coordinator);
     coordinator->metrics.parked.value = metadata_waits_count(coordinator->parked);
     coordinator->metrics.processes.value = liveness_count(coordinator->liveness);
+    coordinator->metrics.leaderless.value = count_leaderless(coordinator);
     ria_timer_start(coordinator->env->timers, timer, TICK_MS * INT64_C(1000));
 }
 
@@ -283,6 +301,7 @@ ria_err coordinator_new(
     ria_timer_init(&coordinator->wake_timer, on_wake, coordinator);
     ria_timer_init(&coordinator->tick_timer, on_tick, coordinator);
     beats_init(coordinator);
+    elections_init(coordinator);
     ria_err err = build(coordinator, reason);
     if (err != RIA_OK) {
         if (reason[0] == '\0') {
@@ -311,6 +330,7 @@ void coordinator_start(struct coordinator *coordinator)
     coordinator->started_us = ria_clock_mono_us(coordinator->env->clock);
     ria_rpc_set_handler(coordinator->env->rpc, on_request, coordinator);
     ria_timer_start(coordinator->env->timers, &coordinator->tick_timer, TICK_MS * INT64_C(1000));
+    elections_start(coordinator);
     ria_uuid_format(coordinator->cluster_id, id);
     ria_log_info(
         coordinator->env->log,
@@ -326,6 +346,7 @@ void coordinator_stop(struct coordinator *coordinator)
 {
     coordinator->running = false;
     ria_timer_stop(coordinator->env->timers, &coordinator->tick_timer);
+    elections_stop(coordinator);
     consensus_flush(coordinator->consensus);
     ria_timer_stop(coordinator->env->timers, &coordinator->wake_timer);
     beats_answer(coordinator);
@@ -341,6 +362,7 @@ void coordinator_free(struct coordinator *coordinator)
     }
     coordinator->running = false;
     ria_timer_stop(coordinator->env->timers, &coordinator->tick_timer);
+    elections_stop(coordinator);
     ria_timer_stop(coordinator->env->timers, &coordinator->wake_timer);
     beats_drop(coordinator);
     consensus_free(coordinator->consensus);

@@ -26,18 +26,24 @@ struct state_machine {
 struct command_kind {
     int16_t kind;
     ria_err (*apply)(struct apply *apply, const void *body);
+    const char *record; /* of a kind that is no request */
 };
 
 static const struct command_kind kinds[] = {
-    {API_REGISTER_NODE, apply_register_node},
-    {API_ALTER_ISR, apply_alter_isr},
-    {API_CREATE_TOPIC, apply_create_topic},
-    {API_DELETE_TOPIC, apply_delete_topic},
-    {API_ALLOCATE_PRODUCER_IDS, apply_allocate_producer_ids},
-    {API_CREATE_TRANSFORM, apply_create_transform},
-    {API_DELETE_TRANSFORM, apply_delete_transform},
-    {API_COMMIT_TASK, apply_commit_task},
-    {COMMAND_ASSIGN_TASKS, apply_assign_tasks},
+    {API_REGISTER_NODE, apply_register_node, NULL},
+    {API_ALTER_ISR, apply_alter_isr, NULL},
+    {API_CREATE_TOPIC, apply_create_topic, NULL},
+    {API_DELETE_TOPIC, apply_delete_topic, NULL},
+    {API_ALLOCATE_PRODUCER_IDS, apply_allocate_producer_ids, NULL},
+    {API_CREATE_TRANSFORM, apply_create_transform, NULL},
+    {API_DELETE_TRANSFORM, apply_delete_transform, NULL},
+    {API_COMMIT_TASK, apply_commit_task, NULL},
+    {API_SHUTDOWN_NODE, apply_shutdown_node, NULL},
+    {API_REPORT_REPLICAS, apply_report_replicas, NULL},
+    {API_ELECT_LEADER, apply_elect_leader, NULL},
+    {COMMAND_ASSIGN_TASKS, apply_assign_tasks, "AssignTasks"},
+    {COMMAND_FENCE_NODES, apply_fence_nodes, "FenceNodes"},
+    {COMMAND_ELECT_LEADERS, apply_elect_leaders, "ElectLeaders"},
 };
 
 static const struct command_kind *kind_find(int16_t kind)
@@ -53,6 +59,14 @@ static const struct command_kind *kind_find(int16_t kind)
 bool state_is_command(int16_t api_key)
 {
     return api_key < COMMAND_ASSIGN_TASKS && kind_find(api_key) != NULL;
+}
+
+const struct schema_message *state_command_schema(int16_t kind)
+{
+    const struct command_kind *found = kind_find(kind);
+
+    RIA_ASSERT(found != NULL);
+    return found->record != NULL ? schema_find(found->record) : schema_request(kind);
 }
 
 /* ---- life ---- */
@@ -188,9 +202,7 @@ static ria_err store_counters(struct apply *apply)
 static ria_err decode_body(struct apply *apply, void **out_body)
 {
     const struct command *command = apply->command;
-    const struct schema_message *message = command->kind == COMMAND_ASSIGN_TASKS
-                                               ? schema_find("AssignTasks")
-                                               : schema_request(command->kind);
+    const struct schema_message *message = state_command_schema(command->kind);
     struct ria_reader reader = ria_reader_of(command->body);
 
     RIA_ASSERT(message != NULL);
@@ -237,6 +249,7 @@ static ria_err apply_decoded(struct apply *apply)
     load_counters(apply);
     producer_id = apply->next_producer_id;
     RIA_TRY(kind->apply(apply, body));
+    RIA_TRY(apply_write_loads(apply));
     if (apply->result->changed || apply->next_producer_id != producer_id) {
         RIA_TRY(store_counters(apply));
     }
@@ -297,6 +310,7 @@ void state_apply(
     } else {
         meta_savepoint_undo(state->db);
         out_result->changed = false;
+        out_result->leader_changes = 0;
         if (out_result->text[0] == '\0') {
             (void)snprintf(out_result->text, sizeof(out_result->text), "%s", ria_err_text(err));
         }

@@ -26,12 +26,18 @@
 #include "schemas/gen/create_transform_response.h"
 #include "schemas/gen/delete_topic_response.h"
 #include "schemas/gen/delete_transform_response.h"
+#include "schemas/gen/elect_leader_response.h"
+#include "schemas/gen/messages.h"
 #include "schemas/gen/register_node_response.h"
+#include "schemas/gen/report_replicas_response.h"
+#include "schemas/gen/shutdown_node_response.h"
 
 #include "services/coordinator/meta_db.h"
 
 enum {
     COMMAND_ASSIGN_TASKS = 1000, /* kinds below are api keys */
+    COMMAND_FENCE_NODES = 1001,
+    COMMAND_ELECT_LEADERS = 1002,
 
     /* Per cluster, so that a full Metadata page and a new epoch for all of a node's partitions fit
      * into one frame. Rejected: LIMIT. */
@@ -49,6 +55,7 @@ struct command_result {
     ria_err err;
     int16_t kind;                      /* of the command, 0 if it could not be decoded */
     bool changed;                      /* the metadata version grew */
+    uint32_t leader_changes;           /* partitions that got another leader, or lost theirs */
     char text[RIA_ERROR_TEXT_MAX + 1]; /* why, if err: names the field and the rule */
     union {
         struct register_node_response register_node;
@@ -59,6 +66,9 @@ struct command_result {
         struct create_transform_response create_transform;
         struct delete_transform_response delete_transform;
         struct commit_task_response commit_task;
+        struct shutdown_node_response shutdown_node;
+        struct report_replicas_response report_replicas;
+        struct elect_leader_response elect_leader;
     } response; /* the one of the command's kind, if err == RIA_OK */
 };
 
@@ -86,6 +96,9 @@ void state_commit(struct state_machine *state, int64_t index);
 
 /* Which requests are commands. */
 bool state_is_command(int16_t api_key);
+
+/* What the body of a command of this kind, which there is, looks like. */
+const struct schema_message *state_command_schema(int16_t kind);
 
 /* The bytes for the log: an int16 version and the encoded record. *out_bytes is the caller's to
  * free(). Errors: RIA_ERR_NOMEM, RIA_ERR_TOO_LARGE. */

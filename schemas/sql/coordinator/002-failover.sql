@@ -13,6 +13,20 @@ ALTER TABLE partitions ADD COLUMN dropped TEXT NOT NULL DEFAULT '';
 ALTER TABLE partitions ADD COLUMN forced_epoch INTEGER NOT NULL DEFAULT -1;
 CREATE INDEX partitions_moving ON partitions (topic_id, partition) WHERE target <> '';
 
+-- Partitions that another node leads than the preferred one, or nobody: few when all is well.
+CREATE INDEX partitions_astray ON partitions (topic_id, partition)
+    WHERE leader <> CAST(replicas AS INTEGER);
+
+-- Which partitions a node has: partitions.replicas, the other way round.
+CREATE TABLE replicas (
+    node_id INTEGER NOT NULL,
+    topic_id BLOB NOT NULL,
+    partition INTEGER NOT NULL,
+    PRIMARY KEY (node_id, topic_id, partition)
+) STRICT, WITHOUT ROWID;
+INSERT INTO replicas SELECT r.value, p.topic_id, p.partition
+    FROM partitions AS p, json_each('[' || p.replicas || ']') AS r;
+
 DROP VIEW nodes_view;
 CREATE VIEW nodes_view AS
 SELECT node_id, lower(hex(process_uuid)) AS process, address, rack,

@@ -3,35 +3,18 @@
 
 #include "schemas/gen/alter_isr_request.h"
 
-#include "services/coordinator/node_list.h"
+#include "services/coordinator/partition_row.h"
 #include "tests/lib/harness.h"
 #include "tests/unit/services/coordinator/fixture.h"
 
-struct partition {
-    int32_t leader;
-    int32_t leader_epoch;
-    int32_t partition_epoch;
-    struct node_list replicas;
-    struct node_list isr;
-};
-
-static struct partition read_partition(struct fixture_machine *m, uint32_t topic, int32_t number)
+static struct partition_row
+read_partition(struct fixture_machine *m, uint32_t topic, int32_t number)
 {
-    struct partition p = {.leader = -1};
+    struct partition_row row = {.leader = -1};
     struct ria_uuid id = fixture_uuid(topic);
-    struct meta_stmt *stmt = meta_query(m->db, META_PARTITION_GET);
 
-    meta_bind_uuid(stmt, 1, &id);
-    meta_bind_int(stmt, 2, number);
-    if (meta_step(stmt)) {
-        p.leader = (int32_t)meta_column_int(stmt, 0);
-        p.leader_epoch = (int32_t)meta_column_int(stmt, 1);
-        p.partition_epoch = (int32_t)meta_column_int(stmt, 2);
-        CU_ASSERT_EQUAL(node_list_parse(meta_column_text(stmt, 3), &p.replicas), RIA_OK);
-        CU_ASSERT_EQUAL(node_list_parse(meta_column_text(stmt, 4), &p.isr), RIA_OK);
-    }
-    meta_done(stmt);
-    return p;
+    CU_ASSERT_TRUE(partition_row_read(m->db, &id, number, &row));
+    return row;
 }
 
 static void set_up(struct fixture_machine *m)
@@ -65,30 +48,57 @@ static void same_incarnation_again_changes_nothing(void)
     struct register_node_request request = fixture_register(1, 100);
 
     set_up(&m);
-    struct partition before = read_partition(&m, 50, 0);
+    struct partition_row before = read_partition(&m, 50, 0);
     CU_ASSERT_EQUAL(fixture_apply(&m, API_REGISTER_NODE, &request), RIA_OK);
     CU_ASSERT_FALSE(m.result.changed);
     CU_ASSERT_EQUAL(read_partition(&m, 50, 0).leader_epoch, before.leader_epoch);
     fixture_machine_close(&m);
 }
 
-static void new_incarnation_gives_new_epochs_to_what_it_leads(void)
+static void new_incarnation_gives_what_it_led_to_others_in_sync(void)
 {
     struct fixture_machine m;
     struct register_node_request request = fixture_register(1, 101);
+    struct partition_row before[6];
 
     set_up(&m);
+    for (int32_t i = 0; i < 6; i++) {
+        before[i] = read_partition(&m, 50, i);
+    }
     CU_ASSERT_EQUAL(fixture_apply(&m, API_REGISTER_NODE, &request), RIA_OK);
     CU_ASSERT_TRUE(m.result.changed);
-    int led = 0;
+    CU_ASSERT_EQUAL(m.result.leader_changes, 2);
     for (int32_t i = 0; i < 6; i++) {
-        struct partition p = read_partition(&m, 50, i);
-        led += p.leader == 1 ? 1 : 0;
-        CU_ASSERT_EQUAL(p.leader_epoch, p.leader == 1 ? 1 : 0);
-        CU_ASSERT_EQUAL(p.partition_epoch, p.leader == 1 ? 1 : 0);
+        struct partition_row p = read_partition(&m, 50, i);
+        bool led = before[i].leader == 1;
+        CU_ASSERT_EQUAL(p.leader, led ? before[i].replicas.ids[1] : before[i].leader);
+        CU_ASSERT_EQUAL(p.leader_epoch, led ? 1 : 0);
+        CU_ASSERT_EQUAL(p.partition_epoch, led ? 1 : 0);
         CU_ASSERT_EQUAL(p.isr.count, 3);
     }
-    CU_ASSERT_EQUAL(led, 2);
+    fixture_machine_close(&m);
+}
+
+static void new_incarnation_of_the_only_one_goes_on_under_a_new_epoch(void)
+{
+    struct fixture_machine m;
+    struct register_node_request request = fixture_register(1, 101);
+    struct create_topic_request topic = fixture_topic(60, "single", 3, 1);
+
+    set_up(&m);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_CREATE_TOPIC, &topic), RIA_OK);
+    m.live_count = 0; /* nobody else is heard */
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_REGISTER_NODE, &request), RIA_OK);
+    CU_ASSERT_EQUAL(m.result.leader_changes, 0);
+    for (int32_t i = 0; i < 6; i++) {
+        struct partition_row p = read_partition(&m, 50, i);
+        CU_ASSERT_EQUAL(p.leader_epoch, p.leader == 1 ? 1 : 0);
+        CU_ASSERT_EQUAL(p.isr.count, 3);
+    }
+    for (int32_t i = 0; i < 3; i++) {
+        struct partition_row p = read_partition(&m, 60, i);
+        CU_ASSERT_EQUAL(p.leader_epoch, p.leader == 1 ? 1 : 0);
+    }
     fixture_machine_close(&m);
 }
 
@@ -155,7 +165,7 @@ static void one_node_too_many_is_refused(void)
 
 /* A valid proposal to shrink partition 0 to its leader. */
 static struct alter_isr_request
-shrink(struct fixture_machine *m, int32_t *isr, struct partition *out_partition)
+shrink(struct fixture_machine *m, int32_t *isr, struct partition_row *out_partition)
 {
     *out_partition = read_partition(m, 50, 0);
     isr[0] = out_partition->leader;
@@ -172,7 +182,7 @@ shrink(struct fixture_machine *m, int32_t *isr, struct partition *out_partition)
 static void isr_shrinks_and_grows(void)
 {
     struct fixture_machine m;
-    struct partition p;
+    struct partition_row p;
     int32_t isr[3];
 
     set_up(&m);
@@ -195,7 +205,7 @@ static void isr_shrinks_and_grows(void)
 static void isr_proposal_on_an_old_state_is_refused(void)
 {
     struct fixture_machine m;
-    struct partition p;
+    struct partition_row p;
     int32_t isr[3];
 
     set_up(&m);
@@ -211,7 +221,7 @@ static void isr_proposal_on_an_old_state_is_refused(void)
 static void isr_proposal_of_another_epoch_is_refused(void)
 {
     struct fixture_machine m;
-    struct partition p;
+    struct partition_row p;
     int32_t isr[3];
 
     set_up(&m);
@@ -226,7 +236,7 @@ static void isr_proposal_of_another_epoch_is_refused(void)
 static void isr_proposal_of_a_follower_is_refused(void)
 {
     struct fixture_machine m;
-    struct partition p;
+    struct partition_row p;
     int32_t isr[3];
 
     set_up(&m);
@@ -239,7 +249,7 @@ static void isr_proposal_of_a_follower_is_refused(void)
 static void isr_is_replicas_only_once_each_and_has_the_leader(void)
 {
     struct fixture_machine m;
-    struct partition p;
+    struct partition_row p;
     int32_t isr[3];
 
     set_up(&m);
@@ -264,7 +274,7 @@ static void isr_is_replicas_only_once_each_and_has_the_leader(void)
 static void isr_of_nothing_is_refused(void)
 {
     struct fixture_machine m;
-    struct partition p;
+    struct partition_row p;
     int32_t isr[3];
 
     set_up(&m);
@@ -279,7 +289,8 @@ static void isr_of_nothing_is_refused(void)
 static const struct harness_test tests[] = {
     HARNESS_TEST(node_ids_count_from_one_and_stay),
     HARNESS_TEST(same_incarnation_again_changes_nothing),
-    HARNESS_TEST(new_incarnation_gives_new_epochs_to_what_it_leads),
+    HARNESS_TEST(new_incarnation_gives_what_it_led_to_others_in_sync),
+    HARNESS_TEST(new_incarnation_of_the_only_one_goes_on_under_a_new_epoch),
     HARNESS_TEST(new_address_is_a_change_without_new_epochs),
     HARNESS_TEST(another_clusters_node_is_refused),
     HARNESS_TEST(node_without_uuid_or_address_is_refused),

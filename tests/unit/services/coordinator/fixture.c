@@ -84,8 +84,7 @@ void fixture_machine_close(struct fixture_machine *m)
 
 ria_err fixture_apply(struct fixture_machine *m, int16_t kind, const void *body)
 {
-    const struct schema_message *message =
-        kind == COMMAND_ASSIGN_TASKS ? schema_find("AssignTasks") : schema_request(kind);
+    const struct schema_message *message = state_command_schema(kind);
     uint32_t body_size = message->size(body, 0);
     uint8_t *encoded = malloc(body_size + 1);
     uint8_t *bytes = NULL;

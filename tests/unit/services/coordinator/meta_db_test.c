@@ -36,7 +36,8 @@ static void every_select_is_ordered_or_single(void)
         "SELECT coalesce(sum(",
         "SELECT (SELECT count(*)",
         "WHERE process_uuid = ?1",
-        "WHERE topic_id = ?1 AND partition = ?2",
+        "WHERE p.topic_id = ?1 AND p.partition = ?2",
+        "WHERE node_id = ?1",
         "WHERE transform_id = ?1 AND partition = ?2",
         "WHERE name = ?1 AND deleted = 0",
         "FROM topics WHERE topic_id = ?1",
@@ -78,21 +79,13 @@ static void no_statement_asks_the_world(void)
 static void hot_statements_use_indexes(void)
 {
     static const meta_sql hot[] = {
-        META_NODE_BY_UUID,
-        META_NODES_SINCE,
-        META_TOPIC_BY_ID,
-        META_TOPIC_BY_NAME,
-        META_TOPICS_SINCE,
-        META_PARTITION_GET,
-        META_TOPIC_CONFIGS,
-        META_PARTITIONS_SINCE,
-        META_PARTITION_SET_ISR,
-        META_NODE_LED_NEW_EPOCH,
-        META_TASK_GET,
-        META_TASK_COMMIT,
-        META_TASKS_SINCE,
-        META_TRANSFORMS_SINCE,
-        META_TRANSFORM_BY_NAME};
+        META_NODE_BY_UUID,     META_NODES_SINCE,        META_TOPIC_BY_ID,
+        META_TOPIC_BY_NAME,    META_TOPICS_SINCE,       META_PARTITION_GET,
+        META_TOPIC_CONFIGS,    META_PARTITIONS_SINCE,   META_PARTITIONS_OF_NODE,
+        META_PARTITIONS_LED,   META_PARTITION_SET_SYNC, META_PARTITION_SET,
+        META_NODE_BY_ID,       META_REPLICA_DELETE,     META_REPLICAS_DELETE,
+        META_TASK_GET,         META_TASK_COMMIT,        META_TASKS_SINCE,
+        META_TRANSFORMS_SINCE, META_TRANSFORM_BY_NAME};
     char path[PATH_SIZE];
     char reason[256];
     char sql[2048];
