@@ -2,11 +2,12 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/assert.h"
+
+#include "tests/sim/history_text.h"
 
 enum {
     CHECKER_OFFSET_MAX = 50 * 1000 * 1000, /* of a sane history: arrays are indexed by it */
@@ -127,7 +128,6 @@ static struct value_state *make_value(struct checker *checker, uint64_t value)
     struct producer_state *producer = &checker->producers[history_value_producer(value)];
     uint32_t number = history_value_number(value);
 
-    RIA_ASSERT(history_value_producer(value) < checker->history->producer_count);
     if (number >= producer->value_count) {
         uint32_t count = number < 512 ? 1024 : number * 2;
         producer->values = realloc(producer->values, count * sizeof(*producer->values));
@@ -222,6 +222,33 @@ commit(struct checker *checker, const struct history_event *event, int64_t offse
 
 /* ---- producers ---- */
 
+/* SEND and its answers; false: the event makes no sense (which has been said). */
+static bool is_sane_batch(struct checker *checker, const struct history_event *event)
+{
+    const struct producer_state *producer = &checker->producers[event->actor];
+    const char *flaw = NULL;
+
+    if (event->actor >= checker->history->producer_count ||
+        history_value_producer(event->value) != event->actor) {
+        flaw = "nobody knows this producer";
+    } else if (event->count <= 0 || event->count > UINT32_MAX - history_value_number(event->value)) {
+        flaw = "it is about no records";
+    } else if (event->kind != HISTORY_SEND && !producer->has_partition) {
+        flaw = "an answer to what was not sent";
+    } else if (producer->has_partition && producer->partition != event->partition) {
+        flaw = "its producer has another partition";
+    }
+    for (int64_t i = 0; flaw == NULL && event->kind != HISTORY_SEND && i < event->count; i++) {
+        if (find_value(checker, event->value + (uint64_t)i) == NULL) {
+            flaw = "an answer to what was not sent";
+        }
+    }
+    if (flaw != NULL) {
+        violate(checker, "bad-history", event->partition, event->offset, event->value, "%s", flaw);
+    }
+    return flaw == NULL;
+}
+
 static void on_send(struct checker *checker, const struct history_event *event)
 {
     struct producer_state *producer = &checker->producers[event->actor];
@@ -248,7 +275,6 @@ static void on_ack(struct checker *checker, const struct history_event *event)
         uint64_t id = event->value + (uint64_t)i;
         int64_t offset = event->offset + i;
         struct value_state *value = find_value(checker, id);
-        RIA_ASSERT(value != NULL);
         if (value->outcome == OUTCOME_ACKED) {
             continue; /* an answer that was repeated; two-values compares the offsets */
         }
@@ -277,7 +303,6 @@ on_end(struct checker *checker, const struct history_event *event, value_outcome
 {
     for (int64_t i = 0; i < event->count; i++) {
         struct value_state *value = find_value(checker, event->value + (uint64_t)i);
-        RIA_ASSERT(value != NULL);
         if (value->outcome == OUTCOME_OPEN) {
             value->outcome = outcome;
         }
@@ -290,7 +315,8 @@ static void check_watermark(
     struct checker *checker, struct seen_watermark *seen, const struct history_event *event
 )
 {
-    if (seen->any && seen->epoch == event->epoch && event->watermark < seen->watermark) {
+    if (event->watermark != HISTORY_NO_WATERMARK && seen->any && seen->epoch == event->epoch &&
+        event->watermark < seen->watermark) {
         violate(
             checker,
             "watermark-back",
@@ -330,7 +356,7 @@ static void on_read(struct checker *checker, const struct history_event *event)
     if (!is_known(checker, event)) {
         return;
     }
-    if (event->offset >= seen->watermark) {
+    if (seen->watermark != HISTORY_NO_WATERMARK && event->offset >= seen->watermark) {
         violate(
             checker,
             "read-past-watermark",
@@ -428,7 +454,18 @@ static void on_record(struct checker *checker, const struct history_event *event
 {
     struct log_state *log = &checker->log;
 
-    RIA_ASSERT(log->id > 0);
+    if (log->id == 0 || event->actor != log->event.actor ||
+        event->partition != log->event.partition) {
+        violate(
+            checker,
+            "bad-history",
+            event->partition,
+            event->offset,
+            event->value,
+            "a record of a log that did not begin"
+        );
+        return;
+    }
     if (event->offset != log->next) {
         violate(
             checker,
@@ -550,20 +587,28 @@ static void check_committed(struct checker *checker, uint32_t partition)
     }
 }
 
+static void judge_batch(struct checker *checker, const struct history_event *event)
+{
+    if (!is_sane_batch(checker, event)) {
+        return;
+    }
+    if (event->kind == HISTORY_SEND) {
+        on_send(checker, event);
+    } else if (event->kind == HISTORY_ACK) {
+        on_ack(checker, event);
+    } else {
+        on_end(checker, event, event->kind == HISTORY_FAIL ? OUTCOME_FAILED : OUTCOME_UNKNOWN);
+    }
+}
+
 static void judge(struct checker *checker, const struct history_event *event)
 {
     switch (event->kind) {
     case HISTORY_SEND:
-        on_send(checker, event);
-        break;
     case HISTORY_ACK:
-        on_ack(checker, event);
-        break;
     case HISTORY_FAIL:
-        on_end(checker, event, OUTCOME_FAILED);
-        break;
     case HISTORY_UNKNOWN:
-        on_end(checker, event, OUTCOME_UNKNOWN);
+        judge_batch(checker, event);
         break;
     case HISTORY_FETCH:
         on_fetch(checker, event);
@@ -646,4 +691,28 @@ void checker_run(const struct history *history, struct checker_result *out_resul
         check_committed(&checker, i);
     }
     release(&checker);
+}
+
+void checker_report(
+    const struct checker_result *result, const struct history *history, FILE *out, size_t line_max
+)
+{
+    for (size_t i = 0; i < result->count && i < CHECKER_VIOLATIONS_MAX; i++) {
+        const struct checker_violation *violation = &result->violations[i];
+        (void)fprintf(
+            out,
+            "violated: %s, partition %" PRIu32 ": %s\n",
+            violation->rule,
+            violation->partition,
+            violation->text
+        );
+        if (i == 0) {
+            history_print(
+                history, out, violation->partition, violation->offset, violation->value, line_max
+            );
+        }
+    }
+    if (result->count > CHECKER_VIOLATIONS_MAX) {
+        (void)fprintf(out, "... %zu more violations\n", result->count - CHECKER_VIOLATIONS_MAX);
+    }
 }

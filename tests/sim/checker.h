@@ -18,9 +18,13 @@
  *                      at the leader
  *   no-leader          at the end one replica leads
  *                      (of a partition that was dropped nothing is asked at the end)
+ *   bad-history        the history itself makes no sense: an answer to what was not sent, a record
+ *                      of a log that did not begin, a producer with two partitions
  *   and those that a HISTORY_BROKEN event names itself (liveness, ...)
  */
 #pragma once
+
+#include <stdio.h>
 
 #include "common/base.h"
 
@@ -46,3 +50,9 @@ struct checker_result {
 /* Judge a whole history: the REPLICA and RECORD events of each partition are at its end, those of
  * the leader's log among them. */
 void checker_run(const struct history *history, struct checker_result *out_result);
+
+/* The violations, a line each, and what of the history touches the first one, with at most line_max
+ * lines. */
+void checker_report(
+    const struct checker_result *result, const struct history *history, FILE *out, size_t line_max
+);

@@ -1,5 +1,6 @@
-/* history: what the clients of a simulated cluster did and saw, and what its disks held at the end,
- * in the order it happened. The checker judges it; a person reads the lines of a violation.
+/* history: what the clients of a cluster did and saw, and what its disks held at the end, in the
+ * order it happened. The checker judges it; a person reads the lines of a violation
+ * (history_text.h).
  *
  * Every record has a value of its own: its producer's number and a count, so that a record found
  * anywhere says who sent it and when. Partitions have numbers too, over all topics.
@@ -8,12 +9,11 @@
  */
 #pragma once
 
-#include <stdio.h>
-
 #include "common/base.h"
 
-#define HISTORY_NO_OFFSET INT64_C(-1)
-#define HISTORY_NO_VALUE  UINT64_MAX
+#define HISTORY_NO_OFFSET    INT64_C(-1)
+#define HISTORY_NO_WATERMARK INT64_C(-1) /* the reader was not told */
+#define HISTORY_NO_VALUE     UINT64_MAX
 
 /* actor is a producer, a reader, or a storage node. */
 /* clang-format off */
@@ -47,8 +47,8 @@ struct history_event {
     int64_t watermark;
     bool is_leader;   /* REPLICA */
     bool is_in_sync;  /* REPLICA */
-    const char *rule; /* BROKEN: a literal */
-    const char *text; /* BROKEN: a literal */
+    const char *rule; /* BROKEN: a literal, or kept by the history */
+    const char *text; /* BROKEN: likewise */
 };
 
 struct history_producer {
@@ -62,6 +62,8 @@ struct history {
     struct history_producer *producers;
     uint32_t producer_count;
     uint32_t partition_count;
+    char **texts; /* history_keep() */
+    size_t text_count;
 };
 
 static inline uint64_t history_value(uint32_t producer, uint32_t number)
@@ -85,22 +87,11 @@ void history_fini(struct history *history);
 /* Returns its number. */
 uint32_t history_add_producer(struct history *history, bool idempotent);
 
+/* For producers that have numbers already. Those below it that were not set are plain. */
+void history_set_producer(struct history *history, uint32_t number, bool idempotent);
+
 /* Copies event. Its partition is counted. */
 void history_add(struct history *history, const struct history_event *event);
 
-/* One line, without the newline. */
-void history_format(const struct history_event *event, char *out, size_t out_size);
-
-/* The lines that touch this place of the partition or this value (either may be none), with at most
- * line_max lines: the first and the last ones. */
-void history_print(
-    const struct history *history,
-    FILE *out,
-    uint32_t partition,
-    int64_t offset,
-    uint64_t value,
-    size_t line_max
-);
-
-/* Every event. */
-void history_print_all(const struct history *history, FILE *out);
+/* A copy of the text that lives as long as the history. */
+const char *history_keep(struct history *history, const char *text);

@@ -3,6 +3,7 @@ $(eval $(call library,simlib,\
   tests/sim/checker.c \
   tests/sim/client.c \
   tests/sim/history.c \
+  tests/sim/history_text.c \
   tests/sim/inspect.c \
   tests/sim/many.c \
   tests/sim/nemesis.c \
@@ -21,3 +22,4 @@ $(eval $(call library,simlib,\
   tests/sim/world.c \
 ))
 $(eval $(call test,tests/sim/sim,simlib coordinator storage replication shared schemas common))
+$(eval $(call test,tests/sim/check_history,simlib common))

@@ -5,6 +5,7 @@
 
 #include "common/assert.h"
 
+#include "tests/sim/history_text.h"
 #include "tests/sim/inspect.h"
 #include "tests/sim/nemesis.h"
 #include "tests/sim/plan.h"
@@ -65,37 +66,9 @@ static int64_t settle(struct run *run)
     return world->now_us - start_us;
 }
 
-static void
-report_violations(FILE *report, const struct run *run, const struct checker_result *verdict)
-{
-    for (size_t i = 0; i < verdict->count && i < CHECKER_VIOLATIONS_MAX; i++) {
-        const struct checker_violation *violation = &verdict->violations[i];
-        (void)fprintf(
-            report,
-            "violated: %s, partition %" PRIu32 ": %s\n",
-            violation->rule,
-            violation->partition,
-            violation->text
-        );
-        if (i == 0) {
-            history_print(
-                &run->world.history,
-                report,
-                violation->partition,
-                violation->offset,
-                violation->value,
-                HISTORY_LINES_MAX
-            );
-        }
-    }
-    if (verdict->count > CHECKER_VIOLATIONS_MAX) {
-        (void)fprintf(report, "... %zu more violations\n", verdict->count - CHECKER_VIOLATIONS_MAX);
-    }
-}
-
 static void report_result(FILE *report, const struct run *run, const struct run_result *result)
 {
-    report_violations(report, run, &result->verdict);
+    checker_report(&result->verdict, &run->world.history, report, HISTORY_LINES_MAX);
     (void)fprintf(
         report,
         "seed %" PRIu64 ": %s; %" PRIu64 " records acknowledged, %" PRIu64 " read, %" PRIu32
@@ -144,7 +117,7 @@ void run_seed(const struct run_options *options, struct run_result *out_result)
         inspect_record_logs(&run->world);
     }
     if (options->history != NULL) {
-        history_print_all(&run->world.history, options->history);
+        history_write(&run->world.history, options->history);
     }
     checker_run(&run->world.history, &out_result->verdict);
 

@@ -58,10 +58,6 @@ void world_fini(struct world *world)
     for (uint32_t i = 0; i < world->node_count; i++) {
         sim_node_fini(&world->nodes[i]);
     }
-    for (size_t i = 0; i < world->text_count; i++) {
-        free(world->texts[i]);
-    }
-    free(world->texts);
     history_fini(&world->history);
     ria_timers_fini(&world->timers);
 }
@@ -138,11 +134,6 @@ void world_break(struct world *world, const char *rule, uint32_t partition, cons
     va_end(args);
     trace_say(&world->trace, "BROKEN %s: %s", rule, text);
 
-    world->texts = realloc(world->texts, (world->text_count + 1) * sizeof(*world->texts));
-    RIA_ASSERT(world->texts != NULL);
-    char *copy = strdup(text);
-    RIA_ASSERT(copy != NULL);
-    world->texts[world->text_count++] = copy;
     struct history_event event = {
         .time_us = world->now_us,
         .kind = HISTORY_BROKEN,
@@ -150,7 +141,7 @@ void world_break(struct world *world, const char *rule, uint32_t partition, cons
         .offset = HISTORY_NO_OFFSET,
         .value = HISTORY_NO_VALUE,
         .rule = rule,
-        .text = copy,
+        .text = history_keep(&world->history, text),
     };
     history_add(&world->history, &event);
 }

@@ -36,8 +36,6 @@ struct world {
     uint64_t turns_at_now; /* since the clock last moved */
     bool is_broken;        /* nothing more can be learnt: end the run */
     bool is_verbose;
-    char **texts; /* of HISTORY_BROKEN events */
-    size_t text_count;
 };
 
 /* Borrows plan. verbose: say on standard output what happens. */

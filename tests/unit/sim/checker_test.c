@@ -499,6 +499,85 @@ static void violations_past_the_limit_are_counted(void)
     history_fini(&s.h);
 }
 
+static void bad_history(int what, bool bad)
+{
+    struct scene s = begin(true);
+
+    (void)history_add_producer(&s.h, true);
+    send(&s.h, 0, 0, 1);
+    switch (what) {
+    case 0: /* an answer to what was not sent */
+        ack(&s.h, 0, 0, bad ? 2 : 1, 0);
+        break;
+    case 1: /* a producer that was not declared */
+        send(&s.h, bad ? 2 : 1, 0, 1);
+        break;
+    case 2: /* a producer with two partitions */
+        add(&s.h,
+            HISTORY_SEND,
+            (struct history_event
+            ){.partition = bad ? 1 : 0, .value = history_value(0, 1), .count = 1});
+        break;
+    case 3: /* a record of a log that did not begin */
+        REPLICA(&s.h, FOLLOWER, 0);
+        if (bad) {
+            add(&s.h, HISTORY_RECORD, (struct history_event){.actor = LEADER, .offset = 1});
+        }
+        break;
+    default: /* somebody else's values */
+        add(&s.h,
+            HISTORY_SEND,
+            (struct history_event){.actor = 1, .value = history_value(bad ? 0 : 1, 1), .count = 1});
+        break;
+    }
+    REPLICA(&s.h, LEADER, 0);
+    expect(&s, bad ? "bad-history" : NULL);
+}
+
+static void history_that_makes_no_sense_is_refused(void)
+{
+    for (int what = 0; what < 5; what++) {
+        bad_history(what, true);
+        bad_history(what, false);
+    }
+}
+
+/* Of a deleted topic nothing is asked at the end, but what was seen before still counts. */
+static void dropped(bool bad)
+{
+    struct scene s = begin(true);
+
+    send(&s.h, 0, 0, 2);
+    ack(&s.h, 0, 0, 2, 0);
+    if (bad) {
+        stored(&s.h, FOLLOWER, 0, 1);
+    }
+    add(&s.h, HISTORY_DROPPED, (struct history_event){.partition = 0});
+    expect(&s, bad ? "two-values" : NULL);
+}
+
+static void dropped_partition_need_not_be_there_at_the_end(void)
+{
+    dropped(true);
+    dropped(false);
+}
+
+static void offset_that_cannot_be(bool bad)
+{
+    struct scene s = begin(true);
+
+    send(&s.h, 0, 0, 1);
+    stored(&s.h, FOLLOWER, bad ? INT64_C(1) << 60 : 0, 0);
+    REPLICA(&s.h, LEADER, 0);
+    expect(&s, bad ? "gap" : NULL);
+}
+
+static void absurd_offset_is_a_gap(void)
+{
+    offset_that_cannot_be(true);
+    offset_that_cannot_be(false);
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(acked_record_missing_on_leader_is_lost_write),
     HARNESS_TEST(acked_record_missing_on_in_sync_replica_is_lost),
@@ -515,6 +594,9 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(offset_left_out_of_a_fetch_is_a_skip),
     HARNESS_TEST(watermark_that_falls_within_an_epoch_is_found),
     HARNESS_TEST(partition_without_a_leader_at_the_end_is_found),
+    HARNESS_TEST(history_that_makes_no_sense_is_refused),
+    HARNESS_TEST(dropped_partition_need_not_be_there_at_the_end),
+    HARNESS_TEST(absurd_offset_is_a_gap),
     HARNESS_TEST(broken_promise_is_a_violation),
     HARNESS_TEST(violations_past_the_limit_are_counted),
 };

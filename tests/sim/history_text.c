@@ -1,0 +1,548 @@
+#include "tests/sim/history_text.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/assert.h"
+
+enum {
+    /* Of a sane history: the checker has arrays of this size, some of actors x partitions. */
+    TEXT_ACTORS_MAX = 1024,
+    TEXT_PARTITIONS_MAX = 16 * 1024,
+    TEXT_NUMBER_MAX = 100 * 1000 * 1000,
+};
+
+/* ---- which fields a kind has ---- */
+
+/* In the order in which they are written. */
+/* clang-format off */
+#define TEXT_FIELDS(X)         \
+    X(PARTITION,  "partition") \
+    X(VALUES,     "values")    \
+    X(VALUE,      "value")     \
+    X(OFFSET,     "offset")    \
+    X(EPOCH,      "epoch")     \
+    X(RECORDS,    "records")   \
+    X(WATERMARK,  "watermark") \
+    X(LEADER,     "leader")    \
+    X(IN_SYNC,    "in-sync")   \
+    X(IDEMPOTENT, "idempotent")\
+    X(RULE,       "rule")      \
+    X(TEXT,       "text")
+/* clang-format on */
+
+#define TEXT_ENUM_(name, text) FIELD_##name,
+typedef enum text_field { TEXT_FIELDS(TEXT_ENUM_) FIELD_COUNT } text_field;
+
+#define TEXT_NAME_(name, text) text,
+static const char *const field_names[] = {TEXT_FIELDS(TEXT_NAME_)};
+
+#define BIT(name) (1U << FIELD_##name)
+
+struct kind_text {
+    const char *name;
+    const char *actor;
+    unsigned needs;
+    unsigned takes; /* also */
+};
+
+/* The line of a producer is like that of an event, but is none. */
+enum { KIND_PRODUCER = HISTORY_BROKEN + 1, KIND_COUNT };
+
+static const struct kind_text kinds[KIND_COUNT] = {
+    [HISTORY_SEND] = {"SEND", "producer", BIT(PARTITION) | BIT(VALUES), 0},
+    [HISTORY_ACK] = {"ACK", "producer", BIT(PARTITION) | BIT(VALUES) | BIT(OFFSET), 0},
+    [HISTORY_FAIL] = {"FAIL", "producer", BIT(PARTITION) | BIT(VALUES), 0},
+    [HISTORY_UNKNOWN] = {"UNKNOWN", "producer", BIT(PARTITION) | BIT(VALUES), 0},
+    [HISTORY_FETCH] =
+        {"FETCH",
+         "reader",
+         BIT(PARTITION) | BIT(OFFSET) | BIT(RECORDS),
+         BIT(EPOCH) | BIT(WATERMARK)},
+    [HISTORY_READ] = {"READ", "reader", BIT(PARTITION) | BIT(OFFSET) | BIT(VALUE), BIT(WATERMARK)},
+    [HISTORY_WATERMARK] = {"WATERMARK", "node", BIT(PARTITION) | BIT(EPOCH) | BIT(WATERMARK), 0},
+    [HISTORY_STORED] =
+        {"STORED", "node", BIT(PARTITION) | BIT(OFFSET) | BIT(VALUE), BIT(WATERMARK)},
+    [HISTORY_REPLICA] =
+        {"REPLICA",
+         "node",
+         BIT(PARTITION) | BIT(OFFSET) | BIT(RECORDS) | BIT(WATERMARK) | BIT(LEADER) | BIT(IN_SYNC),
+         BIT(EPOCH)},
+    [HISTORY_RECORD] =
+        {"RECORD", "node", BIT(PARTITION) | BIT(OFFSET) | BIT(VALUE), BIT(WATERMARK)},
+    [HISTORY_DROPPED] = {"DROPPED", NULL, BIT(PARTITION), 0},
+    [HISTORY_BROKEN] = {"BROKEN", NULL, BIT(PARTITION) | BIT(RULE) | BIT(TEXT), 0},
+    [KIND_PRODUCER] = {"PRODUCER", "producer", BIT(IDEMPOTENT), 0},
+};
+
+/* ---- writing ---- */
+
+RIA_PRINTF(3, 4)
+static void append(char *out, size_t out_size, const char *fmt, ...)
+{
+    size_t used = strlen(out);
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(out + used, out_size - used, fmt, args);
+    va_end(args);
+}
+
+static void append_number(char *out, size_t out_size, text_field field, int64_t number)
+{
+    append(out, out_size, " %s=%" PRId64, field_names[field], number);
+}
+
+static void append_bool(char *out, size_t out_size, text_field field, bool yes)
+{
+    append(out, out_size, " %s=%s", field_names[field], yes ? "yes" : "no");
+}
+
+static void
+append_values(char *out, size_t out_size, text_field field, const struct history_event *event)
+{
+    append(
+        out,
+        out_size,
+        " %s=%" PRIu32 ".%" PRIu32,
+        field_names[field],
+        history_value_producer(event->value),
+        history_value_number(event->value)
+    );
+    if (field == FIELD_VALUES) {
+        append(out, out_size, "+%" PRId64, event->count);
+    }
+}
+
+static void
+append_field(char *out, size_t out_size, text_field field, const struct history_event *event)
+{
+    switch (field) {
+    case FIELD_PARTITION:
+        append_number(out, out_size, field, event->partition);
+        break;
+    case FIELD_VALUES:
+    case FIELD_VALUE:
+        append_values(out, out_size, field, event);
+        break;
+    case FIELD_OFFSET:
+        append_number(out, out_size, field, event->offset);
+        break;
+    case FIELD_EPOCH:
+        append_number(out, out_size, field, event->epoch);
+        break;
+    case FIELD_RECORDS:
+        append_number(out, out_size, field, event->count);
+        break;
+    case FIELD_WATERMARK:
+        if (event->watermark != HISTORY_NO_WATERMARK) {
+            append_number(out, out_size, field, event->watermark);
+        }
+        break;
+    case FIELD_LEADER:
+        append_bool(out, out_size, field, event->is_leader);
+        break;
+    case FIELD_IN_SYNC:
+        append_bool(out, out_size, field, event->is_in_sync);
+        break;
+    case FIELD_RULE:
+        append(out, out_size, " %s=%s", field_names[field], event->rule);
+        break;
+    case FIELD_TEXT:
+        append(out, out_size, " %s=%s", field_names[field], event->text);
+        break;
+    case FIELD_IDEMPOTENT: /* no event has it */
+    case FIELD_COUNT:
+        break;
+    }
+}
+
+void history_format(const struct history_event *event, char *out, size_t out_size)
+{
+    const struct kind_text *kind = &kinds[event->kind];
+
+    (void)snprintf(out, out_size, "%10.6f %-9s", (double)event->time_us / 1e6, kind->name);
+    if (kind->actor != NULL) {
+        append(out, out_size, " %s=%" PRIu32, kind->actor, event->actor);
+    }
+    for (text_field field = 0; field < FIELD_COUNT; field++) {
+        if (((kind->needs | kind->takes) & 1U << field) != 0) {
+            append_field(out, out_size, field, event);
+        }
+    }
+}
+
+static bool covers_value(const struct history_event *event, uint64_t value)
+{
+    return value != HISTORY_NO_VALUE && value >= event->value &&
+           value - event->value < (uint64_t)event->count;
+}
+
+static bool
+touches(const struct history_event *event, uint32_t partition, int64_t offset, uint64_t value)
+{
+    bool same_partition = event->partition == partition;
+
+    switch (event->kind) {
+    case HISTORY_ACK:
+        return covers_value(event, value) ||
+               (same_partition && offset >= event->offset && offset < event->offset + event->count);
+    case HISTORY_SEND:
+    case HISTORY_FAIL:
+    case HISTORY_UNKNOWN:
+        return covers_value(event, value);
+    case HISTORY_READ:
+    case HISTORY_STORED:
+    case HISTORY_RECORD:
+        return event->value == value || (same_partition && event->offset == offset);
+    case HISTORY_REPLICA:
+    case HISTORY_DROPPED:
+        return same_partition;
+    case HISTORY_BROKEN:
+        return same_partition && offset == HISTORY_NO_OFFSET && value == HISTORY_NO_VALUE;
+    case HISTORY_FETCH:
+    case HISTORY_WATERMARK:
+        return false;
+    }
+    return false;
+}
+
+void history_print(
+    const struct history *history,
+    FILE *out,
+    uint32_t partition,
+    int64_t offset,
+    uint64_t value,
+    size_t line_max
+)
+{
+    char line[HISTORY_LINE_SIZE];
+    size_t total = 0;
+    size_t at = 0;
+
+    for (size_t i = 0; i < history->count; i++) {
+        total += touches(&history->events[i], partition, offset, value);
+    }
+    for (size_t i = 0; i < history->count; i++) {
+        if (!touches(&history->events[i], partition, offset, value)) {
+            continue;
+        }
+        bool skipped = total > line_max && at >= line_max / 2 && at < total - line_max / 2;
+        if (!skipped) {
+            history_format(&history->events[i], line, sizeof(line));
+            (void)fprintf(out, "  %s\n", line);
+        } else if (at == line_max / 2) {
+            (void)fprintf(out, "  ... %zu more ...\n", total - line_max / 2 * 2);
+        }
+        at++;
+    }
+}
+
+void history_write(const struct history *history, FILE *out)
+{
+    char line[HISTORY_LINE_SIZE];
+
+    for (uint32_t i = 0; i < history->producer_count; i++) {
+        (void)fprintf(
+            out,
+            "%10.6f PRODUCER  producer=%" PRIu32 " idempotent=%s\n",
+            0.0,
+            i,
+            history->producers[i].idempotent ? "yes" : "no"
+        );
+    }
+    for (size_t i = 0; i < history->count; i++) {
+        history_format(&history->events[i], line, sizeof(line));
+        (void)fprintf(out, "%s\n", line);
+    }
+}
+
+/* ---- reading ---- */
+
+/* One line as it is being read. */
+struct line {
+    struct history *history;
+    char *reason; /* HISTORY_REASON_SIZE bytes */
+    int kind;
+    unsigned has;
+    struct history_event event;
+    bool idempotent;
+};
+
+RIA_PRINTF(2, 3)
+static ria_err bad(struct line *line, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(line->reason, HISTORY_REASON_SIZE, fmt, args);
+    va_end(args);
+    return RIA_ERR_MALFORMED;
+}
+
+/* Also moves *text behind the number. */
+static bool take_number(const char **text, int64_t low, int64_t high, int64_t *out_number)
+{
+    char *stop = NULL;
+
+    errno = 0;
+    long long number = strtoll(*text, &stop, 10);
+    if (stop == *text || errno != 0 || number < low || number > high) {
+        return false;
+    }
+    *text = stop;
+    *out_number = number;
+    return true;
+}
+
+static bool parse_number(const char *text, int64_t low, int64_t high, int64_t *out_number)
+{
+    return take_number(&text, low, high, out_number) && text[0] == '\0';
+}
+
+static bool parse_bool(const char *text, bool *out_yes)
+{
+    *out_yes = strcmp(text, "yes") == 0;
+    return *out_yes || strcmp(text, "no") == 0;
+}
+
+/* PRODUCER.NUMBER, with many PRODUCER.NUMBER+COUNT. */
+static bool parse_values(const char *text, bool many, struct history_event *event)
+{
+    int64_t producer = 0;
+    int64_t number = 0;
+
+    if (!take_number(&text, 0, TEXT_ACTORS_MAX - 1, &producer) || *text++ != '.' ||
+        !take_number(&text, 0, TEXT_NUMBER_MAX, &number)) {
+        return false;
+    }
+    event->value = history_value((uint32_t)producer, (uint32_t)number);
+    if (many) {
+        return *text++ == '+' && parse_number(text, 1, TEXT_NUMBER_MAX - number, &event->count);
+    }
+    return text[0] == '\0';
+}
+
+static bool parse_field(struct line *line, text_field field, const char *text)
+{
+    struct history_event *event = &line->event;
+    int64_t number = 0;
+    bool good = false;
+
+    switch (field) {
+    case FIELD_PARTITION:
+        good = parse_number(text, 0, TEXT_PARTITIONS_MAX - 1, &number);
+        event->partition = (uint32_t)number;
+        break;
+    case FIELD_VALUES:
+        good = parse_values(text, true, event);
+        break;
+    case FIELD_VALUE:
+        good = parse_values(text, false, event);
+        break;
+    case FIELD_OFFSET:
+        good = parse_number(text, 0, INT64_MAX / 2, &event->offset);
+        break;
+    case FIELD_EPOCH:
+        good = parse_number(text, -1, INT32_MAX, &number);
+        event->epoch = (int32_t)number;
+        break;
+    case FIELD_RECORDS:
+        good = parse_number(text, 0, INT64_MAX / 4, &event->count);
+        break;
+    case FIELD_WATERMARK:
+        good = parse_number(text, 0, INT64_MAX / 2, &event->watermark);
+        break;
+    case FIELD_LEADER:
+        good = parse_bool(text, &event->is_leader);
+        break;
+    case FIELD_IN_SYNC:
+        good = parse_bool(text, &event->is_in_sync);
+        break;
+    case FIELD_IDEMPOTENT:
+        good = parse_bool(text, &line->idempotent);
+        break;
+    case FIELD_RULE:
+        event->rule = history_keep(line->history, text);
+        good = text[0] != '\0';
+        break;
+    case FIELD_TEXT:
+        event->text = history_keep(line->history, text);
+        good = true;
+        break;
+    case FIELD_COUNT:
+        break;
+    }
+    return good;
+}
+
+/* One key=value of the line. */
+static ria_err take_word(struct line *line, char *word)
+{
+    const struct kind_text *kind = &kinds[line->kind];
+    char *value = strchr(word, '=');
+    int64_t actor = 0;
+    text_field field = 0;
+
+    if (value == NULL) {
+        return bad(line, "%s is not a key=value", word);
+    }
+    *value++ = '\0';
+    if (kind->actor != NULL && strcmp(word, kind->actor) == 0) {
+        line->event.actor = UINT32_MAX;
+        if (parse_number(value, 0, TEXT_ACTORS_MAX - 1, &actor)) {
+            line->event.actor = (uint32_t)actor;
+            return RIA_OK;
+        }
+        return bad(line, "%s=%s is bad", word, value);
+    }
+    while (field < FIELD_COUNT && strcmp(word, field_names[field]) != 0) {
+        field++;
+    }
+    if (field == FIELD_COUNT || ((kind->needs | kind->takes) & 1U << field) == 0) {
+        return bad(line, "%s has no %s", kind->name, word);
+    }
+    line->has |= 1U << field;
+    return parse_field(line, field, value) ? RIA_OK : bad(line, "%s=%s is bad", word, value);
+}
+
+/* The next word of *text, which is moved behind it; the last one of a BROKEN line is text=... up to
+ * the end. NULL: there is none. */
+static char *next_word(char **text)
+{
+    char *word = *text + strspn(*text, " \t\r\n");
+
+    if (word[0] == '\0') {
+        return NULL;
+    }
+    bool to_the_end = strncmp(word, "text=", 5) == 0;
+    char *end = word + strcspn(word, to_the_end ? "\r\n" : " \t\r\n");
+    *text = end + (*end != '\0');
+    *end = '\0';
+    return word;
+}
+
+static ria_err take_kind(struct line *line, const char *word)
+{
+    line->kind = 0;
+    while (word != NULL && line->kind < KIND_COUNT && strcmp(kinds[line->kind].name, word) != 0) {
+        line->kind++;
+    }
+    if (word == NULL || line->kind == KIND_COUNT) {
+        return bad(line, "%s is no kind of event", word == NULL ? "nothing" : word);
+    }
+    return RIA_OK;
+}
+
+static ria_err check_complete(struct line *line)
+{
+    const struct kind_text *kind = &kinds[line->kind];
+
+    if (kind->actor != NULL && line->event.actor == UINT32_MAX) {
+        return bad(line, "%s needs %s", kind->name, kind->actor);
+    }
+    for (text_field field = 0; field < FIELD_COUNT; field++) {
+        if ((kind->needs & ~line->has & 1U << field) != 0) {
+            return bad(line, "%s needs %s", kind->name, field_names[field]);
+        }
+    }
+    return RIA_OK;
+}
+
+static ria_err take_line(struct line *line, char *text)
+{
+    char *end = NULL;
+    char *word = next_word(&text);
+
+    if (word == NULL || word[0] == '#') {
+        return RIA_OK;
+    }
+    double seconds = strtod(word, &end);
+    if (end == word || end[0] != '\0' || !(seconds >= 0 && seconds < 1e12)) {
+        return bad(line, "%s is no time", word);
+    }
+    line->event = (struct history_event){
+        .actor = UINT32_MAX,
+        .epoch = -1,
+        .offset = HISTORY_NO_OFFSET,
+        .value = HISTORY_NO_VALUE,
+        .watermark = HISTORY_NO_WATERMARK,
+    };
+    line->has = 0;
+    line->event.time_us = (int64_t)(seconds * 1e6 + 0.5);
+    RIA_TRY(take_kind(line, next_word(&text)));
+    while ((word = next_word(&text)) != NULL) {
+        RIA_TRY(take_word(line, word));
+    }
+    RIA_TRY(check_complete(line));
+    if (line->kind == KIND_PRODUCER) {
+        history_set_producer(line->history, line->event.actor, line->idempotent);
+        return RIA_OK;
+    }
+    line->event.kind = (history_kind)line->kind;
+    line->event.actor = line->event.actor == UINT32_MAX ? 0 : line->event.actor;
+    history_add(line->history, &line->event);
+    return RIA_OK;
+}
+
+ria_err history_read(struct history *history, FILE *in, char *out_reason)
+{
+    char reason[HISTORY_REASON_SIZE];
+    struct line line = {.history = history, .reason = reason};
+    char *text = NULL;
+    size_t size = 0;
+    uint64_t number = 0;
+    ria_err err = RIA_OK;
+
+    while (err == RIA_OK && getline(&text, &size, in) >= 0) {
+        number++;
+        err = take_line(&line, text);
+    }
+    free(text);
+    if (err != RIA_OK) {
+        (void)snprintf(out_reason, HISTORY_REASON_SIZE, "line %" PRIu64 ": %.200s", number, reason);
+    } else if (ferror(in)) {
+        (void)snprintf(out_reason, HISTORY_REASON_SIZE, "cannot be read");
+        err = RIA_ERR_IO;
+    }
+    return err;
+}
+
+/* ---- order ---- */
+
+static void
+merge(const struct history_event *from, size_t middle, size_t count, struct history_event *to)
+{
+    size_t left = 0;
+    size_t right = middle;
+
+    for (size_t i = 0; i < count; i++) {
+        bool takes_left =
+            left < middle && (right == count || from[left].time_us <= from[right].time_us);
+        to[i] = from[takes_left ? left++ : right++];
+    }
+}
+
+/* Runs of 1, 2, 4, ... events. */
+void history_sort(struct history *history)
+{
+    size_t count = history->count;
+    struct history_event *from = history->events;
+    struct history_event *to = calloc(history->capacity == 0 ? 1 : history->capacity, sizeof(*to));
+
+    RIA_ASSERT(to != NULL);
+    for (size_t run = 1; run < count; run *= 2) {
+        for (size_t at = 0; at < count; at += 2 * run) {
+            size_t size = ria_min_size(2 * run, count - at);
+            merge(from + at, ria_min_size(run, size), size, to + at);
+        }
+        struct history_event *swap = from;
+        from = to;
+        to = swap;
+    }
+    history->events = from;
+    free(to);
+}
