@@ -175,7 +175,7 @@ run-unit: $(UNIT_TESTS)
 
 sim: $(SIM) ## the whole cluster in one deterministic process; SEED=n or SEEDS=a..b
 	@test -n '$(SIM)' || { echo 'there is no tests/sim/sim yet' >&2; exit 1; }
-	$(SIM) $(if $(SEED),--seed=$(SEED)) $(if $(SEEDS),--seeds=$(SEEDS))
+	$(SIM) $(if $(SEED),--seed=$(SEED)) $(if $(SEEDS),--seeds=$(SEEDS)) $(if $(FAULTS),--faults=$(FAULTS))
 
 FUZZ_SECONDS ?= 10
 

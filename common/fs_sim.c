@@ -455,10 +455,19 @@ ria_err ria_fs_sim_flip_bit(struct ria_fs *base, const char *path, uint64_t byte
     return RIA_OK;
 }
 
+static const struct sim_fs *const_fs_of(const struct ria_fs *fs)
+{
+    return (const struct sim_fs *)(const void *)((const char *)fs - offsetof(struct sim_fs, base));
+}
+
+uint64_t ria_fs_sim_used_bytes(const struct ria_fs *base)
+{
+    return used_bytes(const_fs_of(base));
+}
+
 size_t ria_fs_sim_open_count(const struct ria_fs *base)
 {
-    const struct sim_fs *fs =
-        (const struct sim_fs *)(const void *)((const char *)base - offsetof(struct sim_fs, base));
+    const struct sim_fs *fs = const_fs_of(base);
     size_t count = 0;
 
     RIA_LIST_FOREACH (it, &fs->files) {

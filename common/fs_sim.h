@@ -43,5 +43,8 @@ void ria_fs_sim_crash(struct ria_fs *fs, bool lose_unsynced);
 ria_err
 ria_fs_sim_flip_bit(struct ria_fs *fs, const char *path, uint64_t byte, unsigned bit) RIA_MUST_USE;
 
+/* What capacity_bytes is compared with. */
+uint64_t ria_fs_sim_used_bytes(const struct ria_fs *fs);
+
 /* Files open now: a leak check. */
 size_t ria_fs_sim_open_count(const struct ria_fs *fs);

@@ -1,5 +1,3 @@
-#include "tests/sim/checker.h"
-
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -7,76 +5,15 @@
 
 #include "common/assert.h"
 
+#include "tests/sim/checker_internal.h"
 #include "tests/sim/history_text.h"
 
 enum {
     CHECKER_OFFSET_MAX = 50 * 1000 * 1000, /* of a sane history: arrays are indexed by it */
 };
-
-typedef enum value_outcome {
-    OUTCOME_OPEN, /* not sent, or not answered yet */
-    OUTCOME_ACKED,
-    OUTCOME_FAILED,
-    OUTCOME_UNKNOWN,
-} value_outcome;
-
-struct value_state {
-    bool sent;
-    value_outcome outcome;
-    int64_t offset;   /* ACKED */
-    int64_t floor;    /* the producer's largest acknowledged offset when this was sent first */
-    uint32_t in_log;  /* the last log it was found in */
-    uint32_t in_sync; /* in-sync logs that have it at its offset */
-    bool in_leader;
-};
-
-struct producer_state {
-    struct value_state *values; /* by number */
-    uint32_t value_count;
-    uint32_t partition;
-    bool has_partition;
-    int64_t acked_max;
-    uint32_t in_log;      /* the log that last_number is about */
-    uint32_t last_number; /* in that log */
-};
-
-struct partition_state {
-    uint64_t *committed; /* by offset */
-    int64_t committed_count;
-    uint32_t in_sync_count;
-    bool has_leader;
-    bool is_dropped;
-};
-
-/* What one reader, or one node, has been told. */
-struct seen_watermark {
-    bool any;
-    int32_t epoch;
-    int64_t watermark;
-    int64_t next_read; /* readers: the offset that must come next */
-    int64_t reads_left;
-};
-
-struct log_state {
-    uint32_t id; /* counts logs from 1 */
-    struct history_event event;
-    int64_t next;
-};
-
-struct checker {
-    const struct history *history;
-    struct checker_result *result;
-    struct producer_state *producers;
-    struct partition_state *partitions;
-    struct seen_watermark *readers; /* actor * partition_count + partition */
-    struct seen_watermark *nodes;
-    struct log_state log;
-};
-
 /* ---- violations ---- */
 
-RIA_PRINTF(6, 7)
-static void violate(
+void checker_violate(
     struct checker *checker,
     const char *rule,
     uint32_t partition,
@@ -110,7 +47,7 @@ static void *new_array(size_t count, size_t item_size)
 
 /* ---- values ---- */
 
-static struct value_state *find_value(struct checker *checker, uint64_t value)
+struct value_state *checker_find_value(struct checker *checker, uint64_t value)
 {
     uint32_t producer = history_value_producer(value);
     uint32_t number = history_value_number(value);
@@ -142,15 +79,23 @@ static struct value_state *make_value(struct checker *checker, uint64_t value)
     return &producer->values[number];
 }
 
+static bool belongs(struct checker *checker, uint32_t partition, uint64_t value)
+{
+    if (checker_find_value(checker, value) == NULL) {
+        return false;
+    }
+    return checker->partitions[partition].is_derived
+               ? checker_may_be_derived(checker, partition, value)
+               : checker->producers[history_value_producer(value)].partition == partition;
+}
+
 /* Also says so if the value was never sent there. */
 static bool is_known(struct checker *checker, const struct history_event *event)
 {
-    uint32_t producer = history_value_producer(event->value);
-    bool known = find_value(checker, event->value) != NULL &&
-                 checker->producers[producer].partition == event->partition;
+    bool known = belongs(checker, event->partition, event->value);
 
     if (!known) {
-        violate(
+        checker_violate(
             checker,
             "invented",
             event->partition,
@@ -171,7 +116,7 @@ is_sane_offset(struct checker *checker, const struct history_event *event, int64
     bool sane = offset >= 0 && offset < CHECKER_OFFSET_MAX;
 
     if (!sane) {
-        violate(
+        checker_violate(
             checker,
             "gap",
             event->partition,
@@ -204,7 +149,7 @@ commit(struct checker *checker, const struct history_event *event, int64_t offse
     }
     uint64_t known = partition->committed[offset];
     if (known != HISTORY_NO_VALUE && known != value) {
-        violate(
+        checker_violate(
             checker,
             "two-values",
             event->partition,
@@ -239,12 +184,14 @@ static bool is_sane_batch(struct checker *checker, const struct history_event *e
         flaw = "its producer has another partition";
     }
     for (int64_t i = 0; flaw == NULL && event->kind != HISTORY_SEND && i < event->count; i++) {
-        if (find_value(checker, event->value + (uint64_t)i) == NULL) {
+        if (checker_find_value(checker, event->value + (uint64_t)i) == NULL) {
             flaw = "an answer to what was not sent";
         }
     }
     if (flaw != NULL) {
-        violate(checker, "bad-history", event->partition, event->offset, event->value, "%s", flaw);
+        checker_violate(
+            checker, "bad-history", event->partition, event->offset, event->value, "%s", flaw
+        );
     }
     return flaw == NULL;
 }
@@ -274,12 +221,12 @@ static void on_ack(struct checker *checker, const struct history_event *event)
     for (int64_t i = 0; i < event->count; i++) {
         uint64_t id = event->value + (uint64_t)i;
         int64_t offset = event->offset + i;
-        struct value_state *value = find_value(checker, id);
+        struct value_state *value = checker_find_value(checker, id);
         if (value->outcome == OUTCOME_ACKED) {
             continue; /* an answer that was repeated; two-values compares the offsets */
         }
         if (offset <= value->floor) {
-            violate(
+            checker_violate(
                 checker,
                 "order",
                 event->partition,
@@ -302,7 +249,7 @@ static void
 on_end(struct checker *checker, const struct history_event *event, value_outcome outcome)
 {
     for (int64_t i = 0; i < event->count; i++) {
-        struct value_state *value = find_value(checker, event->value + (uint64_t)i);
+        struct value_state *value = checker_find_value(checker, event->value + (uint64_t)i);
         if (value->outcome == OUTCOME_OPEN) {
             value->outcome = outcome;
         }
@@ -315,9 +262,10 @@ static void check_watermark(
     struct checker *checker, struct seen_watermark *seen, const struct history_event *event
 )
 {
-    if (event->watermark != HISTORY_NO_WATERMARK && seen->any && seen->epoch == event->epoch &&
-        event->watermark < seen->watermark) {
-        violate(
+    bool is_told = event->watermark != HISTORY_NO_WATERMARK && event->epoch != HISTORY_NO_EPOCH;
+
+    if (is_told && seen->any && seen->epoch == event->epoch && event->watermark < seen->watermark) {
+        checker_violate(
             checker,
             "watermark-back",
             event->partition,
@@ -357,7 +305,7 @@ static void on_read(struct checker *checker, const struct history_event *event)
         return;
     }
     if (seen->watermark != HISTORY_NO_WATERMARK && event->offset >= seen->watermark) {
-        violate(
+        checker_violate(
             checker,
             "read-past-watermark",
             event->partition,
@@ -369,7 +317,7 @@ static void on_read(struct checker *checker, const struct history_event *event)
         );
     }
     if (seen->reads_left == 0 || event->offset != seen->next_read) {
-        violate(
+        checker_violate(
             checker,
             "read-skip",
             event->partition,
@@ -400,7 +348,7 @@ static void finish_log(struct checker *checker)
     int64_t end = log->event.offset + log->event.count;
 
     if (log->id > 0 && log->next != end) {
-        violate(
+        checker_violate(
             checker,
             "gap",
             log->event.partition,
@@ -434,7 +382,7 @@ static void check_order_in_log(struct checker *checker, const struct history_eve
 
     if (checker->history->producers[id].idempotent && producer->in_log == checker->log.id &&
         number < producer->last_number) {
-        violate(
+        checker_violate(
             checker,
             "order",
             event->partition,
@@ -450,13 +398,25 @@ static void check_order_in_log(struct checker *checker, const struct history_eve
     producer->last_number = number;
 }
 
+static void note_place(const struct log_state *log, struct value_state *value, int64_t offset)
+{
+    if (log->event.is_leader) {
+        value->in_source = true;
+        value->source_offset = offset;
+    }
+    if (value->outcome == OUTCOME_ACKED && value->offset == offset) {
+        value->in_sync += log->event.is_in_sync;
+        value->in_leader = value->in_leader || log->event.is_leader;
+    }
+}
+
 static void on_record(struct checker *checker, const struct history_event *event)
 {
     struct log_state *log = &checker->log;
 
     if (log->id == 0 || event->actor != log->event.actor ||
         event->partition != log->event.partition) {
-        violate(
+        checker_violate(
             checker,
             "bad-history",
             event->partition,
@@ -467,7 +427,7 @@ static void on_record(struct checker *checker, const struct history_event *event
         return;
     }
     if (event->offset != log->next) {
-        violate(
+        checker_violate(
             checker,
             "gap",
             event->partition,
@@ -483,9 +443,9 @@ static void on_record(struct checker *checker, const struct history_event *event
     if (!is_known(checker, event)) {
         return;
     }
-    struct value_state *value = find_value(checker, event->value);
+    struct value_state *value = checker_find_value(checker, event->value);
     if (value->in_log == log->id) {
-        violate(
+        checker_violate(
             checker,
             "stored-twice",
             event->partition,
@@ -497,7 +457,7 @@ static void on_record(struct checker *checker, const struct history_event *event
     }
     value->in_log = log->id;
     if (value->outcome == OUTCOME_FAILED) {
-        violate(
+        checker_violate(
             checker,
             "failed-but-stored",
             event->partition,
@@ -508,9 +468,10 @@ static void on_record(struct checker *checker, const struct history_event *event
         );
     }
     check_order_in_log(checker, event);
-    if (value->outcome == OUTCOME_ACKED && value->offset == event->offset) {
-        value->in_sync += log->event.is_in_sync;
-        value->in_leader = value->in_leader || log->event.is_leader;
+    if (checker->partitions[event->partition].is_derived) {
+        checker_note_derived(checker, event);
+    } else {
+        note_place(log, value, event->offset);
     }
     if (log->event.is_leader || log->event.is_in_sync || event->offset < log->event.watermark) {
         commit(checker, event, event->offset, event->value);
@@ -529,7 +490,7 @@ static void check_acked(struct checker *checker, uint32_t producer_id, uint32_t 
         return;
     }
     if (!value->in_leader) {
-        violate(
+        checker_violate(
             checker,
             "lost-write",
             producer->partition,
@@ -539,7 +500,7 @@ static void check_acked(struct checker *checker, uint32_t producer_id, uint32_t 
             value->offset
         );
     } else if (value->in_sync < partition->in_sync_count) {
-        violate(
+        checker_violate(
             checker,
             "lost-on-replica",
             producer->partition,
@@ -559,7 +520,7 @@ static void check_committed(struct checker *checker, uint32_t partition)
     const struct partition_state *state = &checker->partitions[partition];
 
     if (!state->has_leader && !state->is_dropped) {
-        violate(
+        checker_violate(
             checker,
             "no-leader",
             partition,
@@ -572,9 +533,9 @@ static void check_committed(struct checker *checker, uint32_t partition)
         if (state->committed[i] == HISTORY_NO_VALUE) {
             continue;
         }
-        const struct value_state *value = find_value(checker, state->committed[i]);
+        const struct value_state *value = checker_find_value(checker, state->committed[i]);
         if (value != NULL && value->outcome == OUTCOME_FAILED) {
-            violate(
+            checker_violate(
                 checker,
                 "failed-but-stored",
                 partition,
@@ -628,11 +589,14 @@ static void judge(struct checker *checker, const struct history_event *event)
     case HISTORY_RECORD:
         on_record(checker, event);
         break;
+    case HISTORY_DERIVED:
+        checker_on_derived(checker, event);
+        break;
     case HISTORY_DROPPED:
         checker->partitions[event->partition].is_dropped = true;
         break;
     case HISTORY_BROKEN:
-        violate(
+        checker_violate(
             checker, event->rule, event->partition, event->offset, event->value, "%s", event->text
         );
         break;
@@ -659,6 +623,8 @@ static void release(struct checker *checker)
     for (uint32_t i = 0; i < checker->history->partition_count; i++) {
         free(checker->partitions[i].committed);
     }
+    free(checker->derivations);
+    free(checker->derived);
     free(checker->producers);
     free(checker->partitions);
     free(checker->readers);
@@ -690,6 +656,7 @@ void checker_run(const struct history *history, struct checker_result *out_resul
     for (uint32_t i = 0; i < history->partition_count; i++) {
         check_committed(&checker, i);
     }
+    checker_finish_derived(&checker);
     release(&checker);
 }
 

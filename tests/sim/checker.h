@@ -18,6 +18,11 @@
  *                      at the leader
  *   no-leader          at the end one replica leads
  *                      (of a partition that was dropped nothing is asked at the end)
+ *   derived-lost, derived-twice      every record in the leader's log of a source is reflected once
+ *                      in the derived partitions together, unless it is skipped
+ *   derived-invented   ... and nothing else is there
+ *   derived-order      ... what comes from one source partition is in its order in each of them
+ *                      (a source has one transform)
  *   bad-history        the history itself makes no sense: an answer to what was not sent, a record
  *                      of a log that did not begin, a producer with two partitions
  *   and those that a HISTORY_BROKEN event names itself (liveness, ...)

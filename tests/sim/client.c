@@ -121,7 +121,7 @@ bool client_find_leader(
     return true;
 }
 
-bool client_expects(ria_err err)
+bool client_expects(const struct plan *plan, ria_err err)
 {
     static const ria_err expected[] = {
         RIA_ERR_TIMEOUT,
@@ -139,5 +139,8 @@ bool client_expects(ria_err err)
             return true;
         }
     }
-    return false;
+    bool has_bad_disk = plan_has(plan, PLAN_IO_ERROR) || plan_has(plan, PLAN_SYNC_ERROR);
+    return (err == RIA_ERR_NO_SPACE && plan_has(plan, PLAN_DISK_FULL)) ||
+           (err == RIA_ERR_IO && has_bad_disk) ||
+           (err == RIA_ERR_CORRUPT && (has_bad_disk || plan_has(plan, PLAN_ROT)));
 }

@@ -9,6 +9,7 @@
 
 #include "services/shared/cluster.h"
 #include "services/shared/membership.h"
+#include "tests/sim/plan.h"
 
 struct client {
     const struct ria_env *env;
@@ -49,6 +50,5 @@ bool client_find_leader(
     int32_t *out_leader_epoch
 );
 
-/* Whether a client must live with this answer while nothing worse happens than this simulator does.
- */
-bool client_expects(ria_err err);
+/* Whether a client must live with this answer while nothing worse happens than this plan does. */
+bool client_expects(const struct plan *plan, ria_err err);

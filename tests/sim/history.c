@@ -51,8 +51,9 @@ void history_add(struct history *history, const struct history_event *event)
         RIA_ASSERT(history->events != NULL);
     }
     history->events[history->count++] = *event;
-    if (event->partition >= history->partition_count) {
-        history->partition_count = event->partition + 1;
+    uint32_t partition = event->partition > event->from ? event->partition : event->from;
+    if (partition >= history->partition_count) {
+        history->partition_count = partition + 1;
     }
 }
 

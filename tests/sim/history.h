@@ -13,6 +13,7 @@
 
 #define HISTORY_NO_OFFSET    INT64_C(-1)
 #define HISTORY_NO_WATERMARK INT64_C(-1) /* the reader was not told */
+#define HISTORY_NO_EPOCH     INT32_C(-1) /* likewise */
 #define HISTORY_NO_VALUE     UINT64_MAX
 
 /* actor is a producer, a reader, or a storage node. */
@@ -28,6 +29,7 @@
     X(STORED,    "node",     "below its `watermark` it held `value` at `offset`")                  \
     X(REPLICA,   "node",     "at the end: its log, from `offset`, `count` records")                \
     X(RECORD,    "node",     "at the end: one of those records")                                   \
+    X(DERIVED,   "",         "every record of `from` whose number `skip` does not divide goes here") \
     X(DROPPED,   "",         "at the end: the partition's topic has been deleted")                 \
     X(BROKEN,    "",         "a promise that is not about records: see `rule` and `text`")
 /* clang-format on */
@@ -45,6 +47,8 @@ struct history_event {
     uint64_t value;
     int64_t count;
     int64_t watermark;
+    uint32_t from;    /* DERIVED: a partition */
+    uint32_t skip;    /* DERIVED: 0 = all go */
     bool is_leader;   /* REPLICA */
     bool is_in_sync;  /* REPLICA */
     const char *rule; /* BROKEN: a literal, or kept by the history */
@@ -79,6 +83,12 @@ static inline uint32_t history_value_producer(uint64_t value)
 static inline uint32_t history_value_number(uint64_t value)
 {
     return (uint32_t)value;
+}
+
+/* Whether a transform that skips numbers which `skip` divides passes the value on. */
+static inline bool history_passes(uint64_t value, uint32_t skip)
+{
+    return skip == 0 || history_value_number(value) % skip != 0;
 }
 
 void history_init(struct history *history);

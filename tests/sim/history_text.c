@@ -28,6 +28,8 @@ enum {
     X(RECORDS,    "records")   \
     X(WATERMARK,  "watermark") \
     X(LEADER,     "leader")    \
+    X(FROM,       "from")      \
+    X(SKIP,       "skip")      \
     X(IN_SYNC,    "in-sync")   \
     X(IDEMPOTENT, "idempotent")\
     X(RULE,       "rule")      \
@@ -73,6 +75,7 @@ static const struct kind_text kinds[KIND_COUNT] = {
          BIT(EPOCH)},
     [HISTORY_RECORD] =
         {"RECORD", "node", BIT(PARTITION) | BIT(OFFSET) | BIT(VALUE), BIT(WATERMARK)},
+    [HISTORY_DERIVED] = {"DERIVED", NULL, BIT(PARTITION) | BIT(FROM), BIT(SKIP)},
     [HISTORY_DROPPED] = {"DROPPED", NULL, BIT(PARTITION), 0},
     [HISTORY_BROKEN] = {"BROKEN", NULL, BIT(PARTITION) | BIT(RULE) | BIT(TEXT), 0},
     [KIND_PRODUCER] = {"PRODUCER", "producer", BIT(IDEMPOTENT), 0},
@@ -142,6 +145,12 @@ append_field(char *out, size_t out_size, text_field field, const struct history_
             append_number(out, out_size, field, event->watermark);
         }
         break;
+    case FIELD_FROM:
+        append_number(out, out_size, field, event->from);
+        break;
+    case FIELD_SKIP:
+        append_number(out, out_size, field, event->skip);
+        break;
     case FIELD_LEADER:
         append_bool(out, out_size, field, event->is_leader);
         break;
@@ -199,6 +208,7 @@ touches(const struct history_event *event, uint32_t partition, int64_t offset, u
     case HISTORY_RECORD:
         return event->value == value || (same_partition && event->offset == offset);
     case HISTORY_REPLICA:
+    case HISTORY_DERIVED:
     case HISTORY_DROPPED:
         return same_partition;
     case HISTORY_BROKEN:
@@ -355,6 +365,14 @@ static bool parse_field(struct line *line, text_field field, const char *text)
         break;
     case FIELD_WATERMARK:
         good = parse_number(text, 0, INT64_MAX / 2, &event->watermark);
+        break;
+    case FIELD_FROM:
+        good = parse_number(text, 0, TEXT_PARTITIONS_MAX - 1, &number);
+        event->from = (uint32_t)number;
+        break;
+    case FIELD_SKIP:
+        good = parse_number(text, 0, TEXT_NUMBER_MAX, &number);
+        event->skip = (uint32_t)number;
         break;
     case FIELD_LEADER:
         good = parse_bool(text, &event->is_leader);

@@ -99,6 +99,10 @@ static void walk_log(struct walk *walk, const struct sim_node *node)
         if (err == RIA_OK && size > 0) {
             err = records_walk(ria_slice_of(bytes, size), walk->next, on_record, walk, &next);
         }
+        bool may_fail = node->has_bad_disk && walk->kind == HISTORY_STORED;
+        if ((err == RIA_ERR_CORRUPT || err == RIA_ERR_IO) && may_fail) {
+            break; /* it must be mended in the end */
+        }
         if (err != RIA_OK || size == 0) {
             world_break(
                 walk->world,
@@ -118,6 +122,84 @@ static void walk_log(struct walk *walk, const struct sim_node *node)
     free(bytes);
 }
 
+/* ---- transforms ---- */
+
+struct counting {
+    uint32_t skip_one_in;
+    int64_t passing;
+};
+
+static void count_passing(void *arg, int64_t offset, uint64_t value)
+{
+    struct counting *counting = arg;
+
+    (void)offset;
+    counting->passing += history_passes(value, counting->skip_one_in);
+}
+
+static const struct sim_node *leader_node(const struct world *world, uint32_t partition)
+{
+    struct storage_replica_info leader;
+    struct storage_replica_info info;
+
+    for (uint32_t i = 0; find_leader(world, partition, &leader) && i < world->node_count; i++) {
+        if (describe(&world->nodes[i], partition, &info) && info.leader &&
+            info.leader_epoch == leader.leader_epoch) {
+            return &world->nodes[i];
+        }
+    }
+    return NULL;
+}
+
+/* Records of the partition's log that its transform must pass on; -1: it cannot be read now. */
+static int64_t count_source(const struct world *world, uint32_t partition, uint32_t skip_one_in)
+{
+    const struct sim_node *node = leader_node(world, partition);
+    struct counting counting = {.skip_one_in = skip_one_in};
+    struct storage_replica_info info;
+    uint32_t topic = 0;
+    int32_t number = 0;
+    ria_err err = RIA_OK;
+
+    if (node == NULL || !describe(node, partition, &info)) {
+        return -1;
+    }
+    uint8_t *bytes = malloc(READ_SIZE);
+    RIA_ASSERT(bytes != NULL);
+    world_find_partition(world, partition, &topic, &number);
+    struct ria_uuid id = world_topic_id(world, topic);
+    for (int64_t next = info.start_offset; err == RIA_OK && next < info.end_offset;) {
+        size_t size = 0;
+        err = storage_read_replica(node->storage, &id, number, next, bytes, READ_SIZE, &size);
+        if (err == RIA_OK) {
+            struct ria_slice batches = ria_slice_of(bytes, size);
+            err = size == 0 ? RIA_ERR_NOT_FOUND
+                            : records_walk(batches, next, count_passing, &counting, &next);
+        }
+    }
+    free(bytes);
+    return err == RIA_OK ? counting.passing : -1;
+}
+
+bool inspect_is_derived(const struct world *world, uint32_t topic_number, int64_t *out_missing)
+{
+    const struct plan_topic *topic = &world->plan->topics[topic_number];
+    const struct plan_topic *source = &world->plan->topics[topic->source];
+    int64_t missing = 0;
+
+    for (uint32_t i = 0; i < (uint32_t)source->partition_count; i++) {
+        int64_t end = inspect_leader_end(world, topic->first_partition + i);
+        int64_t count = count_source(world, source->first_partition + i, topic->skip_one_in);
+        if (end < 0 || count < 0) {
+            *out_missing = -1;
+            return false;
+        }
+        missing += count - end;
+    }
+    *out_missing = missing;
+    return missing == 0;
+}
+
 /* ---- during the run ---- */
 
 void inspector_init(struct inspector *inspector, struct world *world)
@@ -133,7 +215,7 @@ static void look_at(struct inspector *inspector, struct sim_node *node, uint32_t
     if (!describe(node, partition, &info)) {
         return;
     }
-    if (info.damaged || info.failed) {
+    if ((info.damaged || info.failed) && !node->has_bad_disk) {
         world_break(
             world,
             "bad-log",
@@ -251,8 +333,9 @@ static void check_members(
 {
     for (uint32_t i = 0; i < world->node_count; i++) {
         const struct sim_node *node = &world->nodes[i];
+        /* A bad disk may have lost what it had; the others of the set have it. */
         if (node->role == PLAN_STORAGE && node->node_id >= 0 && has_member(known, node->node_id) &&
-            node->durable[partition] < watermark) {
+            !node->has_bad_disk && node->durable[partition] < watermark) {
             world_break(
                 world,
                 "commit-beyond-isr",
@@ -397,6 +480,12 @@ static bool find_flaw(const struct world *world, uint32_t partition, char *out, 
             continue;
         }
         replicas++;
+        if (info.damaged || info.failed) {
+            (void)snprintf(
+                out, out_size, "is %s on %s", info.damaged ? "damaged" : "failed", node->name
+            );
+            return true;
+        }
         if (info.end_offset != leader.end_offset || info.high_watermark != leader.end_offset) {
             (void)snprintf(
                 out,

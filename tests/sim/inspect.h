@@ -39,6 +39,10 @@ void inspect_note_durable(struct sim_node *node);
 /* The log end of the partition's leader; -1: there is none. */
 int64_t inspect_leader_end(const struct world *world, uint32_t partition);
 
+/* The derived topic has as many records as its source demands; *out_missing are not there, -1: a
+ * log cannot be read. Whether they are the right ones is for the checker. */
+bool inspect_is_derived(const struct world *world, uint32_t topic, int64_t *out_missing);
+
 /* Every node is ready; every partition has a leader; its replicas all have the same end, which is
  * committed, and are in sync by the clients' metadata. */
 bool inspect_is_whole(const struct world *world);

@@ -28,6 +28,7 @@ struct job {
 };
 
 struct many {
+    const struct plan_choice *choice;
     struct range todo;
     struct range left[MANY_JOBS_MAX]; /* behind a seed that ended its process */
     uint32_t left_count;
@@ -47,9 +48,9 @@ RIA_NORETURN static void cannot(const char *what)
 
 /* ---- the process that runs seeds ---- */
 
-static bool run_quietly(uint64_t seed)
+static bool run_quietly(uint64_t seed, const struct plan_choice *choice)
 {
-    const struct run_options options = {.seed = seed};
+    const struct run_options options = {.seed = seed, .choice = *choice};
     struct run_result result;
 
     (void)alarm(SEED_SECONDS_MAX);
@@ -69,10 +70,11 @@ static bool run_quietly(uint64_t seed)
 }
 
 /* One byte to `progress` for each seed that has ended: whether it passed. */
-RIA_NORETURN static void run_range(struct range seeds, int progress)
+RIA_NORETURN static void
+run_range(struct range seeds, const struct plan_choice *choice, int progress)
 {
     for (uint64_t seed = seeds.first; seed < seeds.end; seed++) {
-        uint8_t passed = run_quietly(seed);
+        uint8_t passed = run_quietly(seed, choice);
         if (write(progress, &passed, 1) != 1) {
             cannot("sim: write");
         }
@@ -118,7 +120,7 @@ static void start(struct many *many, struct range seeds)
     }
     if (pid == 0) {
         (void)close(ends[0]);
-        run_range(seeds, ends[1]);
+        run_range(seeds, many->choice, ends[1]);
     }
     (void)close(ends[1]);
     *job = (struct job){.pid = pid, .progress = ends[0], .seeds = seeds};
@@ -185,13 +187,14 @@ static void finish(struct many *many)
     many->running--;
 }
 
-int run_many(uint64_t first, uint64_t last, uint32_t jobs)
+int run_many(uint64_t first, uint64_t last, uint32_t jobs, const struct plan_choice *choice)
 {
     struct many *many = calloc(1, sizeof(*many));
 
     RIA_ASSERT(many != NULL);
     many->todo = (struct range){first, last + 1};
     many->job_count = jobs;
+    many->choice = choice;
     for (;;) {
         struct range seeds;
         if (many->running < jobs && next_range(many, &seeds)) {

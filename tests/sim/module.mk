@@ -1,6 +1,8 @@
 # The whole cluster in one deterministic process; see README.md.
 $(eval $(call library,simlib,\
+  tests/sim/admin.c \
   tests/sim/checker.c \
+  tests/sim/checker_derived.c \
   tests/sim/client.c \
   tests/sim/history.c \
   tests/sim/history_text.c \
@@ -8,12 +10,17 @@ $(eval $(call library,simlib,\
   tests/sim/many.c \
   tests/sim/nemesis.c \
   tests/sim/plan.c \
+  tests/sim/plan_text.c \
   tests/sim/producer.c \
+  tests/sim/producer_send.c \
   tests/sim/reader.c \
   tests/sim/records.c \
   tests/sim/run.c \
+  tests/sim/shrink.c \
   tests/sim/sim_connection.c \
   tests/sim/sim_disk.c \
+  tests/sim/sim_front.c \
+  tests/sim/sim_http.c \
   tests/sim/sim_net.c \
   tests/sim/sim_node.c \
   tests/sim/sim_wire.c \
@@ -21,5 +28,5 @@ $(eval $(call library,simlib,\
   tests/sim/workload.c \
   tests/sim/world.c \
 ))
-$(eval $(call test,tests/sim/sim,simlib coordinator storage replication shared schemas common))
+$(eval $(call test,tests/sim/sim,simlib coordinator gateway storage replication transform shared schemas common))
 $(eval $(call test,tests/sim/check_history,simlib common))

@@ -31,17 +31,73 @@ static void block_fault(struct nemesis *nemesis, const struct plan_fault *fault,
     }
 }
 
-static void slow_disk(struct world *world, const struct plan_fault *fault, bool begin)
+/* ---- disks ---- */
+
+static void set_disk(struct nemesis *nemesis, uint32_t number)
 {
-    const struct plan_node *plan = &world->plan->nodes[fault->a];
-    struct sim_node *node = &world->nodes[fault->a];
-    const struct ria_fs_sim_faults faults = {
-        .sync_delay_us_min = plan->sync_us_min,
-        .sync_delay_us_max = plan->sync_us_max + (begin ? fault->amount : 0),
-    };
+    const struct sim_node *node = &nemesis->world->nodes[number];
 
     if (node->disk != NULL) {
-        ria_fs_sim_set_faults(sim_disk_inner(node->disk), &faults);
+        ria_fs_sim_set_faults(sim_disk_inner(node->disk), &nemesis->disks[number]);
+    }
+}
+
+static void slow_disk(struct nemesis *nemesis, const struct plan_fault *fault, bool begin)
+{
+    nemesis->disks[fault->a].sync_delay_us_max += begin ? fault->amount : -fault->amount;
+    set_disk(nemesis, fault->a);
+}
+
+static void fill_disk(struct nemesis *nemesis, const struct plan_fault *fault, bool begin)
+{
+    struct ria_fs *fs = sim_disk_inner(nemesis->world->nodes[fault->a].disk);
+    uint64_t capacity = ria_fs_sim_used_bytes(fs) + (uint64_t)fault->amount;
+
+    nemesis->disks[fault->a].capacity_bytes = begin ? capacity : 0;
+    set_disk(nemesis, fault->a);
+    if (!begin) {
+        sim_node_boot(&nemesis->world->nodes[fault->a]); /* it may have died of it */
+    }
+}
+
+/* A log that failed stays so until its process begins anew: the machine is booted at the end. */
+static void break_disk(struct nemesis *nemesis, const struct plan_fault *fault, bool begin)
+{
+    struct ria_fs_sim_faults *faults = &nemesis->disks[fault->a];
+    struct sim_node *node = &nemesis->world->nodes[fault->a];
+    uint32_t one_in = begin ? (uint32_t)fault->amount : 0;
+
+    if (fault->kind == PLAN_SYNC_ERROR) {
+        faults->fail_sync_one_in = one_in;
+    } else {
+        faults->fail_write_one_in = one_in;
+        faults->fail_open_one_in = one_in;
+    }
+    set_disk(nemesis, fault->a);
+    node->has_bad_disk = true;
+    if (!begin) {
+        sim_node_kill(node, true);
+        sim_node_boot(node);
+    }
+}
+
+static void rot(struct nemesis *nemesis, const struct plan_fault *fault, bool begin)
+{
+    struct world *world = nemesis->world;
+    struct sim_node *node = &world->nodes[fault->a];
+    struct ria_rand rand;
+
+    if (!begin) {
+        sim_node_boot(node);
+        return;
+    }
+    sim_node_kill(node, false);
+    node->has_bad_disk = true;
+    ria_rand_init(
+        &rand, world_seed(world, WORLD_RAND_ROT, (uint32_t)(fault - world->plan->faults))
+    );
+    for (int64_t i = 0; i < fault->amount; i++) {
+        sim_disk_rot(node->disk, &rand, &world->trace);
     }
 }
 
@@ -75,7 +131,20 @@ static void apply(struct nemesis *nemesis, const struct plan_fault *fault, bool 
         sim_net_slow(world->net, fault->a, begin ? fault->amount : 0);
         break;
     case PLAN_SLOW_DISK:
-        slow_disk(world, fault, begin);
+        slow_disk(nemesis, fault, begin);
+        break;
+    case PLAN_DISK_FULL:
+        fill_disk(nemesis, fault, begin);
+        break;
+    case PLAN_IO_ERROR:
+    case PLAN_SYNC_ERROR:
+        break_disk(nemesis, fault, begin);
+        break;
+    case PLAN_ROT:
+        rot(nemesis, fault, begin);
+        break;
+    case PLAN_CLOCK:
+        node->wall_jump_ms += begin ? fault->amount : -fault->amount;
         break;
     case PLAN_KILL:
     case PLAN_POWER:
@@ -151,6 +220,11 @@ void nemesis_init(struct nemesis *nemesis, struct world *world)
     }
     for (uint32_t i = 0; i < world->node_count; i++) {
         ria_timer_init(&nemesis->boots[i], on_boot, &world->nodes[i]);
+        nemesis->disks[i] = (struct ria_fs_sim_faults){
+            .sync_delay_us_min = world->plan->nodes[i].sync_us_min,
+            .sync_delay_us_max = world->plan->nodes[i].sync_us_max,
+        };
+        set_disk(nemesis, i);
     }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/base.h"
+#include "common/fs_sim.h"
 #include "common/timers.h"
 
 #include "tests/sim/plan.h"
@@ -18,6 +19,7 @@ struct nemesis_fault {
 struct nemesis {
     struct world *world;
     uint32_t blocks[PLAN_NODES_MAX][PLAN_NODES_MAX]; /* faults that block [from][to] */
+    struct ria_fs_sim_faults disks[PLAN_NODES_MAX];
     struct nemesis_fault faults[PLAN_FAULTS_MAX];
     struct ria_timer boots[PLAN_NODES_MAX];
 };

@@ -1,6 +1,5 @@
 #include "tests/sim/plan.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "common/assert.h"
@@ -10,7 +9,11 @@ enum {
     CHAOS_US_MIN = 6 * 1000 * 1000,
     CHAOS_US_MAX = 16 * 1000 * 1000,
     WALL_SKEW_MS_MAX = 3600 * 1000,
+    CLOCK_JUMP_MS_MAX = 48 * 3600 * 1000,
 };
+
+#define PLAN_WEIGHT_(name, text, weight, about) weight,
+static const int64_t kind_weights[] = {PLAN_FAULT_KINDS(PLAN_WEIGHT_)};
 
 static int64_t between(struct ria_rand *rand, int64_t low, int64_t high)
 {
@@ -56,6 +59,12 @@ static void draw_cluster(struct plan *plan, struct ria_rand *rand)
     plan->storage_count = ria_rand_one_in(rand, 4) ? 4 : 3;
     add_nodes(plan, PLAN_STORAGE, plan->storage_count, rand);
     add_nodes(plan, PLAN_WORKER, coin(rand) ? 1 : 2, rand);
+    plan->gateway_first = plan->node_count;
+    plan->gateway_count = coin(rand) ? 1 : 2;
+    add_nodes(plan, PLAN_GATEWAY, plan->gateway_count, rand);
+    if (plan->has_transform) {
+        add_nodes(plan, PLAN_TRANSFORM, coin(rand) ? 1 : 2, rand);
+    }
     add_nodes(plan, PLAN_CLIENT, coin(rand) ? 1 : 2, rand);
     plan->open_segments = (uint32_t)between(rand, 2, 16);
     plan->profile.latency_us_min = between_log(rand, 20, 500);
@@ -67,30 +76,98 @@ static void draw_cluster(struct plan *plan, struct ria_rand *rand)
     if (coin(rand)) {
         plan->profile.reset_one_in = (uint32_t)between_log(rand, 300, 10000);
     }
+    if (coin(rand)) {
+        plan->profile.linger_us_max = between_log(rand, 10 * 1000, 8 * 1000 * 1000);
+    }
+}
+
+static struct plan_topic *add_topic(struct plan *plan, int32_t partition_count)
+{
+    RIA_ASSERT(plan->topic_count < PLAN_TOPICS_MAX);
+    RIA_ASSERT(plan->partition_count + (uint32_t)partition_count <= PLAN_PARTITIONS_MAX);
+
+    struct plan_topic *topic = &plan->topics[plan->topic_count++];
+    topic->partition_count = partition_count;
+    topic->first_partition = plan->partition_count;
+    plan->partition_count += (uint32_t)partition_count;
+    return topic;
+}
+
+static void draw_topic(struct plan *plan, bool is_doomed, struct ria_rand *rand)
+{
+    struct plan_topic *topic = add_topic(plan, (int32_t)between(rand, 1, is_doomed ? 2 : 3));
+
+    topic->is_doomed = is_doomed;
+    topic->replicas = (int16_t)(ria_rand_one_in(rand, 5) ? between(rand, 1, 2) : 3);
+    topic->min_insync = (int32_t)between(rand, 1, topic->replicas);
+    if (topic->replicas == 3 && coin(rand)) {
+        topic->min_insync = 2;
+    }
+    topic->segment_bytes = between_log(rand, 65536, 1024 * 1024);
+    topic->lag_ms = between_log(rand, 500, 10000);
+    topic->relaxed = ria_rand_one_in(rand, 6);
+}
+
+/* As the coordinator makes them: with the source's partitions and replicas, and default settings.
+ */
+static void
+add_derived(struct plan *plan, plan_topic_kind kind, uint32_t source, struct ria_rand *rand)
+{
+    const struct plan_topic *from = &plan->topics[source];
+    struct plan_topic *topic = add_topic(plan, from->partition_count);
+
+    topic->kind = kind;
+    topic->source = source;
+    topic->replicas = from->replicas;
+    topic->min_insync = from->replicas == 1 ? 1 : 2;
+    topic->skip_one_in = ria_rand_one_in(rand, 3) ? 0 : (uint32_t)between(rand, 2, 5);
 }
 
 static void draw_topics(struct plan *plan, struct ria_rand *rand)
 {
     bool has_doomed = ria_rand_one_in(rand, 4);
 
-    plan->topic_count = (ria_rand_one_in(rand, 3) ? 2u : 1u) + (has_doomed ? 1u : 0u);
-    for (uint32_t i = 0; i < plan->topic_count; i++) {
-        struct plan_topic *topic = &plan->topics[i];
-        bool is_doomed = has_doomed && i == plan->topic_count - 1;
-        topic->doomed_us = is_doomed ? between(rand, 500 * 1000, CHAOS_US_MAX) : 0;
-        topic->partition_count = (int32_t)between(rand, 1, is_doomed ? 2 : 3);
-        topic->replicas = (int16_t)(ria_rand_one_in(rand, 5) ? between(rand, 1, 2) : 3);
-        topic->min_insync = (int32_t)between(rand, 1, topic->replicas);
-        if (topic->replicas == 3 && coin(rand)) {
-            topic->min_insync = 2;
-        }
-        topic->segment_bytes = between_log(rand, 65536, 1024 * 1024);
-        topic->lag_ms = between_log(rand, 500, 10000);
-        topic->relaxed = ria_rand_one_in(rand, 6);
-        topic->first_partition = plan->partition_count;
-        plan->partition_count += (uint32_t)topic->partition_count;
+    draw_topic(plan, false, rand);
+    if (ria_rand_one_in(rand, 3)) {
+        draw_topic(plan, false, rand);
     }
-    RIA_ASSERT(plan->partition_count <= PLAN_PARTITIONS_MAX);
+    if (has_doomed) {
+        draw_topic(plan, true, rand);
+    }
+    if (plan->has_transform) {
+        add_derived(plan, PLAN_TOPIC_DERIVED, 0, rand);
+        add_derived(plan, PLAN_TOPIC_ERRORS, 0, rand);
+    }
+}
+
+/* ---- what is asked beside the load ---- */
+
+static void
+add_admin(struct plan *plan, int64_t at_us, plan_admin_kind kind, uint32_t topic, int64_t amount)
+{
+    RIA_ASSERT(plan->admin_count < PLAN_ADMIN_MAX);
+
+    plan->admin[plan->admin_count++] =
+        (struct plan_admin){.at_us = at_us, .kind = kind, .topic = topic, .amount = amount};
+}
+
+static void draw_admin(struct plan *plan, struct ria_rand *rand)
+{
+    for (uint32_t i = 0; i < plan->topic_count; i++) {
+        switch (plan->topics[i].kind) {
+        case PLAN_TOPIC_PLAIN:
+            add_admin(plan, between_log(rand, 1, 500 * 1000), PLAN_CREATE_TOPIC, i, 0);
+            break;
+        case PLAN_TOPIC_DERIVED:
+            add_admin(plan, between_log(rand, 1, 5000 * 1000), PLAN_CREATE_TRANSFORM, i, 0);
+            break;
+        case PLAN_TOPIC_ERRORS: /* comes with the derived one */
+            break;
+        }
+        if (plan->topics[i].is_doomed) {
+            add_admin(plan, between(rand, 500 * 1000, CHAOS_US_MAX), PLAN_DELETE_TOPIC, i, 0);
+        }
+    }
 }
 
 /* ---- the load ---- */
@@ -105,27 +182,43 @@ static uint32_t draw_client(const struct plan *plan, struct ria_rand *rand)
     return (uint32_t)between(rand, first, plan->node_count - 1);
 }
 
+static void draw_producer(struct plan *plan, uint32_t partition, struct ria_rand *rand)
+{
+    if (plan->producer_count == PLAN_PRODUCERS_MAX) {
+        return;
+    }
+    plan->producers[plan->producer_count++] = (struct plan_producer){
+        .client = draw_client(plan, rand),
+        .partition = partition,
+        .via_gateway = coin(rand),
+        .idempotent = !ria_rand_one_in(rand, 4),
+        .gives_up = coin(rand),
+        .key_count = coin(rand) ? 0 : (uint32_t)between(rand, 1, 9),
+        .window = (uint32_t)between(rand, 1, 5),
+        .records_max = (uint32_t)between_log(rand, 1, 20),
+        .padding_max = (uint32_t)between_log(rand, 1, 4096),
+        .think_us_mean = between_log(rand, 5 * 1000, 300 * 1000),
+        .timeout_ms = (uint32_t)between_log(rand, 300, 8000),
+    };
+}
+
+/* Every partition has one of each, so that it is seen to live; some have two producers. */
 static void draw_load(struct plan *plan, struct ria_rand *rand)
 {
-    /* Every partition has one of each, so that it is seen to live; some have two. */
     for (uint32_t i = 0; i < plan->partition_count; i++) {
-        int64_t producers = ria_rand_one_in(rand, 3) ? 2 : 1;
-        for (int64_t j = 0; j < producers && plan->producer_count < PLAN_PRODUCERS_MAX; j++) {
-            plan->producers[plan->producer_count++] = (struct plan_producer){
-                .client = draw_client(plan, rand),
-                .partition = i,
-                .idempotent = !ria_rand_one_in(rand, 4),
-                .gives_up = coin(rand),
-                .window = (uint32_t)between(rand, 1, 5),
-                .records_max = (uint32_t)between_log(rand, 1, 20),
-                .padding_max = (uint32_t)between_log(rand, 1, 4096),
-                .think_us_mean = between_log(rand, 5 * 1000, 300 * 1000),
-                .timeout_ms = (uint32_t)between_log(rand, 300, 8000),
-            };
+        plan_topic_kind kind = plan->topics[plan_topic_of(plan, i)].kind;
+        uint32_t producers = ria_rand_one_in(rand, 3) ? 2 : 1;
+        for (uint32_t j = 0; j < producers && kind == PLAN_TOPIC_PLAIN; j++) {
+            draw_producer(plan, i, rand);
+        }
+        if (kind == PLAN_TOPIC_ERRORS) {
+            continue;
         }
         plan->readers[plan->reader_count++] = (struct plan_reader){
             .client = draw_client(plan, rand),
             .partition = i,
+            .via_gateway = coin(rand),
+            .as_text = coin(rand),
             .max_bytes = (uint32_t)between_log(rand, 100, 256 * 1024),
             .wait_ms = coin(rand) ? 0 : (uint32_t)between_log(rand, 10, 2000),
             .think_us = between_log(rand, 5000, 500 * 1000),
@@ -159,6 +252,12 @@ static uint32_t draw_worker(const struct plan *plan, struct ria_rand *rand)
         node = (uint32_t)ria_rand_below(rand, plan->node_count);
     } while (plan->nodes[node].role != PLAN_WORKER);
     return node;
+}
+
+/* In a run one disk at most breaks its promises. */
+static uint32_t bad_disk(const struct plan *plan)
+{
+    return 1 + (uint32_t)(plan->seed % plan->storage_count);
 }
 
 static struct plan_fault
@@ -207,6 +306,22 @@ draw_fault(const struct plan *plan, plan_fault_kind kind, struct ria_rand *rand)
         /* Storage is where the records are. */
         fault.a = coin(rand) ? draw_storage(plan, rand) : fault.a;
         break;
+    case PLAN_CLOCK:
+        fault.amount = between_log(rand, 1000, CLOCK_JUMP_MS_MAX) * (coin(rand) ? 1 : -1);
+        break;
+    case PLAN_DISK_FULL:
+        fault.a = draw_storage(plan, rand);
+        fault.amount = coin(rand) ? 0 : between_log(rand, 4096, 256 * 1024);
+        break;
+    case PLAN_IO_ERROR:
+    case PLAN_SYNC_ERROR:
+        fault.a = bad_disk(plan);
+        fault.amount = between_log(rand, 1, 200);
+        break;
+    case PLAN_ROT:
+        fault.a = bad_disk(plan);
+        fault.amount = between_log(rand, 1, 16);
+        break;
     case PLAN_PARTITION:
     case PLAN_ONE_WAY:
     case PLAN_ISOLATE:
@@ -217,17 +332,32 @@ draw_fault(const struct plan *plan, plan_fault_kind kind, struct ria_rand *rand)
     return fault;
 }
 
-static void draw_faults(struct plan *plan, struct ria_rand *rand)
+/* Of one run in three a single kind, of the others a mixture. */
+static int64_t
+draw_weights(int64_t *out_weights, const struct plan_choice *choice, struct ria_rand *rand)
 {
-    int64_t weights[PLAN_FAULT_KIND_COUNT];
+    uint32_t kinds = choice == NULL ? 0 : choice->fault_kinds;
+    bool is_alone = ria_rand_one_in(rand, 3);
+    uint64_t alone = ria_rand_below(rand, PLAN_FAULT_KIND_COUNT);
     int64_t total = 0;
-    int64_t mean_us = between_log(rand, 150 * 1000, 4 * 1000 * 1000);
-    int64_t at_us = coin(rand) ? 0 : 2 * 1000 * 1000; /* also before anything is set up */
 
     for (size_t i = 0; i < PLAN_FAULT_KIND_COUNT; i++) {
-        weights[i] = coin(rand) ? 0 : between(rand, 1, 8);
-        total += weights[i];
+        int64_t weight_max = kinds == 0 ? kind_weights[i] : (kinds >> i & 1) * 8;
+        int64_t weight = weight_max == 0 ? 0 : between(rand, 1, weight_max);
+        bool is_in = is_alone ? i == alone : coin(rand);
+        out_weights[i] = is_in || (kinds & (kinds - 1)) == 0 ? weight : 0;
+        total += out_weights[i];
     }
+    return total;
+}
+
+static void draw_faults(struct plan *plan, const struct plan_choice *choice, struct ria_rand *rand)
+{
+    int64_t weights[PLAN_FAULT_KIND_COUNT];
+    int64_t mean_us = between_log(rand, 150 * 1000, 4 * 1000 * 1000);
+    int64_t at_us = coin(rand) ? 0 : 2 * 1000 * 1000; /* also before anything is set up */
+    int64_t total = draw_weights(weights, choice, rand);
+
     plan->chaos_us = between(rand, CHAOS_US_MIN, CHAOS_US_MAX);
     while (total > 0 && plan->fault_count < PLAN_FAULTS_MAX) {
         at_us += between(rand, 1, 2 * mean_us);
@@ -245,31 +375,40 @@ static void draw_faults(struct plan *plan, struct ria_rand *rand)
     }
 }
 
-static bool loses_power(const struct plan *plan)
+/* Nothing is asked for that was not promised. */
+static void temper(struct plan *plan)
 {
-    for (uint32_t i = 0; i < plan->fault_count; i++) {
-        plan_fault_kind kind = plan->faults[i].kind;
-        if (kind == PLAN_POWER || kind == PLAN_POWER_AT || kind == PLAN_POWER_SEND) {
-            return true;
+    bool loses_power = plan_has(plan, PLAN_POWER) || plan_has(plan, PLAN_POWER_AT) ||
+                       plan_has(plan, PLAN_POWER_SEND);
+    bool loses_disk = plan_has(plan, PLAN_IO_ERROR) || plan_has(plan, PLAN_SYNC_ERROR) ||
+                      plan_has(plan, PLAN_ROT);
+
+    for (uint32_t i = 0; i < plan->topic_count; i++) {
+        struct plan_topic *topic = &plan->topics[i];
+        if (loses_power || loses_disk) {
+            topic->relaxed = false;
+        }
+        if (loses_disk) {
+            topic->replicas = 3;
+            topic->min_insync = 2;
         }
     }
-    return false;
 }
 
-void plan_draw(struct plan *plan, uint64_t seed)
+void plan_draw(struct plan *plan, uint64_t seed, const struct plan_choice *choice)
 {
     struct ria_rand rand;
 
     memset(plan, 0, sizeof(*plan));
     plan->seed = seed;
     ria_rand_init(&rand, seed);
+    plan->has_transform = coin(&rand);
     draw_cluster(plan, &rand);
     draw_topics(plan, &rand);
+    draw_admin(plan, &rand);
     draw_load(plan, &rand);
-    draw_faults(plan, &rand);
-    for (uint32_t i = 0; i < plan->topic_count && loses_power(plan); i++) {
-        plan->topics[i].relaxed = false; /* which promises nothing then */
-    }
+    draw_faults(plan, choice, &rand);
+    temper(plan);
 }
 
 /* ---- asking ---- */
@@ -286,140 +425,15 @@ uint32_t plan_topic_of(const struct plan *plan, uint32_t partition)
 
 bool plan_is_doomed(const struct plan *plan, uint32_t partition)
 {
-    return plan->topics[plan_topic_of(plan, partition)].doomed_us > 0;
+    return plan->topics[plan_topic_of(plan, partition)].is_doomed;
 }
 
-/* ---- printing ---- */
-
-const char *plan_node_name(const struct plan *plan, uint32_t node)
+bool plan_has(const struct plan *plan, plan_fault_kind kind)
 {
-    static const char *const storages[] = {"storage-1", "storage-2", "storage-3", "storage-4"};
-    static const char *const workers[] = {"worker-1", "worker-2"};
-    static const char *const clients[] = {"client-1", "client-2"};
-    uint32_t place = 0;
-
-    for (uint32_t i = 0; i < node; i++) {
-        place += plan->nodes[i].role == plan->nodes[node].role;
-    }
-    switch (plan->nodes[node].role) {
-    case PLAN_COORDINATOR:
-        return "coordinator";
-    case PLAN_STORAGE:
-        return storages[place];
-    case PLAN_WORKER:
-        return workers[place];
-    case PLAN_CLIENT:
-        return clients[place];
-    }
-    return "";
-}
-
-#define PLAN_NAME_(name, text, about) text,
-static const char *const fault_names[] = {PLAN_FAULT_KINDS(PLAN_NAME_)};
-
-void plan_format_fault(
-    const struct plan *plan, const struct plan_fault *fault, char *out, size_t out_size
-)
-{
-    bool has_b =
-        fault->kind == PLAN_PARTITION || fault->kind == PLAN_ONE_WAY || fault->kind == PLAN_RESET;
-
-    (void)snprintf(
-        out,
-        out_size,
-        "%s %s%s%s amount=%" PRId64 " for=%.3fs",
-        fault_names[fault->kind],
-        plan_node_name(plan, fault->a),
-        has_b ? " " : "",
-        has_b ? plan_node_name(plan, fault->b) : "",
-        fault->amount,
-        (double)fault->duration_us / 1e6
-    );
-}
-
-static void print_disks(const struct plan *plan, FILE *out)
-{
-    for (uint32_t i = 0; i < plan->node_count; i++) {
-        const struct plan_node *node = &plan->nodes[i];
-        if (node->role == PLAN_STORAGE || node->role == PLAN_COORDINATOR) {
-            (void)fprintf(
-                out,
-                "  %s: a sync takes %" PRId64 "..%" PRId64 " us\n",
-                plan_node_name(plan, i),
-                node->sync_us_min,
-                node->sync_us_max
-            );
+    for (uint32_t i = 0; i < plan->fault_count; i++) {
+        if (plan->faults[i].kind == kind) {
+            return true;
         }
     }
-}
-
-static void print_topics(const struct plan *plan, FILE *out)
-{
-    for (uint32_t i = 0; i < plan->topic_count; i++) {
-        const struct plan_topic *topic = &plan->topics[i];
-        (void)fprintf(
-            out,
-            "  topic %" PRIu32 ": partitions %" PRIu32 "..%" PRIu32 ", replicas %d, min.insync %d, "
-            "segment.bytes %" PRId64 ", lag %" PRId64 " ms, %s%s\n",
-            i,
-            topic->first_partition,
-            topic->first_partition + (uint32_t)topic->partition_count - 1,
-            topic->replicas,
-            topic->min_insync,
-            topic->segment_bytes,
-            topic->lag_ms,
-            topic->relaxed ? "relaxed" : "synced",
-            topic->doomed_us > 0 ? ", to be deleted" : ""
-        );
-    }
-}
-
-static void print_load(const struct plan *plan, FILE *out)
-{
-    for (uint32_t i = 0; i < plan->producer_count; i++) {
-        const struct plan_producer *producer = &plan->producers[i];
-        (void)fprintf(
-            out,
-            "  producer %" PRIu32 ": partition %" PRIu32 " from %s, %s%s, window %" PRIu32
-            ", up to %" PRIu32 " x %" PRIu32 " bytes each %" PRId64 " us, timeout %" PRIu32 " ms\n",
-            i,
-            producer->partition,
-            plan_node_name(plan, producer->client),
-            producer->idempotent ? "idempotent" : "plain",
-            producer->gives_up ? ", gives up" : "",
-            producer->window,
-            producer->records_max,
-            producer->padding_max,
-            producer->think_us_mean,
-            producer->timeout_ms
-        );
-    }
-}
-
-void plan_print(const struct plan *plan, FILE *out)
-{
-    char text[256];
-
-    (void)fprintf(
-        out,
-        "seed %" PRIu64 ": %" PRIu32 " nodes, latency %" PRId64 "..%" PRId64 " us, spike 1/%" PRIu32
-        " up to %" PRId64 " us, reset 1/%" PRIu32 ", chaos %.3f s\n",
-        plan->seed,
-        plan->node_count,
-        plan->profile.latency_us_min,
-        plan->profile.latency_us_max,
-        plan->profile.spike_one_in,
-        plan->profile.spike_us_max,
-        plan->profile.reset_one_in,
-        (double)plan->chaos_us / 1e6
-    );
-    print_disks(plan, out);
-    print_topics(plan, out);
-    print_load(plan, out);
-    for (uint32_t i = 0; i < plan->fault_count; i++) {
-        plan_format_fault(plan, &plan->faults[i], text, sizeof(text));
-        (void)fprintf(
-            out, "  %10.6f fault %" PRIu32 ": %s\n", (double)plan->faults[i].at_us / 1e6, i, text
-        );
-    }
+    return false;
 }

@@ -13,35 +13,43 @@
 #include "tests/sim/sim_wire.h"
 
 enum {
-    PLAN_TOPICS_MAX = 3,
-    PLAN_PARTITIONS_MAX = 8, /* of all topics */
+    PLAN_TOPICS_MAX = 5,
+    PLAN_PARTITIONS_MAX = 16, /* of all topics */
     PLAN_PRODUCERS_MAX = 12,
-    PLAN_READERS_MAX = 12,
+    PLAN_READERS_MAX = 16,
     PLAN_FAULTS_MAX = 128,
+    PLAN_ADMIN_MAX = 32,
     PLAN_NODES_MAX = 16,
 };
 
-/* a and b are nodes. Each is undone after its duration. */
+/* a and b are nodes. Each is undone after its duration. A kind without weight is never drawn by
+ * itself, but can be asked for (plan_choice): what it breaks is known. */
 /* clang-format off */
-#define PLAN_FAULT_KINDS(X)                                                                    \
-    X(PARTITION, "partition", "nothing passes between a and b")                                \
-    X(ONE_WAY,   "one-way",   "nothing passes from a to b")                                    \
-    X(ORPHAN,    "orphan",    "nothing passes between b, the coordinator, and worker a") \
-    X(ISOLATE,   "isolate",   "nothing passes between a and the others")                       \
-    X(RESET,     "reset",     "connections between a and b break; amount 1: nobody is told")   \
-    X(SLOW_NET,  "slow-net",  "what a sends and gets takes `amount` us longer")                \
-    X(SLOW_DISK, "slow-disk", "syncs of a take up to `amount` us")                             \
-    X(KILL,      "kill",      "a's process dies")                                              \
-    X(POWER,     "power",     "a's machine loses power: unsynced writes may be lost")          \
-    X(KILL_AT,   "kill-at",   "a's process dies at change `amount` of its disk")               \
-    X(POWER_AT,  "power-at",  "a's machine loses power at change `amount` of its disk")        \
-    X(KILL_SEND, "kill-send", "a's process dies behind the frame number `amount` it sends")       \
-    X(POWER_SEND, "power-send", "a's machine loses power behind frame number `amount`")           \
-    X(PAUSE,     "pause",     "a's process stands still, and does not know it")                  \
-    X(STOP,      "stop",      "a's process is asked to end")
+/*    kind        name          weight  about */
+#define PLAN_FAULT_KINDS(X)                                                                       \
+    X(PARTITION,  "partition",  8, "nothing passes between a and b")                              \
+    X(ONE_WAY,    "one-way",    8, "nothing passes from a to b")                                  \
+    X(ORPHAN,     "orphan",     8, "nothing passes between b, the coordinator, and worker a")     \
+    X(ISOLATE,    "isolate",    8, "nothing passes between a and the others")                     \
+    X(RESET,      "reset",      8, "connections between a and b break; amount 1: nobody is told") \
+    X(SLOW_NET,   "slow-net",   8, "what a sends and gets takes `amount` us longer")              \
+    X(SLOW_DISK,  "slow-disk",  8, "syncs of a take up to `amount` us")                           \
+    X(KILL,       "kill",       8, "a's process dies")                                            \
+    X(POWER,      "power",      8, "a's machine loses power: unsynced writes may be lost, torn")  \
+    X(KILL_AT,    "kill-at",    8, "a's process dies at change `amount` of its disk")             \
+    X(POWER_AT,   "power-at",   8, "a's machine loses power at change `amount` of its disk")      \
+    X(KILL_SEND,  "kill-send",  8, "a's process dies behind the frame number `amount` it sends")  \
+    X(POWER_SEND, "power-send", 8, "a's machine loses power behind frame number `amount`")        \
+    X(PAUSE,      "pause",      8, "a's process stands still, and does not know it")              \
+    X(STOP,       "stop",       8, "a's process is asked to end")                                 \
+    X(CLOCK,      "clock",      8, "a's wall clock is `amount` ms ahead (behind)")                \
+    X(DISK_FULL,  "disk-full",  8, "a's disk takes `amount` bytes more")                          \
+    X(IO_ERROR,   "io-error",   0, "of a's writes and opens one in `amount` fails; then it reboots") \
+    X(SYNC_ERROR, "sync-error", 0, "of a's syncs one in `amount` fails; then it reboots")         \
+    X(ROT,        "rot",        0, "a's process dies, and `amount` bits of its files flip")
 /* clang-format on */
 
-#define PLAN_ENUM_(name, text, about) PLAN_##name,
+#define PLAN_ENUM_(name, text, weight, about) PLAN_##name,
 typedef enum plan_fault_kind { PLAN_FAULT_KINDS(PLAN_ENUM_) PLAN_FAULT_KIND_COUNT } plan_fault_kind;
 
 struct plan_fault {
@@ -53,10 +61,34 @@ struct plan_fault {
     int64_t amount;
 };
 
+/* What operators and programs ask of the cluster beside reading and writing. Each is tried until it
+ * is done; must be done in the end. New ones: a row here, one in admin.c, a draw in plan.c. */
+/* clang-format off */
+#define PLAN_ADMIN_KINDS(X)                                                                    \
+    X(CREATE_TOPIC,     "create-topic",     "`topic`, which is no derived one")                \
+    X(CREATE_TRANSFORM, "create-transform", "the one whose output is `topic`")                 \
+    X(DELETE_TOPIC,     "delete-topic",     "`topic`")
+/* clang-format on */
+
+#define PLAN_ADMIN_ENUM_(name, text, about) PLAN_##name,
+typedef enum plan_admin_kind {
+    PLAN_ADMIN_KINDS(PLAN_ADMIN_ENUM_) PLAN_ADMIN_KIND_COUNT
+} plan_admin_kind;
+
+struct plan_admin {
+    int64_t at_us;
+    plan_admin_kind kind;
+    uint32_t topic;
+    int64_t amount;
+};
+
+/* In the order of the nodes of a plan; the coordinator is node 0, storage nodes follow it. */
 typedef enum plan_role {
     PLAN_COORDINATOR,
     PLAN_STORAGE,
     PLAN_WORKER,
+    PLAN_GATEWAY,
+    PLAN_TRANSFORM,
     PLAN_CLIENT,
 } plan_role;
 
@@ -68,22 +100,33 @@ struct plan_node {
     int64_t sync_us_max;
 };
 
+typedef enum plan_topic_kind {
+    PLAN_TOPIC_PLAIN,
+    PLAN_TOPIC_DERIVED, /* by a transform, from topic `source` */
+    PLAN_TOPIC_ERRORS,  /* that transform's: stays empty */
+} plan_topic_kind;
+
 struct plan_topic {
+    plan_topic_kind kind;
+    uint32_t source;
+    uint32_t skip_one_in; /* DERIVED: values whose number this divides are left out. 0 = none */
     int32_t partition_count;
     int16_t replicas;
     int32_t min_insync;
     int64_t segment_bytes;
     int64_t lag_ms;
     bool relaxed;             /* only if no machine of this plan loses its power */
+    bool is_doomed;           /* it will be deleted */
     uint32_t first_partition; /* its number over all topics */
-    int64_t doomed_us;        /* when it is deleted; 0 = never */
 };
 
 struct plan_producer {
     uint32_t client; /* a node */
     uint32_t partition;
+    bool via_gateway; /* over HTTP, through any of the gateways; else straight to the leader */
     bool idempotent;
     bool gives_up;         /* after some definite refusals */
+    uint32_t key_count;    /* 0 = no keys */
     uint32_t window;       /* batches from the oldest unanswered one on, at most */
     uint32_t records_max;  /* per batch */
     uint32_t padding_max;  /* bytes per record */
@@ -94,6 +137,8 @@ struct plan_producer {
 struct plan_reader {
     uint32_t client;
     uint32_t partition;
+    bool via_gateway;
+    bool as_text; /* via_gateway: NDJSON, not batches */
     uint32_t max_bytes;
     uint32_t wait_ms;
     int64_t think_us;
@@ -104,6 +149,9 @@ struct plan {
     uint64_t seed;
     uint32_t node_count;
     uint32_t storage_count;
+    uint32_t gateway_first; /* its node */
+    uint32_t gateway_count;
+    bool has_transform;
     struct plan_node nodes[PLAN_NODES_MAX];
     uint32_t topic_count;
     struct plan_topic topics[PLAN_TOPICS_MAX];
@@ -113,6 +161,9 @@ struct plan {
     uint32_t reader_count;
     struct plan_reader readers[PLAN_READERS_MAX];
 
+    uint32_t admin_count;
+    struct plan_admin admin[PLAN_ADMIN_MAX];
+
     struct sim_net_profile profile;
     uint32_t open_segments; /* of a storage node */
 
@@ -121,8 +172,13 @@ struct plan {
     struct plan_fault faults[PLAN_FAULTS_MAX];
 };
 
-void plan_draw(struct plan *plan, uint64_t seed);
-void plan_print(const struct plan *plan, FILE *out);
+/* What may be drawn. */
+struct plan_choice {
+    uint32_t fault_kinds; /* bits by plan_fault_kind; 0 = those with weight */
+};
+
+/* choice may be NULL. */
+void plan_draw(struct plan *plan, uint64_t seed, const struct plan_choice *choice);
 
 /* The topic of a partition that is counted over all topics. */
 uint32_t plan_topic_of(const struct plan *plan, uint32_t partition);
@@ -130,8 +186,22 @@ uint32_t plan_topic_of(const struct plan *plan, uint32_t partition);
 /* Its topic will be deleted. */
 bool plan_is_doomed(const struct plan *plan, uint32_t partition);
 
+/* Some fault is of this kind. */
+bool plan_has(const struct plan *plan, plan_fault_kind kind);
+
+/* ---- plan_text.c ---- */
+
+void plan_print(const struct plan *plan, FILE *out);
+
 /* "coordinator", "storage-1", ...; a literal. */
 const char *plan_node_name(const struct plan *plan, uint32_t node);
+
+/* Literals. */
+const char *plan_fault_name(plan_fault_kind kind);
+const char *plan_admin_name(plan_admin_kind kind);
+
+/* "kill,power-at" as bits. False: a name is none. */
+bool plan_parse_kinds(const char *text, uint32_t *out_kinds);
 
 void plan_format_fault(
     const struct plan *plan, const struct plan_fault *fault, char *out, size_t out_size

@@ -5,54 +5,44 @@
 #include "common/assert.h"
 #include "common/limits.h"
 
-#include "schemas/gen/allocate_producer_ids_request.h"
-#include "schemas/gen/allocate_producer_ids_response.h"
-#include "schemas/gen/messages.h"
-#include "schemas/gen/produce_request.h"
-#include "schemas/gen/produce_response.h"
-
 #include "tests/sim/client.h"
-#include "tests/sim/records.h"
+#include "tests/sim/producer_send.h"
 #include "tests/sim/world.h"
 
 enum {
     RETRY_US_MIN = 10 * 1000,
     RETRY_US_MAX = 300 * 1000,
-    ALLOCATE_TIMEOUT_MS = 1000,
     ATTEMPTS_GIVE_UP = 4,
-};
-
-static const char coordinator_address[] = "tcp://coordinator:9100";
-
-struct outgoing {
-    struct ria_list link;
-    struct producer *producer;
-    uint32_t ordinal; /* counts the batches */
-    uint32_t number;  /* of its first value */
-    uint32_t count;
-    uint32_t padding;
-    int32_t sequence;
-    uint32_t attempts;
-    bool is_in_flight;
-    bool is_unknown; /* some attempt ended without a clear answer */
 };
 
 static void pump(struct producer *producer);
 
-static void
-note(struct producer *producer, history_kind kind, const struct outgoing *batch, int64_t at)
+static void note_some(
+    struct producer *producer,
+    history_kind kind,
+    const struct outgoing *batch,
+    uint32_t skip,
+    uint32_t count,
+    int64_t offset
+)
 {
     struct history_event event = {
         .time_us = producer->world->now_us,
         .kind = kind,
         .actor = producer->number,
         .partition = producer->plan->partition,
-        .offset = at,
-        .value = history_value(producer->number, batch->number),
-        .count = batch->count,
+        .offset = offset,
+        .value = history_value(producer->number, batch->number + skip),
+        .count = count,
     };
 
     history_add(&producer->world->history, &event);
+}
+
+static void
+note(struct producer *producer, history_kind kind, const struct outgoing *batch, int64_t offset)
+{
+    note_some(producer, kind, batch, 0, batch->count, offset);
 }
 
 static void forget(struct producer *producer, struct outgoing *batch)
@@ -68,11 +58,13 @@ static void forget(struct producer *producer, struct outgoing *batch)
 static bool is_expected(const struct producer *producer, const struct outgoing *batch, ria_err err)
 {
     /* Out of order: one before it failed. The oldest one has no such excuse. */
-    return client_expects(err) || err == RIA_ERR_NOT_ENOUGH_REPLICAS ||
+    const struct plan *plan = producer->world->plan;
+
+    return client_expects(plan, err) || err == RIA_ERR_NOT_ENOUGH_REPLICAS ||
            err == RIA_ERR_UNKNOWN_OUTCOME ||
            (err == RIA_ERR_OUT_OF_ORDER && &batch->link != producer->batches.next) ||
-           (err == RIA_ERR_UNKNOWN_TOPIC &&
-            plan_is_doomed(producer->world->plan, producer->plan->partition));
+           (err == RIA_ERR_UNKNOWN_TOPIC && /* gateways hear of it when they hear of it */
+            (plan_is_doomed(plan, producer->plan->partition) || producer->plan->via_gateway));
 }
 
 /* Nothing is in the log, nor ever will be: every attempt was refused. */
@@ -117,6 +109,7 @@ static void on_retry(struct ria_timer *timer, void *arg)
 static void recover(struct producer *producer)
 {
     producer->is_recovering = true;
+    producer->gateway = world_any_gateway(producer->world, &producer->rand);
     if (producer->in_flight == 0 && !producer->retry_timer.active) {
         int64_t pause_us =
             RETRY_US_MIN + (int64_t)ria_rand_below(&producer->rand, RETRY_US_MAX - RETRY_US_MIN);
@@ -124,20 +117,16 @@ static void recover(struct producer *producer)
     }
 }
 
-/* ---- produce ---- */
+/* ---- answers ---- */
 
-static void on_stored(
-    struct producer *producer, struct outgoing *batch, const struct produce_response *response
-)
+static void probe_is_stored(struct producer *producer, const struct outgoing *batch)
 {
-    note(producer, HISTORY_ACK, batch, response->base_offset);
     if (producer->probe_sent && batch->number == producer->probe_number) {
         producer->probe_acked = true;
     }
-    forget(producer, batch);
 }
 
-static void on_refused(struct producer *producer, struct outgoing *batch, ria_err err)
+static void check_expected(struct producer *producer, const struct outgoing *batch, ria_err err)
 {
     producer->last_err = err;
     if (!is_expected(producer, batch, err)) {
@@ -151,7 +140,13 @@ static void on_refused(struct producer *producer, struct outgoing *batch, ria_er
             ria_err_name(err)
         );
     }
-    batch->is_unknown = batch->is_unknown || !ria_err_is_definite(err);
+}
+
+static void
+on_refused(struct producer *producer, struct outgoing *batch, const struct producer_answer *answer)
+{
+    check_expected(producer, batch, answer->err);
+    batch->is_unknown = batch->is_unknown || !answer->is_definite;
     if (producer->plan->idempotent) {
         return; /* once more */
     }
@@ -164,12 +159,45 @@ static void on_refused(struct producer *producer, struct outgoing *batch, ria_er
     }
 }
 
-static void on_produced(void *arg, ria_err err, const void *response, struct ria_slice payload)
+static history_kind kind_of(const struct producer_part *part)
 {
-    struct outgoing *batch = arg;
+    if (part->err == RIA_OK) {
+        return HISTORY_ACK;
+    }
+    return part->is_definite ? HISTORY_FAIL : HISTORY_UNKNOWN;
+}
+
+/* Each record has an outcome of its own. None is sent again. Neighbours are noted together. */
+static void
+on_parts(struct producer *producer, struct outgoing *batch, const struct producer_answer *answer)
+{
+    bool all = true;
+    uint32_t first = 0;
+
+    for (uint32_t i = 0; i < batch->count; i++) {
+        const struct producer_part *part = &answer->parts[i];
+        if (part->err != RIA_OK) {
+            check_expected(producer, batch, part->err);
+            all = false;
+        }
+        bool goes_on = i + 1 < batch->count && kind_of(part) == kind_of(part + 1) &&
+                       (part->err != RIA_OK || part[1].offset == part->offset + 1);
+        if (!goes_on) {
+            const struct producer_part *from = &answer->parts[first];
+            note_some(producer, kind_of(part), batch, first, i + 1 - first, from->offset);
+            first = i + 1;
+        }
+    }
+    if (all) {
+        probe_is_stored(producer, batch);
+    }
+    forget(producer, batch);
+}
+
+void producer_take_answer(struct outgoing *batch, const struct producer_answer *answer)
+{
     struct producer *producer = batch->producer;
 
-    (void)payload;
     producer->in_flight--;
     batch->is_in_flight = false;
     if (producer->is_closed) {
@@ -179,14 +207,18 @@ static void on_produced(void *arg, ria_err err, const void *response, struct ria
         &producer->world->trace,
         "produced",
         producer->number,
-        (uint64_t)err,
+        (uint64_t)answer->err,
         &batch->number,
         sizeof(batch->number)
     );
-    if (err == RIA_OK) {
-        on_stored(producer, batch, response);
+    if (answer->parts != NULL) {
+        on_parts(producer, batch, answer);
+    } else if (answer->err == RIA_OK) {
+        note(producer, HISTORY_ACK, batch, answer->offset);
+        probe_is_stored(producer, batch);
+        forget(producer, batch);
     } else {
-        on_refused(producer, batch, err);
+        on_refused(producer, batch, answer);
         producer->is_recovering = true;
     }
     if (producer->is_recovering) {
@@ -196,56 +228,8 @@ static void on_produced(void *arg, ria_err err, const void *response, struct ria
     }
 }
 
-static bool send(struct producer *producer, struct outgoing *batch)
+void producer_take_id(struct producer *producer, ria_err err, int64_t producer_id)
 {
-    const char *address = NULL;
-    struct produce_request request;
-
-    produce_request_init(&request);
-    request.topic_id = producer->topic_id;
-    request.partition = producer->partition;
-    if (!client_find_leader(
-            producer->node->client,
-            &request.topic_id,
-            request.partition,
-            &address,
-            &request.leader_epoch
-        )) {
-        return false;
-    }
-    struct ria_slice bytes = records_build(
-        &producer->builder,
-        history_value(producer->number, batch->number),
-        batch->count,
-        batch->padding,
-        producer->producer_id,
-        batch->sequence
-    );
-    batch->attempts++;
-    batch->is_in_flight = true;
-    producer->in_flight++;
-    note(producer, HISTORY_SEND, batch, HISTORY_NO_OFFSET);
-    client_call(
-        producer->node->client,
-        address,
-        API_PRODUCE,
-        &request,
-        bytes,
-        producer->plan->timeout_ms,
-        on_produced,
-        batch
-    );
-    return true;
-}
-
-/* ---- the producer's id ---- */
-
-static void on_id(void *arg, ria_err err, const void *response, struct ria_slice payload)
-{
-    struct producer *producer = arg;
-    const struct allocate_producer_ids_response *ids = response;
-
-    (void)payload;
     producer->wants_id = false;
     producer->last_err = err;
     if (producer->is_closed) {
@@ -255,27 +239,20 @@ static void on_id(void *arg, ria_err err, const void *response, struct ria_slice
         recover(producer);
         return;
     }
-    producer->producer_id = ids->first_producer_id;
+    producer->producer_id = producer_id;
     pump(producer);
 }
 
-static void ask_for_id(struct producer *producer)
+static bool send(struct producer *producer, struct outgoing *batch)
 {
-    const struct allocate_producer_ids_request request = {.count = 1};
-
-    if (!producer->wants_id) {
-        producer->wants_id = true;
-        client_call(
-            producer->node->client,
-            coordinator_address,
-            API_ALLOCATE_PRODUCER_IDS,
-            &request,
-            RIA_SLICE_NULL,
-            ALLOCATE_TIMEOUT_MS,
-            on_id,
-            producer
-        );
+    if (!producer_send(batch)) {
+        return false;
     }
+    batch->attempts++;
+    batch->is_in_flight = true;
+    producer->in_flight++;
+    note(producer, HISTORY_SEND, batch, HISTORY_NO_OFFSET);
+    return true;
 }
 
 /* ---- the load ---- */
@@ -292,7 +269,10 @@ static void pump(struct producer *producer)
         return;
     }
     if (producer->plan->idempotent && producer->producer_id < 0) {
-        ask_for_id(producer);
+        if (!producer->wants_id) {
+            producer->wants_id = true;
+            producer_ask_for_id(producer);
+        }
         return;
     }
     RIA_LIST_FOREACH (it, &producer->batches) {
@@ -371,6 +351,7 @@ void producer_init(struct producer *producer, struct world *world, const struct 
     producer->number = history_add_producer(&world->history, plan->idempotent);
     ria_rand_init(&producer->rand, world_seed(world, WORLD_RAND_LOAD, producer->number));
     world_find_partition(world, plan->partition, &topic, &producer->partition);
+    producer->gateway = world_any_gateway(world, &producer->rand);
     producer->topic_id = world_topic_id(world, topic);
     ria_list_init(&producer->batches);
     ria_timer_init(&producer->think_timer, on_thought, producer);

@@ -1,5 +1,6 @@
-/* producer: writes one partition as a gateway does: batches in order, some of them under way, the
- * same bytes again with the same sequence until the outcome is known.
+/* producer: writes one partition: batches in order, some of them under way, the same again with the
+ * same sequence until the outcome is known. Straight to the leader, as a gateway does, or over
+ * HTTP.
  *
  * An idempotent one repeats a batch until it is stored, or (gives_up) until every batch it has was
  * refused definitely some times; then none of them is stored, and their sequences are used again. A
@@ -8,6 +9,7 @@
 #pragma once
 
 #include "common/base.h"
+#include "common/err.h"
 #include "common/list.h"
 #include "common/rand.h"
 #include "common/timers.h"
@@ -20,6 +22,20 @@
 struct world;
 struct sim_node;
 
+/* A batch without a final answer. */
+struct outgoing {
+    struct ria_list link;
+    struct producer *producer;
+    uint32_t ordinal; /* counts the batches */
+    uint32_t number;  /* of its first value */
+    uint32_t count;
+    uint32_t padding;
+    int32_t sequence;
+    uint32_t attempts;
+    bool is_in_flight;
+    bool is_unknown; /* some attempt ended without a clear answer */
+};
+
 struct producer {
     struct world *world;
     const struct plan_producer *plan;
@@ -28,6 +44,8 @@ struct producer {
     uint32_t number; /* in the history */
     struct ria_uuid topic_id;
     int32_t partition; /* of the topic */
+
+    uint32_t gateway; /* a node, if its plan says so; another one after a failure */
 
     int64_t producer_id; /* -1: none (yet) */
     bool wants_id;

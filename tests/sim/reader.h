@@ -1,5 +1,5 @@
-/* reader: reads one partition from its beginning on, as a gateway does for a consumer; now and then
- * it goes back and reads again what it has read.
+/* reader: reads one partition from its beginning on, from the leader as a gateway does, or over
+ * HTTP; now and then it goes back and reads again what it has read.
  */
 #pragma once
 
@@ -22,9 +22,11 @@ struct reader {
     struct ria_uuid topic_id;
     int32_t partition; /* of the topic */
 
+    uint32_t gateway; /* a node, if its plan says so; another one after a failure */
+
     int64_t offset; /* to be read next */
     int64_t watermark;
-    int32_t epoch; /* of the fetch under way */
+    int32_t epoch; /* of the fetch under way; HISTORY_NO_EPOCH over HTTP */
     bool is_in_flight;
     bool is_finishing; /* no jumps any more */
     bool is_closed;

@@ -1,54 +1,87 @@
 #include "tests/sim/records.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "common/assert.h"
 
-enum { VALUE_SIZE = 8, PADDING_MAX = 8 * 1024 };
+#include "tests/sim/history.h"
+
+enum { VALUE_DIGITS = 16 };
 
 #define TIMESTAMP_MS INT64_C(1700000000000)
 
-struct ria_slice records_build(
-    struct batch_builder *builder,
-    uint64_t value,
-    uint32_t count,
-    uint32_t padding,
-    int64_t producer_id,
-    int32_t base_sequence
-)
-{
-    static const uint8_t zeros[PADDING_MAX];
-    uint8_t bytes[VALUE_SIZE + PADDING_MAX];
+static const char prefix[] = "{\"v\":\"";
 
-    RIA_ASSERT(padding <= sizeof(zeros));
-    batch_builder_reset(builder);
-    memcpy(bytes + VALUE_SIZE, zeros, padding);
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t own = value + i;
-        for (int b = 0; b < VALUE_SIZE; b++) {
-            bytes[b] = (uint8_t)(own >> (56 - 8 * b));
+size_t records_text(uint64_t value, uint32_t padding, char *out)
+{
+    RIA_ASSERT(padding <= RECORDS_PADDING_MAX);
+
+    int size = snprintf(
+        out,
+        RECORDS_TEXT_MAX,
+        "%s%016" PRIx64 "\",\"n\":%" PRIu32 ",\"p\":\"",
+        prefix,
+        value,
+        history_value_number(value)
+    );
+    memset(out + size, 'x', padding);
+    memcpy(out + (size_t)size + padding, "\"}", 3);
+    return (size_t)size + padding + 2;
+}
+
+size_t records_key(uint64_t value, uint32_t key_count, char *out)
+{
+    if (key_count == 0) {
+        return 0;
+    }
+    return (size_t)snprintf(out, 16, "k%" PRIu32, history_value_number(value) % key_count);
+}
+
+bool records_parse(struct ria_slice text, uint64_t *out_value)
+{
+    size_t skip = sizeof(prefix) - 1;
+    uint64_t value = 0;
+
+    if (text.size < skip + VALUE_DIGITS + 1 || memcmp(text.data, prefix, skip) != 0 ||
+        text.data[skip + VALUE_DIGITS] != '"') {
+        return false;
+    }
+    for (size_t i = skip; i < skip + VALUE_DIGITS; i++) {
+        uint8_t digit = text.data[i];
+        bool is_number = digit >= '0' && digit <= '9';
+        if (!is_number && (digit < 'a' || digit > 'f')) {
+            return false;
         }
+        value = value << 4 | (uint64_t)(is_number ? digit - '0' : digit - 'a' + 10);
+    }
+    *out_value = value;
+    return true;
+}
+
+struct ria_slice records_build(struct batch_builder *builder, const struct records_spec *spec)
+{
+    char text[RECORDS_TEXT_MAX];
+    char key[16];
+    bool is_numbered = spec->producer_id >= 0;
+
+    batch_builder_reset(builder);
+    for (uint32_t i = 0; i < spec->count; i++) {
+        size_t size = records_text(spec->value + i, spec->padding, text);
+        size_t key_size = records_key(spec->value + i, spec->key_count, key);
         ria_err err = batch_builder_add(
             builder,
             TIMESTAMP_MS,
-            RIA_SLICE_NULL,
-            ria_slice_of(bytes, VALUE_SIZE + padding),
+            key_size == 0 ? RIA_SLICE_NULL : ria_slice_of(key, key_size),
+            ria_slice_of(text, size),
             NULL,
             0
         );
         RIA_ASSERT(err == RIA_OK);
     }
     return batch_builder_finish(
-        builder, producer_id, producer_id < 0 ? -1 : 0, producer_id < 0 ? -1 : base_sequence
+        builder, spec->producer_id, is_numbered ? 0 : -1, is_numbered ? spec->base_sequence : -1
     );
-}
-
-static uint64_t value_of(struct ria_slice bytes)
-{
-    uint64_t value = 0;
-
-    for (int i = 0; i < VALUE_SIZE; i++) {
-        value = value << 8 | bytes.data[i];
-    }
-    return value;
 }
 
 static ria_err
@@ -65,11 +98,12 @@ walk_batch(struct ria_slice batch, int64_t offset, records_fn fn, void *arg, int
         if (!more) {
             break;
         }
-        if (record.value.size < VALUE_SIZE) {
+        uint64_t value = 0;
+        if (!records_parse(record.value, &value)) {
             return RIA_ERR_MALFORMED;
         }
         if (record.offset >= offset) {
-            fn(arg, record.offset, value_of(record.value));
+            fn(arg, record.offset, value);
         }
     }
     *out_next = batch_last_offset(&iter.header) + 1;

@@ -27,6 +27,27 @@ struct run {
     struct inspector inspector;
 };
 
+/* What the plan's transforms are to do. */
+static void note_derivations(struct world *world)
+{
+    const struct plan *plan = world->plan;
+
+    for (uint32_t to = 0; to < plan->partition_count; to++) {
+        const struct plan_topic *topic = &plan->topics[plan_topic_of(plan, to)];
+        const struct plan_topic *source = &plan->topics[topic->source];
+        for (int32_t i = 0; topic->kind == PLAN_TOPIC_DERIVED && i < source->partition_count; i++) {
+            struct history_event event = {
+                .time_us = world->now_us,
+                .kind = HISTORY_DERIVED,
+                .partition = to,
+                .from = source->first_partition + (uint32_t)i,
+                .skip = topic->skip_one_in,
+            };
+            history_add(&world->history, &event);
+        }
+    }
+}
+
 static void run_until(struct run *run, int64_t until_us)
 {
     struct world *world = &run->world;
@@ -96,7 +117,7 @@ void run_seed(const struct run_options *options, struct run_result *out_result)
     if (options->plan != NULL) {
         run->plan = *options->plan;
     } else {
-        plan_draw(&run->plan, options->seed);
+        plan_draw(&run->plan, options->seed, &options->choice);
     }
     if (report != NULL) {
         plan_print(&run->plan, report);
@@ -106,6 +127,7 @@ void run_seed(const struct run_options *options, struct run_result *out_result)
     workload_init(&run->workload, &run->world);
     nemesis_init(&run->nemesis, &run->world);
     inspector_init(&run->inspector, &run->world);
+    note_derivations(&run->world);
 
     nemesis_start(&run->nemesis);
     workload_start(&run->workload);
@@ -118,11 +140,13 @@ void run_seed(const struct run_options *options, struct run_result *out_result)
     }
     if (options->history != NULL) {
         history_write(&run->world.history, options->history);
+        (void)fflush(options->history);
     }
     checker_run(&run->world.history, &out_result->verdict);
 
     out_result->trace_hash = run->world.trace.hash;
     out_result->trace_events = run->world.trace.events;
+    out_result->turns = run->world.turns;
     out_result->virtual_us = run->world.now_us - WORLD_START_US;
     for (uint32_t i = 0; i < run->world.node_count; i++) {
         out_result->boots += run->world.nodes[i].boots;

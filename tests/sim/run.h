@@ -18,6 +18,7 @@ struct run_result {
     struct checker_result verdict;
     uint64_t trace_hash;
     uint64_t trace_events;
+    uint64_t turns; /* of all loops: what the run cost */
     int64_t virtual_us;
     int64_t heal_us; /* what it took until all was well again */
     uint32_t boots;  /* of all nodes */
@@ -25,6 +26,7 @@ struct run_result {
 
 struct run_options {
     uint64_t seed;
+    struct plan_choice choice;
     const struct plan *plan; /* NULL: drawn from the seed */
     bool verbose;            /* say on standard output what happens, as it happens */
     FILE *report;  /* NULL, or gets the plan before the run, and the violations after it */

@@ -1,10 +1,13 @@
 /* sim: the whole cluster in one process and one thread, under virtual time.
  *
  *   sim --seed=N [--verbose] [--history=FILE]
- *       one run: its plan, what went wrong, the history that matters; with --verbose every frame
- *       and log line as well; with --history all that clients and disks saw goes to a file
+ *       one run: its plan, what went wrong, the history that matters; if something did, then the
+ *       smallest plan under which it still does, and its history. With --verbose every frame and
+ *       log line instead; with --history all that clients and disks saw goes to a file
  *   sim --seeds=A..B [--jobs=N]
  *       many, quietly; the last line is "N passed, N failed"
+ *
+ * --faults=KIND,... lets the plans have faults of these kinds only, those that are off included.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,6 +17,7 @@
 
 #include "tests/sim/many.h"
 #include "tests/sim/run.h"
+#include "tests/sim/shrink.h"
 
 enum { EXIT_USAGE = 2 };
 
@@ -22,16 +26,47 @@ struct options {
     bool has_seeds;
     bool verbose;
     const char *history;
+    struct plan_choice choice;
     uint64_t seed;
     uint64_t first;
     uint64_t last;
     uint64_t jobs;
 };
 
+/* From its plan to the smallest one that breaks the same, and that one's history. */
+static void explain(const struct options *options, const struct shrink_trial *trial)
+{
+    struct plan *plan = malloc(sizeof(*plan));
+    struct shrink_trial again;
+    struct shrink_stats stats;
+
+    if (plan == NULL) {
+        return;
+    }
+    plan_draw(plan, options->seed, &options->choice);
+    (void)printf("looking for the smallest plan that breaks the same: %s\n", trial->what);
+    shrink_plan(plan, trial, &stats);
+    (void)printf(
+        "%" PRIu32 " of %" PRIu32 " faults are enough (%" PRIu32 " runs%s):\n",
+        stats.faults_after,
+        stats.faults_before,
+        stats.runs,
+        stats.is_minimal ? "" : ", given up before the end"
+    );
+    const struct run_options run = {.seed = plan->seed, .plan = plan, .report = stdout};
+    shrink_try(&run, &again);
+    free(plan);
+}
+
 static int run_one(const struct options *options)
 {
-    struct run_result result;
-    struct run_options run = {.seed = options->seed, .verbose = options->verbose, .report = stdout};
+    struct run_options run = {
+        .seed = options->seed,
+        .choice = options->choice,
+        .verbose = options->verbose,
+        .report = stdout,
+    };
+    struct shrink_trial trial;
 
     if (options->history != NULL) {
         run.history = fopen(options->history, "w");
@@ -40,18 +75,22 @@ static int run_one(const struct options *options)
             return EXIT_USAGE;
         }
     }
-    run_seed(&run, &result);
+    shrink_try(&run, &trial);
     if (run.history != NULL && fclose(run.history) != 0) {
         perror(options->history);
     }
-    (void)fflush(stdout);
-    return result.verdict.count == 0 ? 0 : 1;
+    if (trial.what[0] != '\0' && !options->verbose) {
+        explain(options, &trial);
+    }
+    return trial.what[0] == '\0' ? 0 : 1;
 }
 
 static int usage(void)
 {
     (void)fprintf(
-        stderr, "usage: sim --seed=N [--verbose] [--history=FILE] | --seeds=A..B [--jobs=N]\n"
+        stderr,
+        "usage: sim --seed=N [--verbose] [--history=FILE] | --seeds=A..B [--jobs=N]  "
+        "[--faults=KIND,...]\n"
     );
     return EXIT_USAGE;
 }
@@ -84,6 +123,9 @@ static bool parse_option(const char *arg, struct options *options)
     if ((value = value_of(arg, "--history=")) != NULL) {
         options->history = value;
         return true;
+    }
+    if ((value = value_of(arg, "--faults=")) != NULL) {
+        return plan_parse_kinds(value, &options->choice.fault_kinds);
     }
     if ((value = value_of(arg, "--seed=")) != NULL) {
         options->has_seed = true;
@@ -119,6 +161,7 @@ int main(int argc, char **argv)
     if (options.jobs > MANY_JOBS_MAX) {
         options.jobs = MANY_JOBS_MAX;
     }
-    return options.has_seed ? run_one(&options)
-                            : run_many(options.first, options.last, (uint32_t)options.jobs);
+    return options.has_seed
+               ? run_one(&options)
+               : run_many(options.first, options.last, (uint32_t)options.jobs, &options.choice);
 }

@@ -185,6 +185,10 @@ void sim_connection_leave(struct sim_connection *connection)
     ria_timer_stop(net->fabric.timers[connection->client_host], &connection->notice);
     sim_wire_cut(&connection->down, 0);
     lose_tail(net, &connection->up);
+    if (net->fabric.profile.linger_us_max > 0) {
+        uint64_t linger_us_max = (uint64_t)net->fabric.profile.linger_us_max;
+        sim_wire_delay(&connection->up, (int64_t)ria_rand_below(&net->fabric.rand, linger_us_max));
+    }
 }
 
 void sim_connection_orphan(struct sim_connection *connection, bool power_cut)

@@ -1,6 +1,9 @@
 #include "tests/sim/sim_disk.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/assert.h"
 
@@ -276,6 +279,72 @@ void sim_disk_crash_at(struct sim_disk *disk, uint64_t calls, bool lose_unsynced
 {
     disk->crash_at = calls;
     disk->crash_loses = lose_unsynced;
+}
+
+/* ---- rot ---- */
+
+enum { ROT_PATH_MAX = 512, ROT_FILES_MAX = 256 };
+
+struct rot_walk {
+    struct ria_fs *fs;
+    char folder[ROT_PATH_MAX];
+    char files[ROT_FILES_MAX][ROT_PATH_MAX];
+    uint32_t count;
+};
+
+static ria_err file_size(struct ria_fs *fs, const char *path, uint64_t *out_size)
+{
+    struct ria_file *file = NULL;
+
+    RIA_TRY(ria_fs_open(fs, path, RIA_FS_READ, &file));
+    ria_err err = ria_fs_size(file, out_size);
+    ria_fs_close(file);
+    return err;
+}
+
+static bool add_file(void *arg, const char *name, bool is_dir)
+{
+    struct rot_walk *walk = arg;
+
+    if (!is_dir && walk->count < ROT_FILES_MAX) {
+        int size =
+            snprintf(walk->files[walk->count], ROT_PATH_MAX, "%.250s/%.250s", walk->folder, name);
+        RIA_ASSERT(size < ROT_PATH_MAX);
+        walk->count++;
+    }
+    return true;
+}
+
+static bool add_folder(void *arg, const char *name, bool is_dir)
+{
+    struct rot_walk *walk = arg;
+
+    if (is_dir) {
+        (void)snprintf(walk->folder, ROT_PATH_MAX, "/data/%.250s", name);
+        (void)!ria_fs_list(walk->fs, walk->folder, add_file, walk);
+    }
+    return true;
+}
+
+void sim_disk_rot(struct sim_disk *disk, struct ria_rand *rand, struct trace *trace)
+{
+    struct rot_walk *walk = calloc(1, sizeof(*walk));
+
+    RIA_ASSERT(walk != NULL);
+    walk->fs = disk->inner;
+    (void)!ria_fs_list(walk->fs, "/data", add_folder, walk);
+    for (int attempt = 0; walk->count > 0 && attempt < ROT_FILES_MAX; attempt++) {
+        const char *path = walk->files[ria_rand_below(rand, walk->count)];
+        uint64_t size = 0;
+        if (file_size(disk->inner, path, &size) == RIA_OK && size > 0) {
+            uint64_t byte = ria_rand_below(rand, size);
+            ria_err err = ria_fs_sim_flip_bit(disk->inner, path, byte, ria_rand_below(rand, 8) & 7);
+            RIA_ASSERT(err == RIA_OK);
+            trace_say(trace, "rot in %s at byte %" PRIu64 " of %" PRIu64, path, byte, size);
+            break;
+        }
+    }
+    free(walk);
 }
 
 bool sim_disk_is_dead(const struct sim_disk *disk)

@@ -12,6 +12,8 @@
 #include "common/fs.h"
 #include "common/fs_sim.h"
 
+#include "tests/sim/trace.h"
+
 struct sim_disk;
 
 /* The disk has crashed in the middle of a call: the process must not have any further effect. */
@@ -40,5 +42,8 @@ void sim_disk_crash(struct sim_disk *disk, bool lose_unsynced);
 /* Crash at the `calls`th call from now that changes the disk (1 = the next); 0 = do not. A boot
  * keeps it. */
 void sim_disk_crash_at(struct sim_disk *disk, uint64_t calls, bool lose_unsynced);
+
+/* Flip some bit of some file of some partition. Says which. */
+void sim_disk_rot(struct sim_disk *disk, struct ria_rand *rand, struct trace *trace);
 
 bool sim_disk_is_dead(const struct sim_disk *disk);

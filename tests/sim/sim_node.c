@@ -7,13 +7,15 @@
 
 #include "tests/sim/client.h"
 #include "tests/sim/inspect.h"
+#include "tests/sim/sim_front.h"
 #include "tests/sim/world.h"
 
 #define WALL_START_MS INT64_C(1700000000000)
 
-enum { LOGGING_ONE_IN = 8 }; /* seeds */
-
-static const char coordinator_address[] = "tcp://coordinator:9100";
+enum {
+    LOGGING_ONE_IN = 8, /* seeds */
+    STOP_US_MAX = 10 * 1000 * 1000,
+};
 
 /* ---- environment ---- */
 
@@ -32,7 +34,7 @@ static int64_t node_wall_ms(const struct ria_clock *clock)
     const struct sim_node *node = of_clock(clock);
 
     return WALL_START_MS + node->world->now_us / 1000 +
-           node->world->plan->nodes[node->number].wall_skew_ms;
+           node->world->plan->nodes[node->number].wall_skew_ms + node->wall_jump_ms;
 }
 
 /* Without the real time that the line begins with. Quiet runs throw lines away, but some make them:
@@ -67,6 +69,15 @@ static void on_disk_crash(void *arg, bool lose_unsynced)
     node->power_lost = lose_unsynced;
 }
 
+/* Whoever asked it to end waits no longer. */
+static void on_stopped_long(struct ria_timer *timer, void *arg)
+{
+    struct sim_node *node = arg;
+
+    (void)timer;
+    node->stop_done = true;
+}
+
 void sim_node_init(struct sim_node *node, struct world *world, uint32_t number)
 {
     memset(node, 0, sizeof(*node));
@@ -83,18 +94,14 @@ void sim_node_init(struct sim_node *node, struct world *world, uint32_t number)
     node->log = (struct ria_log
     ){.level = logs ? RIA_LOG_DEBUG : RIA_LOG_ERROR, .write = write_log, .arg = node};
     if (node->role == PLAN_STORAGE || node->role == PLAN_COORDINATOR) {
-        const struct ria_fs_sim_faults faults = {
-            .sync_delay_us_min = world->plan->nodes[number].sync_us_min,
-            .sync_delay_us_max = world->plan->nodes[number].sync_us_max,
-        };
         node->disk = sim_disk_new(&node->timers, &node->disk_rand, on_disk_crash, node);
-        ria_fs_sim_set_faults(sim_disk_inner(node->disk), &faults);
     }
     if (node->role == PLAN_COORDINATOR) {
-        (void)snprintf(node->address, sizeof(node->address), "%s", coordinator_address);
-    } else if (node->role == PLAN_STORAGE) {
+        (void)snprintf(node->address, sizeof(node->address), "%s", world_coordinator_address);
+    } else if (node->role != PLAN_CLIENT && node->role != PLAN_WORKER) {
         (void)snprintf(node->address, sizeof(node->address), "tcp://%s:9111", node->name);
     }
+    ria_timer_init(&node->stop_timer, on_stopped_long, node);
     uint32_t host = sim_net_add_host(world->net, node->name, node->address, &node->timers);
     RIA_ASSERT(host == number);
 }
@@ -112,9 +119,15 @@ static void on_fatal(void *arg, const char *reason)
 {
     struct sim_node *node = arg;
 
-    if (!node->is_doomed && node->is_up) {
-        world_break(node->world, "fatal", 0, "%s cannot go on: %s", node->name, reason);
+    if (node->is_doomed || !node->is_up) {
+        return;
     }
+    if (node->has_bad_disk) {
+        trace_say(&node->world->trace, "%s ends: %s", node->name, reason);
+        node->is_doomed = true;
+        return;
+    }
+    world_break(node->world, "fatal", 0, "%s cannot go on: %s", node->name, reason);
 }
 
 static ria_err new_coordinator(struct sim_node *node, char *reason)
@@ -134,7 +147,7 @@ static ria_err new_storage(struct sim_node *node, char *reason)
 {
     struct storage_options options = {
         .data_dir = "/data",
-        .coordinator = coordinator_address,
+        .coordinator = world_coordinator_address,
         .address = node->address,
         .rack = "",
         .open_segments = node->world->plan->open_segments,
@@ -145,9 +158,21 @@ static ria_err new_storage(struct sim_node *node, char *reason)
     return RIA_OK;
 }
 
+static ria_err new_transform(struct sim_node *node)
+{
+    const struct transform_options options = {
+        .coordinator = world_coordinator_address,
+        .address = node->address,
+    };
+
+    RIA_TRY(transform_new(&node->env, &options, &node->transform));
+    transform_start(node->transform);
+    return RIA_OK;
+}
+
 static ria_err new_core(struct sim_node *node, char *reason)
 {
-    struct replication_options options = {.coordinator = coordinator_address};
+    struct replication_options options = {.coordinator = world_coordinator_address};
 
     reason[0] = '\0';
     switch (node->role) {
@@ -159,8 +184,13 @@ static ria_err new_core(struct sim_node *node, char *reason)
         RIA_TRY(replication_new(&node->env, &options, &node->replication));
         replication_start(node->replication);
         return RIA_OK;
+    case PLAN_GATEWAY:
+        node->front = sim_front_new(&node->env, world_coordinator_address);
+        return RIA_OK;
+    case PLAN_TRANSFORM:
+        return new_transform(node);
     case PLAN_CLIENT:
-        node->client = client_new(&node->env, coordinator_address);
+        node->client = client_new(&node->env, world_coordinator_address);
         return RIA_OK;
     }
     return RIA_OK;
@@ -171,10 +201,14 @@ static void free_core(struct sim_node *node)
     coordinator_free(node->coordinator);
     storage_free(node->storage);
     replication_free(node->replication);
+    sim_front_free(node->front);
+    transform_free(node->transform);
     client_free(node->client);
     node->coordinator = NULL;
     node->storage = NULL;
     node->replication = NULL;
+    node->front = NULL;
+    node->transform = NULL;
     node->client = NULL;
 }
 
@@ -184,6 +218,7 @@ static void bury(struct sim_node *node)
 {
     struct world *world = node->world;
 
+    ria_timer_stop(&node->timers, &node->stop_timer);
     sim_net_end_calls(world->net, node->number);
     free_core(node);
     sim_net_bury(world->net, node->number);
@@ -231,7 +266,9 @@ void sim_node_boot(struct sim_node *node)
     node->is_paused = false;
     node->boots++;
     ria_err err = new_core(node, reason);
-    if (err != RIA_OK && !node->is_doomed) {
+    bool may_fail = node->is_doomed || (err == RIA_ERR_IO && node->has_bad_disk) ||
+                    (err == RIA_ERR_NO_SPACE && plan_has(world->plan, PLAN_DISK_FULL));
+    if (err != RIA_OK && !may_fail) {
         world_break(
             world, "start", 0, "%s does not start: %s (%s)", node->name, reason, ria_err_name(err)
         );
@@ -292,14 +329,26 @@ void sim_node_stop(struct sim_node *node)
     if (node->coordinator != NULL) {
         coordinator_stop(node->coordinator);
     }
-    if (node->storage == NULL) {
+    if (node->storage == NULL && node->front == NULL && node->transform == NULL) {
         sim_node_kill(node, false);
         return;
     }
     inspect_note_durable(node); /* its logs will be closed before it ends */
     node->is_stopping = true;
     node->stop_done = false;
-    storage_stop(node->storage, &node->stop_done);
+    ria_timer_start(&node->timers, &node->stop_timer, STOP_US_MAX);
+    if (node->storage != NULL) {
+        storage_stop(node->storage, &node->stop_done);
+    } else if (node->front != NULL) {
+        sim_front_stop(node->front);
+    } else {
+        transform_stop(node->transform, &node->stop_done);
+    }
+}
+
+static bool has_stopped(const struct sim_node *node)
+{
+    return node->stop_done || (node->front != NULL && sim_front_is_idle(node->front));
 }
 
 void sim_node_after_turn(struct sim_node *node)
@@ -309,7 +358,7 @@ void sim_node_after_turn(struct sim_node *node)
     }
     if (node->is_up && node->is_doomed) {
         sim_node_kill(node, node->power_lost);
-    } else if (node->is_up && node->is_stopping && node->stop_done) {
+    } else if (node->is_up && node->is_stopping && has_stopped(node)) {
         bool again = node->boots_again;
         sim_node_kill(node, false);
         if (again) {
@@ -325,5 +374,8 @@ void sim_node_check(struct sim_node *node)
     }
     if (node->replication != NULL) {
         replication_check(node->replication);
+    }
+    if (node->transform != NULL) {
+        transform_check(node->transform);
     }
 }

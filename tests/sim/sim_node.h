@@ -12,11 +12,13 @@
 #include "services/coordinator/service.h"
 #include "services/replication/service.h"
 #include "services/storage/service.h"
+#include "services/transform/service.h"
 #include "tests/sim/plan.h"
 #include "tests/sim/sim_disk.h"
 
 struct world;
 struct client;
+struct sim_front;
 
 struct sim_node {
     struct world *world;
@@ -46,7 +48,13 @@ struct sim_node {
     struct coordinator *coordinator;
     struct storage *storage;
     struct replication *replication;
+    struct sim_front *front; /* a gateway */
+    struct transform *transform;
     struct client *client;
+
+    struct ria_timer stop_timer; /* a clean end takes so long at most */
+    int64_t wall_jump_ms;        /* what a fault has done to its wall clock */
+    bool has_bad_disk;           /* its logs may have failed, or be damaged */
 
     /* What it has on disk, or had when it died (inspect.c). */
     int32_t node_id;                      /* storage: -1 until seen */

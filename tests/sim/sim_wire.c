@@ -142,6 +142,15 @@ void sim_wire_cut(struct sim_wire *wire, size_t keep)
     expect(wire);
 }
 
+void sim_wire_delay(struct sim_wire *wire, int64_t us)
+{
+    RIA_LIST_FOREACH (it, &wire->frames) {
+        RIA_CONTAINER(it, struct frame, link)->arrives_us += us;
+    }
+    wire->last_us += us;
+    expect(wire);
+}
+
 size_t sim_wire_count(const struct sim_wire *wire)
 {
     size_t count = 0;

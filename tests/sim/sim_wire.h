@@ -23,6 +23,7 @@ struct sim_net_profile {
     uint32_t spike_one_in; /* a frame is late, and all behind it: 0 = never */
     int64_t spike_us_max;
     uint32_t reset_one_in; /* a frame breaks its connection: 0 = never */
+    int64_t linger_us_max; /* what a connection that was given up still carries is later by this */
 };
 
 struct sim_fabric {
@@ -77,5 +78,8 @@ void sim_wire_send(struct sim_wire *wire, struct ria_msg *msg, uint64_t id);
 
 /* Lose all frames but the first `keep`. */
 void sim_wire_cut(struct sim_wire *wire, size_t keep);
+
+/* Let what is under way arrive later. */
+void sim_wire_delay(struct sim_wire *wire, int64_t us);
 
 size_t sim_wire_count(const struct sim_wire *wire);

@@ -1,24 +1,18 @@
-/* workload: the topics of a plan, made through the coordinator, and its producers and readers.
- */
+/* workload: the load of a plan: its producers and readers, and what is asked beside (admin.h). */
 #pragma once
 
 #include "common/base.h"
-#include "common/timers.h"
 
+#include "tests/sim/admin.h"
 #include "tests/sim/plan.h"
 #include "tests/sim/producer.h"
 #include "tests/sim/reader.h"
 
 struct world;
-struct sim_node;
 
 struct workload {
     struct world *world;
-    struct sim_node *creator; /* the node that makes the topics */
-    uint32_t topics_made;
-    struct ria_timer create_timer;
-    struct ria_timer delete_timer;
-    bool is_deleted; /* the doomed topic, if there is one */
+    struct admin admin;
     struct producer producers[PLAN_PRODUCERS_MAX];
     struct reader readers[PLAN_READERS_MAX];
 };

@@ -1,5 +1,6 @@
 #include "tests/sim/world.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,8 @@ enum {
     WORLD_TURNS_MAX = 200 * 1000, /* without any time passing: somebody runs in a circle */
     WORLD_CHECK_TURNS = 64,       /* a node's invariants are checked every so many of its turns */
 };
+
+const char world_coordinator_address[] = "tcp://coordinator:9100";
 
 static int64_t world_mono_us(const struct ria_clock *clock)
 {
@@ -165,4 +168,23 @@ struct ria_uuid world_topic_id(const struct world *world, uint32_t topic)
     (void)world;
     id.bytes[RIA_UUID_SIZE - 1] = (uint8_t)(topic + 1);
     return id;
+}
+
+/* The errors topic has the name of the derived one, which stands before it, and an ending. */
+void world_topic_name(const struct world *world, uint32_t topic, char *out_name)
+{
+    bool is_errors = world->plan->topics[topic].kind == PLAN_TOPIC_ERRORS;
+
+    (void)snprintf(
+        out_name,
+        WORLD_NAME_SIZE,
+        "topic-%" PRIu32 "%s",
+        is_errors ? topic - 1 : topic,
+        is_errors ? ".errors" : ""
+    );
+}
+
+uint32_t world_any_gateway(const struct world *world, struct ria_rand *rand)
+{
+    return world->plan->gateway_first + (uint32_t)ria_rand_below(rand, world->plan->gateway_count);
 }

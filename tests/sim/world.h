@@ -19,8 +19,12 @@
 
 #define WORLD_START_US INT64_C(1000000)
 
+enum { WORLD_NAME_SIZE = 32 };
+
+extern const char world_coordinator_address[];
+
 /* Purposes that draw from the seed, each from its own sequence. */
-enum world_rand { WORLD_RAND_NET = 1, WORLD_RAND_LOAD, WORLD_RAND_NODES };
+enum world_rand { WORLD_RAND_NET = 1, WORLD_RAND_LOAD, WORLD_RAND_NODES, WORLD_RAND_ROT };
 
 struct world {
     const struct plan *plan;
@@ -56,3 +60,9 @@ void world_find_partition(
     const struct world *world, uint32_t partition, uint32_t *out_topic, int32_t *out_number
 );
 struct ria_uuid world_topic_id(const struct world *world, uint32_t topic);
+
+/* out_name has WORLD_NAME_SIZE bytes. */
+void world_topic_name(const struct world *world, uint32_t topic, char *out_name);
+
+/* A gateway's node. */
+uint32_t world_any_gateway(const struct world *world, struct ria_rand *rand);

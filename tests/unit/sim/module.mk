@@ -3,4 +3,4 @@ $(eval $(call test,tests/unit/sim/history_text_test,harness simlib common))
 $(eval $(call test,tests/unit/sim/sim_disk_test,harness simlib common))
 $(eval $(call test,tests/unit/sim/sim_net_test,harness simlib schemas common))
 $(eval $(call test,tests/unit/sim/run_test,\
-  harness simlib coordinator storage replication shared schemas common))
+  harness simlib coordinator gateway storage replication transform shared schemas common))

@@ -1,0 +1,246 @@
+#include "tests/sim/admin.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "common/assert.h"
+
+#include "schemas/gen/create_topic_request.h"
+#include "schemas/gen/create_transform_request.h"
+#include "schemas/gen/delete_topic_request.h"
+#include "schemas/gen/messages.h"
+
+#include "tests/sim/client.h"
+#include "tests/sim/world.h"
+
+enum { RETRY_US = 200 * 1000, CALL_TIMEOUT_MS = 1000, CONFIGS_MAX = 4, SQL_SIZE = 256 };
+
+/* What an operation needs while it is being sent. */
+struct scratch {
+    char name[WORLD_NAME_SIZE];
+    char source[WORLD_NAME_SIZE];
+    char sql[SQL_SIZE];
+    char values[CONFIGS_MAX][24];
+    struct create_topic_request_create_topic_config configs[CONFIGS_MAX];
+    union {
+        struct create_topic_request create_topic;
+        struct delete_topic_request delete_topic;
+        struct create_transform_request create_transform;
+    } request;
+};
+
+/* ---- the operations ---- */
+
+static bool is_always_ready(const struct admin_op *op)
+{
+    (void)op;
+    return true;
+}
+
+/* Has the other operation on this topic been done? */
+static bool is_after(const struct admin_op *op, plan_admin_kind kind, uint32_t topic)
+{
+    const struct plan *plan = op->admin->world->plan;
+
+    for (uint32_t i = 0; i < plan->admin_count; i++) {
+        if (plan->admin[i].kind == kind && plan->admin[i].topic == topic) {
+            return op->admin->ops[i].is_done;
+        }
+    }
+    return false;
+}
+
+static bool topic_is_made(const struct admin_op *op)
+{
+    return is_after(op, PLAN_CREATE_TOPIC, op->plan->topic);
+}
+
+static bool source_is_made(const struct admin_op *op)
+{
+    const struct plan *plan = op->admin->world->plan;
+
+    return is_after(op, PLAN_CREATE_TOPIC, plan->topics[op->plan->topic].source);
+}
+
+static void set_config(struct scratch *scratch, size_t place, const char *name, int64_t value)
+{
+    (void)snprintf(scratch->values[place], sizeof(scratch->values[0]), "%" PRId64, value);
+    scratch->configs[place] = (struct create_topic_request_create_topic_config){
+        .name = ria_slice_cstr(name),
+        .value = ria_slice_cstr(scratch->values[place]),
+    };
+}
+
+static void fill_create_topic(const struct admin_op *op, struct scratch *scratch)
+{
+    struct create_topic_request *request = &scratch->request.create_topic;
+    const struct world *world = op->admin->world;
+    const struct plan_topic *topic = &world->plan->topics[op->plan->topic];
+
+    set_config(scratch, 0, "min.insync.replicas", topic->min_insync);
+    set_config(scratch, 1, "segment.bytes", topic->segment_bytes);
+    set_config(scratch, 2, "replica.lag.time.max.ms", topic->lag_ms);
+    scratch->configs[3] = (struct create_topic_request_create_topic_config){
+        .name = RIA_SLICE_LITERAL("durability"),
+        .value = ria_slice_cstr(topic->relaxed ? "relaxed" : "synced"),
+    };
+    create_topic_request_init(request);
+    request->topic_id = world_topic_id(world, op->plan->topic);
+    request->name = ria_slice_cstr(scratch->name);
+    request->partition_count = topic->partition_count;
+    request->replication_factor = topic->replicas;
+    request->configs = scratch->configs;
+    request->configs_count = CONFIGS_MAX;
+}
+
+static void fill_delete_topic(const struct admin_op *op, struct scratch *scratch)
+{
+    (void)op;
+    delete_topic_request_init(&scratch->request.delete_topic);
+    scratch->request.delete_topic.name = ria_slice_cstr(scratch->name);
+}
+
+/* Its output is a function of each record: what checker.h calls a derivation. */
+static void fill_create_transform(const struct admin_op *op, struct scratch *scratch)
+{
+    struct create_transform_request *request = &scratch->request.create_transform;
+    const struct world *world = op->admin->world;
+    const struct plan_topic *topic = &world->plan->topics[op->plan->topic];
+    char where[64] = "";
+
+    world_topic_name(world, topic->source, scratch->source);
+    if (topic->skip_one_in > 0) {
+        (void)snprintf(
+            where, sizeof(where), " WHERE value->>'n' %% %" PRIu32 " <> 0", topic->skip_one_in
+        );
+    }
+    (void)snprintf(
+        scratch->sql,
+        sizeof(scratch->sql),
+        "CREATE STREAM \"%s\" AS SELECT value->>'v' AS v, value->>'n' + 1 AS m FROM \"%s\"%s",
+        scratch->name,
+        scratch->source,
+        where
+    );
+    create_transform_request_init(request);
+    request->transform_id = world_topic_id(world, op->plan->topic);
+    request->transform_id.bytes[2] = 0x54;
+    request->name = ria_slice_cstr(scratch->name);
+    request->sql = ria_slice_cstr(scratch->sql);
+    request->source_topic = ria_slice_cstr(scratch->source);
+    request->output_topic_id = world_topic_id(world, op->plan->topic);
+    request->errors_topic_id = world_topic_id(world, op->plan->topic + 1);
+    request->from_beginning = true;
+}
+
+/* Of a call that was not answered the second attempt may find that there is nothing left to do. */
+static const struct {
+    int16_t api_key;
+    bool (*is_ready)(const struct admin_op *op);
+    void (*fill)(const struct admin_op *op, struct scratch *scratch);
+    ria_err again; /* means done, too */
+} operations[PLAN_ADMIN_KIND_COUNT] = {
+    [PLAN_CREATE_TOPIC] = {API_CREATE_TOPIC, is_always_ready, fill_create_topic, RIA_OK},
+    [PLAN_CREATE_TRANSFORM] = {API_CREATE_TRANSFORM, source_is_made, fill_create_transform, RIA_OK},
+    [PLAN_DELETE_TOPIC] =
+        {API_DELETE_TOPIC, topic_is_made, fill_delete_topic, RIA_ERR_UNKNOWN_TOPIC},
+};
+
+/* ---- sending them ---- */
+
+static void on_answered(void *arg, ria_err err, const void *response, struct ria_slice payload)
+{
+    struct admin_op *op = arg;
+
+    (void)response;
+    (void)payload;
+    if (err == RIA_ERR_SHUTDOWN) {
+        return; /* the run is over */
+    }
+    op->last_err = err;
+    if (err == RIA_OK || err == operations[op->plan->kind].again) {
+        op->is_done = true;
+    } else {
+        ria_timer_start(&op->admin->node->timers, &op->timer, RETRY_US);
+    }
+}
+
+static void on_due(struct ria_timer *timer, void *arg)
+{
+    struct admin_op *op = arg;
+    struct scratch scratch;
+
+    if (!operations[op->plan->kind].is_ready(op)) {
+        ria_timer_start(&op->admin->node->timers, timer, RETRY_US);
+        return;
+    }
+    world_topic_name(op->admin->world, op->plan->topic, scratch.name);
+    operations[op->plan->kind].fill(op, &scratch);
+    client_call(
+        op->admin->node->client,
+        world_coordinator_address,
+        operations[op->plan->kind].api_key,
+        &scratch.request,
+        RIA_SLICE_NULL,
+        CALL_TIMEOUT_MS,
+        on_answered,
+        op
+    );
+}
+
+/* ---- life ---- */
+
+void admin_init(struct admin *admin, struct world *world)
+{
+    *admin = (struct admin){.world = world};
+    admin->node = &world->nodes[world->plan->producers[0].client];
+    for (uint32_t i = 0; i < world->plan->admin_count; i++) {
+        struct admin_op *op = &admin->ops[i];
+        op->admin = admin;
+        op->plan = &world->plan->admin[i];
+        ria_timer_init(&op->timer, on_due, op);
+    }
+}
+
+void admin_start(struct admin *admin)
+{
+    for (uint32_t i = 0; i < admin->world->plan->admin_count; i++) {
+        struct admin_op *op = &admin->ops[i];
+        ria_timer_start(&admin->node->timers, &op->timer, op->plan->at_us);
+    }
+}
+
+bool admin_is_done(const struct admin *admin)
+{
+    for (uint32_t i = 0; i < admin->world->plan->admin_count; i++) {
+        if (!admin->ops[i].is_done) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void admin_report_stuck(const struct admin *admin)
+{
+    for (uint32_t i = 0; i < admin->world->plan->admin_count; i++) {
+        const struct admin_op *op = &admin->ops[i];
+        if (!op->is_done) {
+            world_break(
+                admin->world,
+                "liveness",
+                0,
+                "%s of topic %" PRIu32 " is not done, last answer %s",
+                plan_admin_name(op->plan->kind),
+                op->plan->topic,
+                ria_err_name(op->last_err)
+            );
+        }
+    }
+}
+
+void admin_close(struct admin *admin)
+{
+    for (uint32_t i = 0; i < admin->world->plan->admin_count; i++) {
+        ria_timer_stop(&admin->node->timers, &admin->ops[i].timer);
+    }
+}

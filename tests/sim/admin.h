@@ -1,0 +1,42 @@
+/* admin: what is asked of the cluster beside reading and writing: topics made and deleted,
+ * transforms, and whatever operators do. Each operation of the plan is sent at its time and again
+ * until it is done; all must be done in the end.
+ *
+ * A new operation: a kind in plan.h, a row of the table in admin.c, a draw in plan.c.
+ */
+#pragma once
+
+#include "common/base.h"
+#include "common/timers.h"
+
+#include "tests/sim/plan.h"
+
+struct world;
+struct sim_node;
+
+struct admin_op {
+    struct admin *admin;
+    const struct plan_admin *plan;
+    struct ria_timer timer;
+    bool is_done;
+    ria_err last_err;
+};
+
+struct admin {
+    struct world *world;
+    struct sim_node *node; /* whose client asks */
+    struct admin_op ops[PLAN_ADMIN_MAX];
+};
+
+void admin_init(struct admin *admin, struct world *world);
+
+/* Begin. Its node is up. */
+void admin_start(struct admin *admin);
+
+bool admin_is_done(const struct admin *admin);
+
+/* Say which are not (world_break). */
+void admin_report_stuck(const struct admin *admin);
+
+/* The run is over. */
+void admin_close(struct admin *admin);

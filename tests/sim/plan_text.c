@@ -1,0 +1,200 @@
+/* Plans as text. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "tests/sim/plan.h"
+
+const char *plan_node_name(const struct plan *plan, uint32_t node)
+{
+    static const char *const storages[] = {"storage-1", "storage-2", "storage-3", "storage-4"};
+    static const char *const workers[] = {"worker-1", "worker-2"};
+    static const char *const gateways[] = {"gateway-1", "gateway-2"};
+    static const char *const transforms[] = {"transform-1", "transform-2"};
+    static const char *const clients[] = {"client-1", "client-2"};
+    uint32_t place = 0;
+
+    for (uint32_t i = 0; i < node; i++) {
+        place += plan->nodes[i].role == plan->nodes[node].role;
+    }
+    switch (plan->nodes[node].role) {
+    case PLAN_COORDINATOR:
+        return "coordinator";
+    case PLAN_STORAGE:
+        return storages[place];
+    case PLAN_WORKER:
+        return workers[place];
+    case PLAN_GATEWAY:
+        return gateways[place];
+    case PLAN_TRANSFORM:
+        return transforms[place];
+    case PLAN_CLIENT:
+        return clients[place];
+    }
+    return "";
+}
+
+#define PLAN_NAME_(name, text, weight, about) text,
+static const char *const fault_names[] = {PLAN_FAULT_KINDS(PLAN_NAME_)};
+
+#define PLAN_ADMIN_NAME_(name, text, about) text,
+static const char *const admin_names[] = {PLAN_ADMIN_KINDS(PLAN_ADMIN_NAME_)};
+
+const char *plan_fault_name(plan_fault_kind kind)
+{
+    return fault_names[kind];
+}
+
+const char *plan_admin_name(plan_admin_kind kind)
+{
+    return admin_names[kind];
+}
+
+bool plan_parse_kinds(const char *text, uint32_t *out_kinds)
+{
+    uint32_t kinds = 0;
+
+    while (text[0] != '\0') {
+        size_t size = strcspn(text, ",");
+        uint32_t kind = 0;
+        while (kind < PLAN_FAULT_KIND_COUNT &&
+               (strlen(fault_names[kind]) != size || memcmp(fault_names[kind], text, size) != 0)) {
+            kind++;
+        }
+        if (kind == PLAN_FAULT_KIND_COUNT) {
+            return false;
+        }
+        kinds |= UINT32_C(1) << kind;
+        text += size + (text[size] == ',');
+    }
+    *out_kinds = kinds;
+    return kinds != 0;
+}
+
+void plan_format_fault(
+    const struct plan *plan, const struct plan_fault *fault, char *out, size_t out_size
+)
+{
+    bool has_b =
+        fault->kind == PLAN_PARTITION || fault->kind == PLAN_ONE_WAY || fault->kind == PLAN_RESET;
+
+    (void)snprintf(
+        out,
+        out_size,
+        "%s %s%s%s amount=%" PRId64 " for=%.3fs",
+        fault_names[fault->kind],
+        plan_node_name(plan, fault->a),
+        has_b ? " " : "",
+        has_b ? plan_node_name(plan, fault->b) : "",
+        fault->amount,
+        (double)fault->duration_us / 1e6
+    );
+}
+
+static void print_disks(const struct plan *plan, FILE *out)
+{
+    for (uint32_t i = 0; i < plan->node_count; i++) {
+        const struct plan_node *node = &plan->nodes[i];
+        if (node->role == PLAN_STORAGE || node->role == PLAN_COORDINATOR) {
+            (void)fprintf(
+                out,
+                "  %s: a sync takes %" PRId64 "..%" PRId64 " us\n",
+                plan_node_name(plan, i),
+                node->sync_us_min,
+                node->sync_us_max
+            );
+        }
+    }
+}
+
+static void print_topics(const struct plan *plan, FILE *out)
+{
+    for (uint32_t i = 0; i < plan->topic_count; i++) {
+        const struct plan_topic *topic = &plan->topics[i];
+        (void)fprintf(
+            out,
+            "  topic %" PRIu32 ": partitions %" PRIu32 "..%" PRIu32 ", replicas %d, min.insync %d, "
+            "segment.bytes %" PRId64 ", lag %" PRId64 " ms, %s%s\n",
+            i,
+            topic->first_partition,
+            topic->first_partition + (uint32_t)topic->partition_count - 1,
+            topic->replicas,
+            topic->min_insync,
+            topic->segment_bytes,
+            topic->lag_ms,
+            topic->relaxed ? "relaxed" : "synced",
+            topic->is_doomed ? ", to be deleted" : ""
+        );
+        if (topic->kind != PLAN_TOPIC_PLAIN) {
+            (void)fprintf(
+                out,
+                "    %s topic %" PRIu32 ", skips one in %" PRIu32 "\n",
+                topic->kind == PLAN_TOPIC_DERIVED ? "derived from" : "errors of",
+                topic->source,
+                topic->skip_one_in
+            );
+        }
+    }
+}
+
+static void print_load(const struct plan *plan, FILE *out)
+{
+    for (uint32_t i = 0; i < plan->producer_count; i++) {
+        const struct plan_producer *producer = &plan->producers[i];
+        (void)fprintf(
+            out,
+            "  producer %" PRIu32 ": partition %" PRIu32 " from %s%s, %s%s, window %" PRIu32
+            ", up to %" PRIu32 " x %" PRIu32 " bytes each %" PRId64 " us, timeout %" PRIu32 " ms\n",
+            i,
+            producer->partition,
+            plan_node_name(plan, producer->client),
+            producer->via_gateway ? " over HTTP" : "",
+            producer->idempotent ? "idempotent" : "plain",
+            producer->gives_up ? ", gives up" : "",
+            producer->window,
+            producer->records_max,
+            producer->padding_max,
+            producer->think_us_mean,
+            producer->timeout_ms
+        );
+    }
+    for (uint32_t i = 0; i < plan->admin_count; i++) {
+        const struct plan_admin *admin = &plan->admin[i];
+        (void)fprintf(
+            out,
+            "  %10.6f %s: topic %" PRIu32 ", amount %" PRId64 "\n",
+            (double)admin->at_us / 1e6,
+            admin_names[admin->kind],
+            admin->topic,
+            admin->amount
+        );
+    }
+}
+
+void plan_print(const struct plan *plan, FILE *out)
+{
+    char text[256];
+
+    (void)fprintf(
+        out,
+        "seed %" PRIu64 ": %" PRIu32 " nodes, latency %" PRId64 "..%" PRId64 " us, spike 1/%" PRIu32
+        " up to %" PRId64 " us, reset 1/%" PRIu32 ", linger %" PRId64 " us, chaos %.3f s\n",
+        plan->seed,
+        plan->node_count,
+        plan->profile.latency_us_min,
+        plan->profile.latency_us_max,
+        plan->profile.spike_one_in,
+        plan->profile.spike_us_max,
+        plan->profile.reset_one_in,
+        plan->profile.linger_us_max,
+        (double)plan->chaos_us / 1e6
+    );
+    print_disks(plan, out);
+    print_topics(plan, out);
+    print_load(plan, out);
+    for (uint32_t i = 0; i < plan->fault_count; i++) {
+        plan_format_fault(plan, &plan->faults[i], text, sizeof(text));
+        (void)fprintf(
+            out, "  %10.6f fault %" PRIu32 ": %s\n", (double)plan->faults[i].at_us / 1e6, i, text
+        );
+    }
+}

@@ -1,0 +1,272 @@
+#include "tests/sim/sim_front.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/assert.h"
+#include "common/list.h"
+
+#include "services/gateway/budget.h"
+#include "services/gateway/service.h"
+#include "tests/sim/sim_http.h"
+
+enum {
+    FRONT_BUDGET = 16 * 1024 * 1024,
+    FRONT_BODY_MAX = 4 * 1024 * 1024,
+    FRONT_TIMEOUT_MS = 5000, /* of a record; less than the default, so that it is met */
+    FRONT_HEAD_MAX = 4096,
+};
+
+struct sim_front {
+    const struct ria_env *env;
+    struct gateway *gateway;
+    struct budget budget;
+    struct ria_list requests;
+    bool is_stopping;
+};
+
+struct front_request {
+    struct request request; /* first: the casts below */
+    struct ria_list link;
+    struct sim_front *front;
+    struct ria_rpc_request *rpc;
+    struct ria_msg *frame; /* outlives the answer */
+    struct sim_http http;
+    size_t charged;
+    bool is_answered;
+};
+_Static_assert(offsetof(struct front_request, request) == 0, "front_of casts");
+
+static const struct front_request *front_of(const struct request *request)
+{
+    return (const struct front_request *)(const void *)request;
+}
+
+/* ---- struct request_ops ---- */
+
+static struct ria_slice op_header(const struct request *request, const char *name)
+{
+    return sim_http_header(&front_of(request)->http, name);
+}
+
+static void op_each_header(const struct request *request, request_header_fn fn, void *arg)
+{
+    struct ria_slice headers = front_of(request)->http.headers;
+    struct ria_slice name;
+    struct ria_slice value;
+
+    while (sim_http_next_header(&headers, &name, &value)) {
+        fn(arg, name, value);
+    }
+}
+
+static void give_back(struct front_request *front)
+{
+    budget_give(&front->front->budget, front->charged);
+    front->charged = 0;
+}
+
+static void op_respond(struct request *request, const struct response *response)
+{
+    struct front_request *front = RIA_CONTAINER(request, struct front_request, request);
+    char head[FRONT_HEAD_MAX];
+    int size = snprintf(head, sizeof(head), "%d\n", response->status);
+
+    RIA_ASSERT(!front->is_answered);
+    for (uint32_t i = 0; i < response->header_count; i++) {
+        size += snprintf(
+            head + size,
+            sizeof(head) - (size_t)size,
+            "%s: %s\n",
+            response->headers[i].name,
+            response->headers[i].value
+        );
+        RIA_ASSERT((size_t)size < sizeof(head));
+    }
+    ria_rpc_reply(
+        front->front->env->rpc,
+        RIA_STEAL(&front->rpc),
+        sim_http_frame(head, ria_slice_of(response->data, response->size))
+    );
+    if (response->release != NULL) {
+        response->release(response->owner);
+    }
+    give_back(front);
+    front->is_answered = true; /* its handler may still look at it */
+}
+
+static void op_drop_body(struct request *request)
+{
+    give_back(RIA_CONTAINER(request, struct front_request, request));
+}
+
+static const struct request_ops ops = {
+    .header = op_header,
+    .each_header = op_each_header,
+    .respond = op_respond,
+    .drop_body = op_drop_body,
+};
+
+/* ---- requests ---- */
+
+static void request_free(struct front_request *front)
+{
+    ria_list_remove(&front->link);
+    ria_arena_fini(&front->request.arena);
+    ria_msg_free(front->frame);
+    free(front);
+}
+
+/* Those that have had their answer: their handlers have returned by now. */
+static void sweep(struct sim_front *front)
+{
+    RIA_LIST_FOREACH (it, &front->requests) {
+        struct front_request *request = RIA_CONTAINER(it, struct front_request, link);
+        if (request->is_answered) {
+            request_free(request);
+        }
+    }
+}
+
+static http_method method_of(struct ria_slice name)
+{
+    static const struct {
+        const char *name;
+        http_method method;
+    } methods[] = {
+        {"GET", HTTP_GET},
+        {"POST", HTTP_POST},
+        {"DELETE", HTTP_DELETE},
+    };
+
+    for (size_t i = 0; i < RIA_COUNT(methods); i++) {
+        if (ria_slice_equal(name, ria_slice_cstr(methods[i].name))) {
+            return methods[i].method;
+        }
+    }
+    return HTTP_OTHER;
+}
+
+/* "GET /path?query" */
+static void set_target(struct request *request, struct ria_slice first)
+{
+    const uint8_t *space = memchr(first.data, ' ', first.size);
+    RIA_ASSERT(space != NULL);
+    size_t method_size = (size_t)(space - first.data);
+    struct ria_slice target = ria_slice_sub(first, method_size + 1, first.size);
+    const uint8_t *mark = memchr(target.data, '?', target.size);
+    size_t path_size = mark == NULL ? target.size : (size_t)(mark - target.data);
+
+    request->method = method_of(ria_slice_sub(first, 0, method_size));
+    request->path = ria_slice_sub(target, 0, path_size);
+    request->query =
+        mark == NULL ? RIA_SLICE_EMPTY : ria_slice_sub(target, path_size + 1, target.size);
+}
+
+/* As http.c: head, then the body under the limits, then the handler. */
+static void serve(struct sim_front *front, struct front_request *request)
+{
+    struct request *base = &request->request;
+    struct ria_slice body = request->http.body;
+    size_t body_max = 0;
+
+    gateway_begin(front->gateway, base, &body_max);
+    if (request->is_answered) {
+        return;
+    }
+    if (body.size > body_max) {
+        gateway_refuse(front->gateway, base, 413, "too large");
+    } else if (!budget_take(&front->budget, body.size)) {
+        gateway_refuse(front->gateway, base, 429, "overloaded");
+    } else {
+        request->charged = body.size;
+        base->body = body;
+        gateway_handle(front->gateway, base);
+    }
+}
+
+static void on_request(void *arg, struct ria_rpc_request *rpc)
+{
+    struct sim_front *front = arg;
+    struct front_request *request = calloc(1, sizeof(*request));
+
+    RIA_ASSERT(request != NULL);
+    sweep(front);
+    request->frame = ria_msg_copy(ria_rpc_request_msg(front->env->rpc, rpc));
+    RIA_ASSERT(request->frame != NULL);
+    if (!sim_http_open(request->frame, &request->http) || front->is_stopping) {
+        ria_rpc_drop(front->env->rpc, rpc);
+        ria_msg_free(request->frame);
+        free(request);
+        return;
+    }
+    request->front = front;
+    request->rpc = rpc;
+    request->request.ops = &ops;
+    request->request.received_us = ria_clock_mono_us(front->env->clock);
+    ria_arena_init(&request->request.arena, REQUEST_ARENA_MAX);
+    set_target(&request->request, request->http.first);
+    ria_list_push_back(&front->requests, &request->link);
+    serve(front, request);
+}
+
+/* ---- life ---- */
+
+struct sim_front *sim_front_new(const struct ria_env *env, const char *coordinator)
+{
+    struct sim_front *front = calloc(1, sizeof(*front));
+    const struct gateway_options options = {
+        .coordinator = coordinator,
+        .body_max = FRONT_BODY_MAX,
+        .request_timeout_ms = FRONT_TIMEOUT_MS,
+    };
+
+    RIA_ASSERT(front != NULL);
+    front->env = env;
+    front->budget.limit = FRONT_BUDGET;
+    ria_list_init(&front->requests);
+    ria_err err = gateway_new(env, &options, &front->budget, NULL, &front->gateway);
+    RIA_ASSERT(err == RIA_OK);
+    ria_rpc_set_handler(env->rpc, on_request, front);
+    gateway_start(front->gateway);
+    return front;
+}
+
+void sim_front_free(struct sim_front *front)
+{
+    if (front == NULL) {
+        return;
+    }
+    bool is_idle = sim_front_is_idle(front);
+    gateway_free(front->gateway);
+    while (!ria_list_is_empty(&front->requests)) {
+        struct front_request *request =
+            RIA_CONTAINER(front->requests.next, struct front_request, link);
+        if (request->rpc != NULL) {
+            ria_rpc_drop(front->env->rpc, RIA_STEAL(&request->rpc));
+        }
+        give_back(request);
+        request_free(request);
+    }
+    /* What was under way is forgotten, and its bytes with it. */
+    RIA_ASSERT(!is_idle || front->budget.used.value == 0);
+    free(front);
+}
+
+void sim_front_stop(struct sim_front *front)
+{
+    front->is_stopping = true;
+    gateway_stop(front->gateway);
+}
+
+bool sim_front_is_idle(const struct sim_front *front)
+{
+    RIA_LIST_FOREACH (it, &front->requests) {
+        if (!RIA_CONTAINER(it, struct front_request, link)->is_answered) {
+            return false;
+        }
+    }
+    return gateway_is_idle(front->gateway);
+}

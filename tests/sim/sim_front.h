@@ -1,0 +1,21 @@
+/* sim_front: a gateway in a simulated process: its core with a web server that takes its requests
+ * from the simulated network (sim_http.h).
+ */
+#pragma once
+
+#include "common/base.h"
+#include "common/env.h"
+
+struct sim_front;
+
+/* Borrows env. Out of memory aborts. */
+struct sim_front *sim_front_new(const struct ria_env *env, const char *coordinator);
+
+/* As a crash, or when it is idle. Accepts NULL. */
+void sim_front_free(struct sim_front *front);
+
+/* SIGTERM: no request is taken any more. */
+void sim_front_stop(struct sim_front *front);
+
+/* Every request has its answer. */
+bool sim_front_is_idle(const struct sim_front *front);
