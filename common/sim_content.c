@@ -364,11 +364,12 @@ static void tear(struct ria_sim_page *page, struct ria_rand *rand)
     buffer_unref(torn);
 }
 
-static void crash_pages(struct ria_sim_content *content, struct ria_rand *rand)
+/* Pages from `end` on stay as they are on disk. */
+static void crash_pages(struct ria_sim_content *content, size_t end, struct ria_rand *rand)
 {
     struct ria_sim_page *last = NULL;
 
-    for (size_t i = content->dirty_begin; i < content->dirty_end; i++) {
+    for (size_t i = content->dirty_begin; i < content->dirty_end && i < end; i++) {
         struct ria_sim_page *page = &content->pages[i];
         if (page->dirty && ria_rand_one_in(rand, 2)) {
             if (last != NULL) {
@@ -390,8 +391,11 @@ static void crash_pages(struct ria_sim_content *content, struct ria_rand *rand)
 void ria_sim_content_crash(struct ria_sim_content *content, struct ria_rand *rand)
 {
     uint64_t size = choose_size(content, rand);
+    /* A cut is one change of the size. If it did not happen, then nothing behind it did. */
+    bool is_cut_undone = content->size_low < content->size_durable && size == content->size_durable;
+    size_t end = is_cut_undone ? (size_t)(content->size_low / RIA_SIM_PAGE_SIZE) : SIZE_MAX;
 
-    crash_pages(content, rand);
+    crash_pages(content, end, rand);
     content->version++;
     for (size_t i = 0; i < content->page_count; i++) {
         struct ria_sim_page *page = &content->pages[i];

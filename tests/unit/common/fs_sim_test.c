@@ -347,6 +347,36 @@ static void growth_may_survive_without_its_content(void)
     CU_ASSERT_TRUE(shorter && whole && zeros);
 }
 
+/* It is one change of the file's size: nothing writes zeros over what was there. */
+static void truncation_that_is_undone_leaves_every_old_byte(void)
+{
+    bool undone = false;
+
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct disk disk;
+        char old[3 * 4096];
+        disk_init(&disk, seed);
+        struct ria_file *file = open_durable(&disk, "d/a", "");
+        memset(old, 'o', sizeof(old));
+        CU_ASSERT_EQUAL(ria_fs_pwrite(file, old, sizeof(old), 0), RIA_OK);
+        CU_ASSERT_EQUAL(ria_fs_sync(file), RIA_OK);
+        CU_ASSERT_EQUAL(ria_fs_truncate(file, 100), RIA_OK);
+        CU_ASSERT_EQUAL(ria_fs_pwrite(file, "new", 3, 5000), RIA_OK);
+        ria_fs_sim_crash(disk.fs, true);
+        uint8_t *data = NULL;
+        size_t size = 0;
+        CU_ASSERT_EQUAL_FATAL(ria_fs_read_all(disk.fs, "d/a", sizeof(old), &data, &size), RIA_OK);
+        if (size == sizeof(old)) {
+            undone = true;
+            CU_ASSERT_EQUAL(memcmp(data, old, size), 0);
+        }
+        free(data);
+        ria_fs_close(file);
+        disk_fini(&disk);
+    }
+    CU_ASSERT_TRUE(undone);
+}
+
 static void truncation_is_durable_only_after_a_sync(void)
 {
     bool undone = false, kept = false;
@@ -857,6 +887,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(pages_survive_by_themselves_and_one_is_torn_between_sectors),
     HARNESS_TEST(crash_repeats_with_its_seed),
     HARNESS_TEST(growth_may_survive_without_its_content),
+    HARNESS_TEST(truncation_that_is_undone_leaves_every_old_byte),
     HARNESS_TEST(truncation_is_durable_only_after_a_sync),
     HARNESS_TEST(sync_covers_what_was_written_before_it_started),
     HARNESS_TEST(older_sync_that_ends_later_undoes_nothing),

@@ -84,7 +84,7 @@ static void live_and_die(struct fixture *f, struct vfs_db *vfs, int64_t *index)
 
 static void what_was_committed_survives_power_cuts(void)
 {
-    for (uint64_t seed = 1; seed <= 20; seed++) {
+    for (uint64_t seed = 1; seed <= 60; seed++) {
         struct fixture f;
         struct vfs_db *vfs = NULL;
         struct meta_db *db = NULL;
