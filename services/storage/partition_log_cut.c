@@ -88,6 +88,18 @@ static ria_err prepare(struct cut *cut, int64_t offset)
     return log_list(log, &cut->listing);
 }
 
+/* What is going away was never on disk, and was written under no epoch: to be said before anything
+ * goes, because the checkpoint is written of a log that has failed in the middle, too. */
+static void lower_marks(struct partition_log *log, int64_t offset)
+{
+    log_forget_hints(log);
+    log->durable_offset = ria_min_i64(log->durable_offset, offset);
+    log->synced_offset = ria_min_i64(log->synced_offset, offset);
+    if (leader_epochs_truncate(&log->epochs, offset)) {
+        log->epochs_changed = true;
+    }
+}
+
 /* The damage behind the cut is forgotten by the same write that begins the generation. */
 static ria_err forget_damage(struct partition_log *log, int64_t offset)
 {
@@ -142,12 +154,8 @@ static ria_err cut_state(struct cut *cut)
     struct partition_log *log = cut->log;
     int64_t end_offset = cut->place.offset;
 
-    log_forget_hints(log);
     log->durable_offset = end_offset;
     log->synced_offset = end_offset;
-    if (leader_epochs_truncate(&log->epochs, end_offset)) {
-        log->epochs_changed = true;
-    }
     if (!producer_table_reaches(&log->producers, end_offset)) {
         return RIA_OK;
     }
@@ -160,6 +168,7 @@ static ria_err run_cut(struct cut *cut, int64_t offset)
 
     RIA_TRY(may_go_on(log, prepare(cut, offset)));
     RIA_TRY(may_go_on(log, forget_damage(log, cut->place.offset)));
+    lower_marks(log, cut->place.offset);
     ria_err err = remove_marks(cut);
     if (err == RIA_OK) {
         err = remove_data(cut);
@@ -221,21 +230,26 @@ static ria_err remove_all(struct partition_log *log, const struct log_listing *l
     return ria_fs_sync_dir(log->env->fs, log->dir);
 }
 
-/* Takes fresh. */
+/* Takes fresh. Its offset is no mark before it is on disk that the log begins there. */
 static ria_err start_again(struct partition_log *log, struct segment *fresh)
 {
+    int64_t old_start = log->start_offset;
+
     while (log->segment_count > 0) {
         log_pop_segment(log);
     }
     log->segments[log->segment_count++] = fresh;
     log->start_offset = fresh->base_offset;
-    log->durable_offset = fresh->base_offset;
-    log->synced_offset = fresh->base_offset;
-    log_forget_hints(log);
     leader_epochs_clear(&log->epochs);
     log->epochs_changed = true;
     producer_table_clear(&log->producers);
-    RIA_TRY(log_save_meta(log, true));
+    ria_err err = log_save_meta(log, true);
+    if (err != RIA_OK) {
+        log->start_offset = old_start;
+        return err;
+    }
+    log->durable_offset = fresh->base_offset;
+    log->synced_offset = fresh->base_offset;
     return segment_create(fresh);
 }
 
@@ -261,6 +275,7 @@ ria_err partition_log_reset(struct partition_log *log, int64_t offset)
     }
     err = may_go_on(log, err);
     if (err == RIA_OK) {
+        lower_marks(log, log->start_offset);
         err = must_stop(log, remove_all(log, &listing));
         if (err == RIA_OK) {
             err = must_stop(log, start_again(log, RIA_STEAL(&fresh)));

@@ -263,6 +263,37 @@ static void an_interrupted_cut_leaves_a_log_that_opens(void)
     }
 }
 
+/* The log has failed, the node goes on and writes its checkpoint. It must not speak of what the cut
+ * has taken away: the next open would call that damage. */
+static void fail_in_the_middle(uint64_t seed, bool reset)
+{
+    begin(seed);
+    produce_many(80);
+    log_fixture_sync(f);
+    struct ria_fs_sim_faults faults = {.fail_sync_one_in = 3};
+    ria_fs_sim_set_faults(f->fs, &faults);
+    ria_err err = reset ? partition_log_reset(f->log, 500)
+                        : partition_log_truncate(f->log, 3 * (int64_t)(seed % 80));
+    CU_ASSERT(err == RIA_OK || err == RIA_ERR_IO);
+    faults.fail_sync_one_in = 0;
+    ria_fs_sim_set_faults(f->fs, &faults);
+    partition_log_check(f->log);
+    log_fixture_take_checkpoint(f);
+    log_fixture_crash(f, false);
+    CU_ASSERT_EQUAL_FATAL(log_fixture_open(f), RIA_OK);
+    CU_ASSERT_FALSE(partition_log_is_damaged(f->log));
+    partition_log_check(f->log);
+    log_fixture_fini(f);
+}
+
+static void a_cut_that_fails_in_the_middle_leaves_no_mark_above_it(void)
+{
+    for (uint64_t seed = 100; seed < 300; seed++) {
+        fail_in_the_middle(seed, false);
+        fail_in_the_middle(seed, true);
+    }
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(a_cut_goes_through_segments_and_survives_a_power_cut),
     HARNESS_TEST(a_batch_that_holds_the_offset_goes_as_a_whole),
@@ -274,5 +305,6 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_reset_starts_at_its_offset_for_good),
     HARNESS_TEST(a_cut_on_a_full_disk_changes_nothing_and_may_be_tried_again),
     HARNESS_TEST(an_interrupted_cut_leaves_a_log_that_opens),
+    HARNESS_TEST(a_cut_that_fails_in_the_middle_leaves_no_mark_above_it),
 };
 HARNESS_MAIN(tests);
