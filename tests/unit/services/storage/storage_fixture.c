@@ -178,6 +178,13 @@ static void play_coordinator(struct storage_fixture *f)
     }
 }
 
+static void core(struct storage_fixture *f, bool runs)
+{
+    if (f->around != NULL) {
+        f->around(f->around_arg, runs);
+    }
+}
+
 void fixture_run_ms(struct storage_fixture *f, int64_t ms)
 {
     int64_t end_us = f->now_us + ms * 1000;
@@ -185,7 +192,9 @@ void fixture_run_ms(struct storage_fixture *f, int64_t ms)
     play_coordinator(f);
     while (ria_timers_next_us(&f->timers) <= end_us) {
         f->now_us = ria_max_i64(f->now_us, ria_timers_next_us(&f->timers));
+        core(f, true);
         (void)ria_timers_run(&f->timers);
+        core(f, false);
         play_coordinator(f);
         if (f->storage != NULL) {
             storage_check(f->storage);
@@ -353,12 +362,17 @@ bool fixture_start(struct storage_fixture *f)
 
     RIA_ASSERT(f->storage == NULL);
     f->fatal[0] = '\0';
-    if (storage_new(&f->env, &options, on_fatal, f, f->fatal, &f->storage) != RIA_OK) {
+    core(f, true);
+    ria_err err = storage_new(&f->env, &options, on_fatal, f, f->fatal, &f->storage);
+    if (err == RIA_OK) {
+        f->fatal[0] = '\0';
+        storage_start(f->storage);
+    }
+    core(f, false);
+    if (err != RIA_OK) {
         f->storage = NULL;
         return false;
     }
-    f->fatal[0] = '\0';
-    storage_start(f->storage);
     fixture_run_ms(f, 1);
     return true;
 }
@@ -380,7 +394,9 @@ void fixture_stop(struct storage_fixture *f)
 {
     bool done = false;
 
+    core(f, true);
     storage_stop(f->storage, &done);
+    core(f, false);
     for (int i = 0; i < 1000 && !done; i++) {
         fixture_run_ms(f, 10);
     }

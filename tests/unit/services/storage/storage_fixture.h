@@ -29,6 +29,11 @@ struct storage_fixture {
     struct ria_arena arena; /* of decoded replies */
     int64_t now_us;
 
+    /* Called with true before the core runs (but for requests and answers), with false afterwards.
+     * NULL: not. */
+    void (*around)(void *arg, bool core);
+    void *around_arg;
+
     struct storage *storage; /* NULL while it is down */
     char fatal[STORAGE_REASON_MAX];
     char log_text[FIXTURE_LOG_SIZE];
