@@ -117,6 +117,7 @@ include $(MODULES)
 OBJECTS := $(sort $(OBJECTS))
 SIM     := $(filter $(B)/tests/sim/sim,$(TESTS))
 CRASH   := $(filter $(B)/tests/crash/%,$(TESTS))
+CHECKER := $(filter $(B)/tests/sim/check_history,$(TESTS))
 
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D) && $(SAY) CC $<
@@ -177,6 +178,14 @@ sim: $(SIM) ## the whole cluster in one deterministic process; SEED=n or SEEDS=a
 	@test -n '$(SIM)' || { echo 'there is no tests/sim/sim yet' >&2; exit 1; }
 	$(SIM) $(if $(SEED),--seed=$(SEED)) $(if $(SEEDS),--seeds=$(SEEDS)) $(if $(FAULTS),--faults=$(FAULTS))
 
+SECONDS ?= 60
+
+nemesis: ## real processes under faults for SECONDS (60); SEED=n, NEMESIS=options of nemesis.py
+	@tools/deps/install.sh build test
+	@+$(MAKE) --no-print-directory $(JOBS) all $(CHECKER)
+	RIACHO_BIN='$(abspath $(B)/bin)' PYTHONDONTWRITEBYTECODE=1 tests/nemesis/nemesis.py \
+	  --seconds=$(SECONDS) $(if $(SEED),--seed=$(SEED)) --checker=$(B)/tests/sim/check_history $(NEMESIS)
+
 FUZZ_SECONDS ?= 10
 
 fuzz: ## run each fuzz target for FUZZ_SECONDS (10); needs clang
@@ -229,5 +238,5 @@ CLUSTER = RIACHO_BIN='$(abspath $(O)/$(RUN_FLAVOR)/bin)' tools/cluster.sh
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all release everything fuzzers gen options clean test run-tests run-unit sim fuzz run-fuzzers mutants bench \
+.PHONY: all release everything fuzzers gen options clean test run-tests run-unit sim nemesis fuzz run-fuzzers mutants bench \
   test-compose check-trixie check format deps up down reset help
