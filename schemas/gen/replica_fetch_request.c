@@ -48,6 +48,43 @@ static void replica_fetch_request_replica_fetch_partition_decode_(struct replica
     ria_read_tags_unknown(r);
 }
 
+void replica_fetch_request_forgotten_partition_init(struct replica_fetch_request_forgotten_partition *m)
+{
+    *m = (struct replica_fetch_request_forgotten_partition){0};
+}
+
+static size_t replica_fetch_request_forgotten_partition_size_(const struct replica_fetch_request_forgotten_partition *m, int16_t version)
+{
+    size_t size = 0;
+    (void)m;
+    (void)version;
+    size += 16;
+    size += 4;
+    size += 1; /* no tagged fields */
+    return size;
+}
+
+static void replica_fetch_request_forgotten_partition_encode_(const struct replica_fetch_request_forgotten_partition *m, int16_t version, struct ria_writer *w)
+{
+    (void)m;
+    (void)version;
+    (void)w;
+    ria_write_uuid(w, m->topic_id);
+    ria_write_i32(w, m->partition);
+    ria_write_uvarint(w, 0); /* no tagged fields */
+}
+
+static void replica_fetch_request_forgotten_partition_decode_(struct replica_fetch_request_forgotten_partition *out, int16_t version, struct ria_reader *r, struct ria_arena *arena)
+{
+    (void)version;
+    (void)r;
+    (void)arena;
+    replica_fetch_request_forgotten_partition_init(out);
+    out->topic_id = ria_read_uuid(r);
+    out->partition = ria_read_i32(r);
+    ria_read_tags_unknown(r);
+}
+
 void replica_fetch_request_init(struct replica_fetch_request *m)
 {
     *m = (struct replica_fetch_request){0};
@@ -59,11 +96,17 @@ static size_t replica_fetch_request_size_(const struct replica_fetch_request *m,
     (void)m;
     (void)version;
     size += 8;
+    size += 8;
+    size += 1;
     size += 4;
     size += 4;
     size += ria_count_size(m->partitions_count, true);
     for (uint32_t i = 0; i < m->partitions_count; i++) {
         size += replica_fetch_request_replica_fetch_partition_size_(&m->partitions[i], version);
+    }
+    size += ria_count_size(m->forgotten_count, true);
+    for (uint32_t i = 0; i < m->forgotten_count; i++) {
+        size += replica_fetch_request_forgotten_partition_size_(&m->forgotten[i], version);
     }
     size += 1; /* no tagged fields */
     return size;
@@ -75,11 +118,17 @@ static void replica_fetch_request_encode_(const struct replica_fetch_request *m,
     (void)version;
     (void)w;
     ria_write_i64(w, m->session_id);
+    ria_write_i64(w, m->number);
+    ria_write_bool(w, m->is_full);
     ria_write_i32(w, m->wait_ms);
     ria_write_i32(w, m->max_bytes);
     ria_write_count(w, m->partitions, m->partitions_count, true, false, 100000);
     for (uint32_t i = 0; i < m->partitions_count; i++) {
         replica_fetch_request_replica_fetch_partition_encode_(&m->partitions[i], version, w);
+    }
+    ria_write_count(w, m->forgotten, m->forgotten_count, true, false, 100000);
+    for (uint32_t i = 0; i < m->forgotten_count; i++) {
+        replica_fetch_request_forgotten_partition_encode_(&m->forgotten[i], version, w);
     }
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
@@ -91,11 +140,17 @@ static void replica_fetch_request_decode_(struct replica_fetch_request *out, int
     (void)arena;
     replica_fetch_request_init(out);
     out->session_id = ria_read_i64(r);
+    out->number = ria_read_i64(r);
+    out->is_full = ria_read_bool(r);
     out->wait_ms = ria_read_i32(r);
     out->max_bytes = ria_read_i32(r);
     out->partitions = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 37, sizeof(*out->partitions)}, &out->partitions_count);
     for (uint32_t i = 0; i < out->partitions_count && r->err == RIA_OK; i++) {
         replica_fetch_request_replica_fetch_partition_decode_(&out->partitions[i], version, r, arena);
+    }
+    out->forgotten = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 21, sizeof(*out->forgotten)}, &out->forgotten_count);
+    for (uint32_t i = 0; i < out->forgotten_count && r->err == RIA_OK; i++) {
+        replica_fetch_request_forgotten_partition_decode_(&out->forgotten[i], version, r, arena);
     }
     ria_read_tags_unknown(r);
 }

@@ -20,22 +20,39 @@ struct replica_fetch_request_replica_fetch_partition {
     int32_t max_bytes;
 };
 
+struct replica_fetch_request_forgotten_partition {
+    /* The topic. */
+    struct ria_uuid topic_id;
+    /* The partition number. */
+    int32_t partition;
+};
+
 /* A replication worker reads new batches of many partitions from their leader, committed or not.
- * Parks while there are none. A newer fetch with the same sessionId ends the older one at once. */
+ * Parks while there are none. In a session it names only what has changed (docs/formats/fetch-
+ * session.md); a newer fetch of the session ends the older one at once. */
 struct replica_fetch_request {
-    /* Random, chosen by the worker at start. */
+    /* Random, chosen by the worker at start. -1: no session, everything is named, answered at
+     * once. */
     int64_t session_id;
+    /* In a session: one more than the last fetch's. */
+    int64_t number;
+    /* In a session: forget what it waits for, it begins anew with this fetch. */
+    bool is_full;
     /* Longest time to park. */
     int32_t wait_ms;
     /* Payload bytes wanted in all. */
     int32_t max_bytes;
-    /* One entry per partition. */
+    /* Session: what is to be waited for, and is not yet or otherwise. */
     struct replica_fetch_request_replica_fetch_partition *partitions;
     uint32_t partitions_count;
+    /* Session: what is not to be waited for any more; taken before partitions. */
+    struct replica_fetch_request_forgotten_partition *forgotten;
+    uint32_t forgotten_count;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */
 void replica_fetch_request_replica_fetch_partition_init(struct replica_fetch_request_replica_fetch_partition *m);
+void replica_fetch_request_forgotten_partition_init(struct replica_fetch_request_forgotten_partition *m);
 void replica_fetch_request_init(struct replica_fetch_request *m);
 
 /* The exact size of what encode writes. */

@@ -25,7 +25,8 @@ struct replica_fetch_response_replica_fetched_partition {
 };
 
 /* A replication worker reads new batches of many partitions from their leader, committed or not.
- * Parks while there are none. A newer fetch with the same sessionId ends the older one at once. */
+ * Parks while there are none. In a session it names only what has changed (docs/formats/fetch-
+ * session.md); a newer fetch of the session ends the older one at once. */
 struct replica_fetch_response {
     /* One entry per partition. */
     struct replica_fetch_response_replica_fetched_partition *partitions;

@@ -52,6 +52,7 @@ struct feed *feed_new(
     feed->cursor = -1;
     ria_list_init(&feed->epochs_link);
     ria_list_init(&feed->feed_link);
+    ria_list_init(&feed->wish_link);
     ria_list_init(&feed->retry_link);
     return feed;
 }
@@ -126,6 +127,11 @@ bool feed_wants_data(const struct feed *feed)
         }
     }
     return attached;
+}
+
+bool feed_wants_wish(const struct feed *feed)
+{
+    return feed_wants_data(feed) && (feed->wish_number == 0 || feed->wish_offset != feed->cursor);
 }
 
 bool follower_wants_catch_up(const struct follower *follower)

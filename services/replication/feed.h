@@ -76,15 +76,18 @@ struct feed {
     int32_t partition;
     int32_t leader_epoch;
     struct peer *leader;
-    uint32_t refs;  /* its owner and every request under way */
-    bool stopped;   /* no longer ours: replies are void */
-    bool asking;    /* ReplicaEpochs is queued or under way */
-    int64_t cursor; /* next offset to read for the attached; -1 = no follower is ready */
+    uint32_t refs;       /* its owner and every request under way */
+    bool stopped;        /* no longer ours: replies are void */
+    bool asking;         /* ReplicaEpochs is queued or under way */
+    int64_t cursor;      /* next offset to read for the attached; -1 = no follower is ready */
+    int64_t wish_number; /* the fetch that named it last; 0 = the leader does not wait for it */
+    int64_t wish_offset; /* the cursor that it named */
     int64_t high_watermark;
     struct follower followers[RIA_REPLICAS_MAX];
     uint32_t follower_count;
     struct ria_list epochs_link; /* leader->epochs: wants the history */
     struct ria_list feed_link;   /* leader->feeds */
+    struct ria_list wish_link;   /* leader->wishes: to be named in the next fetch */
     struct ria_list retry_link;  /* service: has WAITING followers or an untold high watermark */
 };
 
@@ -101,6 +104,9 @@ bool feed_wants_history(const struct feed *feed);
 
 /* True if the leader should be read at the cursor: someone is attached and has room. */
 bool feed_wants_data(const struct feed *feed);
+
+/* True if that is so and the leader does not know it yet. */
+bool feed_wants_wish(const struct feed *feed);
 
 /* True if this follower is behind the cursor and should be read for on its own now. */
 bool follower_wants_catch_up(const struct follower *follower);

@@ -43,10 +43,35 @@ void replication_retry_later(struct feed *feed);
 /* The node's address, NULL while metadata does not know it. */
 const char *replication_address(const struct replication *service, const struct peer *peer);
 
-/* peer_read.c */
+enum {
+    PEER_CALL_MS = 5000, /* two lost in a row still leave time to recover in 15 s */
+    PEER_ARENA_MAX = 64 * 1024 * 1024,
+    PEER_BUFFERED_MAX = 24 * 1024 * 1024, /* fetched and not yet appended: stop reading above it */
+};
+
+/* peer_epochs.c */
 void peer_send_epochs(struct peer *peer);
+
+/* peer_fetch.c */
 void peer_send_fetch(struct peer *peer);
+
+/* The leader is to be asked for the feed's data from its cursor on. */
+void peer_wish(struct feed *feed);
+
+/* The feed ends. */
+void peer_forget_wish(struct feed *feed);
+void peer_drop_forgotten(struct peer *peer);
+
+/* peer_catch_up.c */
 void peer_send_catch_up(struct follower *follower);
+
+/* First and next offset of a run of whole batches. False if it is none. */
+bool peer_batches_extent(struct ria_slice batches, int64_t *out_base, int64_t *out_end);
+
+/* Give a run of batches to one follower, from where it stands. */
+void peer_feed_follower(
+    struct follower *follower, struct chunk *chunk, struct ria_slice batches, int64_t end
+);
 
 /* peer_write.c */
 void peer_send_prepares(struct peer *peer);

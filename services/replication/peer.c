@@ -20,6 +20,9 @@ struct peer *peer_new(struct replication *service, int32_t node)
     ria_list_init(&peer->feeds);
     ria_list_init(&peer->epochs);
     ria_list_init(&peer->reports);
+    ria_list_init(&peer->wishes);
+    ria_list_init(&peer->forgotten);
+    peer->session_lost = true; /* there is none yet */
     ria_list_init(&peer->prepares);
     ria_list_init(&peer->pieces);
     return peer;
@@ -29,6 +32,7 @@ void peer_free(struct peer *peer)
 {
     RIA_ASSERT(ria_list_is_empty(&peer->feeds));
     RIA_ASSERT(ria_list_is_empty(&peer->pieces));
+    peer_drop_forgotten(peer);
     ria_list_remove(&peer->link);
     ria_list_remove(&peer->flush_link);
     free(peer);
@@ -62,9 +66,8 @@ void peer_consider(struct feed *feed)
     if (laggard != NULL) {
         peer_drop_pieces(laggard);
     }
-    if (feed_wants_data(feed)) {
-        feed->leader->fetch_wanted = true;
-        replication_flush_later(feed->leader);
+    if (feed_wants_wish(feed)) {
+        peer_wish(feed);
     }
     for (uint32_t i = 0; i < feed->follower_count; i++) {
         if (follower_wants_catch_up(&feed->followers[i])) {
@@ -118,6 +121,7 @@ void peer_stop_feed(struct feed *feed)
         ria_list_remove(&follower->prepare_link);
         ria_list_remove(&follower->report_link);
     }
+    peer_forget_wish(feed);
     ria_list_remove(&feed->epochs_link);
     ria_list_remove(&feed->feed_link);
     ria_list_remove(&feed->retry_link);

@@ -42,13 +42,17 @@ struct peer {
     struct ria_list flush_link; /* service->dirty_peers */
 
     /* as a leader */
-    struct ria_list feeds;   /* led by this node and leased to us */
-    struct ria_list epochs;  /* feeds that want its history */
-    struct ria_list reports; /* followers whose progress it has not been told */
-    bool asking;             /* a ReplicaEpochs is under way */
-    bool fetch_wanted;       /* what is parked is out of date */
-    uint32_t fetches;        /* ReplicaFetch under way, superseded ones included */
-    uint64_t fetch_number;   /* newest sent: only its reply asks for the next */
+    struct ria_list feeds;     /* led by this node and leased to us */
+    struct ria_list epochs;    /* feeds that want its history */
+    struct ria_list reports;   /* followers whose progress it has not been told */
+    bool asking;               /* a ReplicaEpochs is under way */
+    struct ria_list wishes;    /* feeds that the next fetch names */
+    struct ria_list forgotten; /* partitions that it names as not wanted any more */
+    bool session_lost;         /* it begins the session anew */
+    bool fetch_parked;         /* the newest fetch is under way */
+    uint32_t fetches;          /* under way, superseded ones included */
+    int64_t fetch_number;      /* of the newest */
+    int64_t full_number;       /* of the one that began the session */
     int64_t fetch_retry_at_us;
 
     /* as a follower */

@@ -16,13 +16,11 @@
 #include "services/replication/internal.h"
 
 enum {
-    CALL_TIMEOUT_MS = 5000,   /* two lost in a row still leave time to recover in 15 s */
     PREPARES_PER_REQUEST = 8, /* each may cut a tail, and a cut syncs on the follower's loop */
     PIECES_PER_REQUEST = 512,
     REPORTS_PER_REQUEST = 512,
     APPENDS_IN_FLIGHT_MAX = 4,          /* frames to one node: enough to keep its disk busy */
     APPEND_BYTES_MAX = 4 * 1024 * 1024, /* of one frame; at least one piece goes */
-    ARENA_LIMIT = 64 * 1024 * 1024,
 };
 
 /* One partition in a frame under way. Void if the follower's generation has moved on. */
@@ -104,7 +102,7 @@ static void call_peer(struct peer *peer, struct ria_msg *frame, ria_rpc_done_fn 
         peer->service->env->rpc,
         replication_address(peer->service, peer),
         frame,
-        CALL_TIMEOUT_MS,
+        PEER_CALL_MS,
         done,
         arg
     );
@@ -118,7 +116,7 @@ static void on_prepared(void *arg, ria_err err, struct ria_msg *reply)
     struct replica_prepare_response response = {0};
     struct ria_arena arena;
 
-    ria_arena_init(&arena, ARENA_LIMIT);
+    ria_arena_init(&arena, PEER_ARENA_MAX);
     call->peer->preparing = false;
     err = open_reply(reply, err, REPLICA_PREPARE_API_KEY, &arena, &response);
     bool whole = err == RIA_OK && response.partitions_count == call->count;
@@ -188,7 +186,7 @@ void peer_send_prepares(struct peer *peer)
     if (call == NULL) {
         return;
     }
-    ria_arena_init(&arena, ARENA_LIMIT);
+    ria_arena_init(&arena, PEER_ARENA_MAX);
     while (call->count < PREPARES_PER_REQUEST && !ria_list_is_empty(&peer->prepares)) {
         struct follower *follower =
             RIA_CONTAINER(ria_list_pop_front(&peer->prepares), struct follower, prepare_link);
@@ -205,7 +203,7 @@ void peer_send_prepares(struct peer *peer)
         peer->preparing = true;
         call_peer(
             peer,
-            envelope_request(REPLICA_PREPARE_API_KEY, 0, -1, CALL_TIMEOUT_MS, &request, 0, NULL),
+            envelope_request(REPLICA_PREPARE_API_KEY, 0, -1, PEER_CALL_MS, &request, 0, NULL),
             on_prepared,
             call
         );
@@ -295,7 +293,7 @@ static void on_appended(void *arg, ria_err err, struct ria_msg *reply)
     struct replica_append_response response = {0};
     struct ria_arena arena;
 
-    ria_arena_init(&arena, ARENA_LIMIT);
+    ria_arena_init(&arena, PEER_ARENA_MAX);
     call->peer->appends--;
     err = open_reply(reply, err, REPLICA_APPEND_API_KEY, &arena, &response);
     bool whole = err == RIA_OK && response.partitions_count == call->count;
@@ -366,7 +364,7 @@ static void send_append(struct peer *peer, struct write_call *call)
     size_t total = fill_append(peer, entries, pieces, call);
     request.partitions_count = call->count;
     struct ria_msg *frame =
-        envelope_request(REPLICA_APPEND_API_KEY, 0, -1, CALL_TIMEOUT_MS, &request, total, &payload);
+        envelope_request(REPLICA_APPEND_API_KEY, 0, -1, PEER_CALL_MS, &request, total, &payload);
     for (uint32_t i = 0; i < call->count; i++) {
         if (frame != NULL && pieces[i]->bytes.size > 0) {
             memcpy(payload, pieces[i]->bytes.data, pieces[i]->bytes.size);
@@ -399,7 +397,7 @@ static void on_reported(void *arg, ria_err err, struct ria_msg *reply)
     struct replica_report_response response = {0};
     struct ria_arena arena;
 
-    ria_arena_init(&arena, ARENA_LIMIT);
+    ria_arena_init(&arena, PEER_ARENA_MAX);
     err = open_reply(reply, err, REPLICA_REPORT_API_KEY, &arena, &response);
     bool whole = err == RIA_OK && response.partitions_count == call->count;
     for (uint32_t i = 0; i < call->count; i++) {
@@ -445,7 +443,7 @@ static void send_report(struct peer *peer, struct write_call *call)
     request.partitions_count = call->count;
     call_peer(
         peer,
-        envelope_request(REPLICA_REPORT_API_KEY, 0, -1, CALL_TIMEOUT_MS, &request, 0, NULL),
+        envelope_request(REPLICA_REPORT_API_KEY, 0, -1, PEER_CALL_MS, &request, 0, NULL),
         on_reported,
         call
     );

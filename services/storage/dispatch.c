@@ -95,13 +95,20 @@ bool handle_decode(const struct handle_request *r, void *out)
 
 struct handle_request handle_parked(struct storage *s, const struct parked *parked, parked_end end)
 {
-    struct handle_request r = {.storage = s, .request = parked->request};
+    /* If it was replaced the newer request is still using the arena. */
+    return handle_resumed(s, parked->request, end != PARKED_REPLACED);
+}
 
-    if (end != PARKED_REPLACED) {
-        ria_arena_reset(&s->arena); /* else the newer request is still using it */
+struct handle_request
+handle_resumed(struct storage *s, struct ria_rpc_request *request, bool new_turn)
+{
+    struct handle_request r = {.storage = s, .request = request};
+
+    if (new_turn) {
+        ria_arena_reset(&s->arena);
     }
     ria_err err = envelope_open_request(
-        ria_rpc_request_msg(s->env->rpc, parked->request), &r.header, &r.body, &r.payload
+        ria_rpc_request_msg(s->env->rpc, request), &r.header, &r.body, &r.payload
     );
     RIA_ASSERT(err == RIA_OK); /* it was opened before */
     return r;

@@ -54,12 +54,13 @@ void storage_flush(struct storage *s)
     RIA_LIST_FOREACH (node, &s->dirty) {
         struct replica *replica = RIA_CONTAINER(node, struct replica, dirty_link);
         if (replica->partition.log != NULL) {
-            parked_wake(
+            fetch_wishes_wake(
                 &replica->waits[REPLICA_APPENDED], partition_log_end_offset(replica->partition.log)
             );
         }
     }
-    parked_flush(&s->parked); /* followers write while this node syncs */
+    fetch_sessions_flush(&s->fetch_sessions); /* followers write while this node syncs */
+    parked_flush(&s->parked);
     while ((dirty = ria_list_pop_front(&s->dirty)) != NULL) {
         struct replica *replica = RIA_CONTAINER(dirty, struct replica, dirty_link);
         if (replica->partition.log == NULL) {
@@ -132,7 +133,7 @@ static void on_moved(struct partition *p)
 
     replica->told_high_watermark = 0; /* another epoch, other listeners */
     parked_wake_all(&replica->waits[REPLICA_COMMITTED], RIA_ERR_NOT_LEADER);
-    parked_wake_all(&replica->waits[REPLICA_APPENDED], RIA_ERR_NOT_LEADER);
+    fetch_wishes_wake(&replica->waits[REPLICA_APPENDED], INT64_MAX);
     ria_uuid_format(p->id.topic_id, text);
     ria_log_debug(
         replica->storage->env->log,
@@ -235,7 +236,7 @@ void storage_on_log_synced(void *arg, ria_err err)
 static void tell_later(struct replica *replica)
 {
     if (replica->partition.high_watermark > replica->told_high_watermark) {
-        parked_wake(&replica->waits[REPLICA_APPENDED], INT64_MAX);
+        fetch_wishes_wake(&replica->waits[REPLICA_APPENDED], INT64_MAX);
     }
 }
 

@@ -36,6 +36,10 @@ bool handle_decode(const struct handle_request *r, void *out) RIA_MUST_USE;
 /* A parked request as a handler sees it when it is resumed. */
 struct handle_request handle_parked(struct storage *s, const struct parked *parked, parked_end end);
 
+/* The same of any request that waited; new_turn: nobody uses the arena any more. */
+struct handle_request
+handle_resumed(struct storage *s, struct ria_rpc_request *request, bool new_turn);
+
 /* Answer. msg == NULL: no memory, the caller will time out. */
 void handle_reply_msg(const struct handle_request *r, struct ria_msg *msg);
 void handle_reply(const struct handle_request *r, const void *response);

@@ -1,10 +1,8 @@
 /* ReplicaFetch: a replication worker reads what was appended, committed or not.
  *
- * The reply names only partitions that have batches, an error, or a high watermark that no worker
- * has been told yet (size 0), in the order of the request; empty means "nothing came in time". The
- * bytes of each partition are read straight into the reply's frame. */
-#include <stdlib.h>
-
+ * Sessions: docs/formats/fetch-session.md. The reply names only partitions that have batches, an
+ * error, or a high watermark that no worker has been told yet (size 0); empty means "nothing came
+ * in time". The bytes of each partition are read straight into the reply's frame. */
 #include "common/limits.h"
 
 #include "schemas/gen/replica_fetch_request.h"
@@ -12,15 +10,16 @@
 
 #include "services/storage/handle.h"
 
+enum { ENTRIES_MAX = 4096 }; /* of one reply; the others come with the next */
+
 typedef struct replica_fetch_response_replica_fetched_partition fetched_partition;
 
-/* One partition that is to be in the reply. */
+/* What a worker wants of one partition. */
 struct wanted {
     struct partition_id id;
     int32_t leader_epoch;
     int64_t offset;
     int32_t size_max;
-    uint32_t index; /* in the request */
 };
 
 static void reply_empty(const struct handle_request *r)
@@ -36,6 +35,7 @@ struct found {
     fetched_partition out;
     struct partition_log_range range;
     struct replica *replica; /* NULL: out has an error */
+    struct fetch_wish *wish; /* NULL: no session */
 };
 
 /* Something the worker does not know yet. */
@@ -158,123 +158,193 @@ static void reply_found(const struct handle_request *r, struct found *found, uin
     }
 }
 
-/* Leave out those with nothing new; the order stays. Returns how many are left. */
-static uint32_t compact(struct found *found, uint32_t count)
+static int64_t room_of(int32_t size_max)
 {
-    uint32_t kept = 0;
-
-    for (uint32_t i = 0; i < count; i++) {
-        if (is_news(&found[i])) {
-            found[kept++] = found[i];
-        }
-    }
-    for (uint32_t i = 0; i < kept; i++) {
-        if (found[i].replica != NULL) {
-            (void)storage_tell_high_watermark(found[i].replica);
-        }
-    }
-    return kept;
+    return ria_min_i64(ria_max_i64(size_max, 1), RIA_FETCH_SIZE_MAX);
 }
 
-/* Answer with what the wanted partitions have. False: nothing new in any of them, not answered. */
-static bool reply_wanted(
-    const struct handle_request *r, const struct wanted *wanted, uint32_t count, int32_t size_max
-)
-{
-    struct storage *s = r->storage;
-    int64_t room = ria_min_i64(ria_max_i64(size_max, 1), RIA_FETCH_SIZE_MAX);
-    struct found *found = handle_alloc(r, count, sizeof(*found));
+/* ---- sessions ---- */
 
+/* There are batches, but this reply has no room for them. */
+static bool is_left_out(const struct found *found, const struct fetch_wish *wish)
+{
+    return found->out.error_code == RIA_OK && found->out.size == 0 &&
+           found->out.end_offset > wish->offset;
+}
+
+/* Look at the ready wishes: those with news go to `found`, those without wait. Those that there is
+ * no room for stay ready. */
+static uint32_t collect(struct fetch_session *session, int32_t size_max, struct found *found)
+{
+    struct storage *s = session->set->arg;
+    int64_t room = room_of(size_max);
+    uint32_t count = 0;
+    bool is_first = true;
+
+    RIA_LIST_FOREACH (node, &session->ready) {
+        struct fetch_wish *wish = RIA_CONTAINER(node, struct fetch_wish, link);
+        if (count == ENTRIES_MAX || room <= 0) {
+            break;
+        }
+        struct wanted wanted = {wish->id, wish->leader_epoch, wish->offset, wish->size_max};
+        found[count] = find(s, &wanted, &room, is_first);
+        found[count].wish = wish;
+        if (is_left_out(&found[count], wish)) {
+            break;
+        }
+        if (!is_news(&found[count])) {
+            fetch_wish_wait(wish, &found[count].replica->waits[REPLICA_APPENDED]);
+            continue;
+        }
+        if (found[count].replica != NULL) {
+            (void)storage_tell_high_watermark(found[count].replica);
+        }
+        is_first = is_first && found[count].out.size == 0;
+        count++;
+    }
+    return count;
+}
+
+/* What went out with batches or an error is not wished for any more. */
+static void grant(const struct found *found, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (found[i].out.size > 0 || found[i].out.error_code != RIA_OK) {
+            fetch_wish_free(found[i].wish);
+        } else {
+            fetch_wish_wait(found[i].wish, &found[i].replica->waits[REPLICA_APPENDED]);
+        }
+    }
+}
+
+/* Answer with what there is for the session's ready wishes. False: nothing new, not answered. */
+static bool
+reply_ready(const struct handle_request *r, struct fetch_session *session, int32_t size_max)
+{
+    uint32_t capacity = session->ready_count < ENTRIES_MAX ? session->ready_count : ENTRIES_MAX;
+    struct found *found = NULL;
+
+    if (capacity == 0) {
+        return false;
+    }
+    found = handle_alloc(r, (size_t)capacity + 1, sizeof(*found));
     if (found == NULL) {
         return true;
     }
-    bool is_first = true;
-    uint32_t from = count == 0 ? 0 : s->fetch_rotor++ % count; /* nobody is always served last */
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t at = (from + i) % count;
-        found[at] = find(s, &wanted[at], &room, is_first);
-        is_first = is_first && found[at].out.size == 0;
-    }
-    uint32_t kept = compact(found, count);
-    if (kept == 0) {
+    uint32_t count = collect(session, size_max, found);
+    if (count == 0) {
         return false;
     }
-    reply_found(r, found, kept);
+    reply_found(r, found, count);
+    grant(found, count);
     return true;
 }
 
-static int by_index(const void *a, const void *b)
+/* Forgets what does not fit into memory, and the session with it: the worker begins anew. */
+static ria_err
+take_wishes(struct fetch_session *session, const struct replica_fetch_request *request)
 {
-    const struct wanted *x = a;
-    const struct wanted *y = b;
-
-    return x->index < y->index ? -1 : x->index > y->index;
+    for (uint32_t i = 0; i < request->forgotten_count; i++) {
+        struct partition_id id =
+            partition_id_of(&request->forgotten[i].topic_id, request->forgotten[i].partition);
+        struct fetch_wish *wish = fetch_session_find(session, &id);
+        if (wish != NULL) {
+            fetch_wish_free(wish);
+        }
+    }
+    for (uint32_t i = 0; i < request->partitions_count; i++) {
+        const struct replica_fetch_request_replica_fetch_partition *in = &request->partitions[i];
+        struct partition_id id = partition_id_of(&in->topic_id, in->partition);
+        struct fetch_wish *wish = NULL;
+        RIA_TRY(fetch_session_wish(session, &id, &wish));
+        wish->leader_epoch = in->leader_epoch;
+        wish->offset = in->offset;
+        wish->size_max = in->max_bytes;
+    }
+    return RIA_OK;
 }
 
-static void on_replica_fetch_resumed(void *arg, struct parked *parked, parked_end end)
+void storage_answer_fetch(void *arg, struct fetch_session *session, fetch_end end)
 {
     struct storage *s = arg;
-    struct handle_request r = handle_parked(s, parked, end);
 
-    if (end != PARKED_READY) {
+    if (end == FETCH_NOTHING) {
+        struct ria_rpc_request *request = fetch_session_unpark(session);
+        /* Perhaps from inside a newer fetch, which is still using the arena. */
+        struct handle_request r = handle_resumed(s, request, false);
         reply_empty(&r);
         return;
     }
-    struct wanted *wanted = handle_alloc(&r, parked->woken_count, sizeof(*wanted));
-    uint32_t count = 0;
-    if (wanted == NULL) {
-        return;
-    }
-    RIA_LIST_FOREACH (node, &parked->woken) {
-        const struct parked_wait *wait = RIA_CONTAINER(node, struct parked_wait, link);
-        wanted[count++] = (struct wanted){
-            .id = wait->id,
-            .leader_epoch = wait->leader_epoch,
-            .offset = wait->offset,
-            .size_max = wait->size_max,
-            .index = wait->index,
-        };
-    }
-    qsort(wanted, count, sizeof(*wanted), by_index);
-    if (!reply_wanted(&r, wanted, count, parked->size_max)) {
-        reply_empty(&r);
+    struct handle_request r = handle_resumed(s, session->request, true);
+    if (reply_ready(&r, session, session->size_max)) {
+        (void)fetch_session_unpark(session);
     }
 }
 
-static void park_replica_fetch(
-    const struct handle_request *r,
-    const struct replica_fetch_request *request,
-    const struct wanted *wanted
-)
+static void
+fetch_in_session(const struct handle_request *r, const struct replica_fetch_request *request)
 {
     struct storage *s = r->storage;
-    struct parked *parked = NULL;
-    uint32_t wait_ms = handle_wait_ms(&r->header, request->wait_ms);
+    struct fetch_session *session = NULL;
 
-    if (wait_ms == 0 || request->partitions_count == 0) {
-        reply_empty(r);
+    ria_err err = fetch_sessions_take(
+        &s->fetch_sessions, request->session_id, request->number, request->is_full, &session
+    );
+    if (err != RIA_OK) {
+        handle_reply_error(
+            r,
+            err,
+            err == RIA_ERR_NOT_FOUND  ? "the fetch session is not known here: open it anew"
+            : err == RIA_ERR_CONFLICT ? "the fetch session has had a newer fetch"
+                                      : "too many fetch sessions on this node"
+        );
         return;
     }
-    ria_err err =
-        parked_new(&s->parked, r->request, &r->header, request->partitions_count, &parked);
+    err = take_wishes(session, request);
     if (err != RIA_OK) {
+        fetch_session_forget(session);
         handle_reply_error(r, err, "too many partitions are waited for on this node");
         return;
     }
-    parked->size_max = request->max_bytes;
+    if (reply_ready(r, session, request->max_bytes)) {
+        return;
+    }
+    uint32_t wait_ms = handle_wait_ms(&r->header, request->wait_ms);
+    if (wait_ms == 0) {
+        reply_empty(r);
+        return;
+    }
+    fetch_session_park(session, r->request, request->max_bytes, wait_ms);
+}
+
+/* ---- without a session ---- */
+
+/* In the order of the request: who does not fit is asked for again. */
+static void fetch_once(const struct handle_request *r, const struct replica_fetch_request *request)
+{
+    struct found *found = handle_alloc(r, request->partitions_count, sizeof(*found));
+    int64_t room = room_of(request->max_bytes);
+    uint32_t count = 0;
+    bool is_first = true;
+
+    if (found == NULL) {
+        return;
+    }
     for (uint32_t i = 0; i < request->partitions_count; i++) {
-        struct replica *replica = storage_find_id(s, &wanted[i].id); /* no error: it is there */
-        struct parked_wait *wait =
-            parked_add(parked, &replica->waits[REPLICA_APPENDED], &wanted[i].id);
-        wait->leader_epoch = wanted[i].leader_epoch;
-        wait->offset = wanted[i].offset;
-        wait->size_max = wanted[i].size_max;
-        wait->index = i;
+        const struct replica_fetch_request_replica_fetch_partition *in = &request->partitions[i];
+        struct wanted wanted = {
+            partition_id_of(&in->topic_id, in->partition),
+            in->leader_epoch,
+            in->offset,
+            in->max_bytes,
+        };
+        found[count] = find(r->storage, &wanted, &room, is_first);
+        is_first = is_first && found[count].out.size == 0;
+        if (found[count].out.size > 0 || found[count].out.error_code != RIA_OK) {
+            count++;
+        }
     }
-    parked_start(parked, 1, wait_ms, on_replica_fetch_resumed);
-    if (parked_join(parked, PARKED_REPLICA_FETCH, request->session_id) != RIA_OK) {
-        ria_log_warn(s->env->log, "storage.fetch_without_session", "err=\"out of memory\"");
-    }
+    reply_found(r, found, count);
 }
 
 void handle_replica_fetch(const struct handle_request *r)
@@ -284,22 +354,9 @@ void handle_replica_fetch(const struct handle_request *r)
     if (!handle_decode(r, &request)) {
         return;
     }
-    parked_replace(&r->storage->parked, PARKED_REPLICA_FETCH, request.session_id);
-
-    struct wanted *wanted = handle_alloc(r, request.partitions_count, sizeof(*wanted));
-    if (wanted == NULL) {
-        return;
-    }
-    for (uint32_t i = 0; i < request.partitions_count; i++) {
-        const struct replica_fetch_request_replica_fetch_partition *in = &request.partitions[i];
-        wanted[i] = (struct wanted){
-            .id = partition_id_of(&in->topic_id, in->partition),
-            .leader_epoch = in->leader_epoch,
-            .offset = in->offset,
-            .size_max = in->max_bytes,
-        };
-    }
-    if (!reply_wanted(r, wanted, request.partitions_count, request.max_bytes)) {
-        park_replica_fetch(r, &request, wanted);
+    if (request.session_id < 0) {
+        fetch_once(r, &request);
+    } else {
+        fetch_in_session(r, &request);
     }
 }

@@ -77,6 +77,7 @@ void storage_check(const struct storage *s)
         acks += replica->partition.ack_count;
         count++;
     }
+    fetch_sessions_check(&s->fetch_sessions);
     RIA_ASSERT(count == s->by_id.count);
     RIA_ASSERT(acks == s->ack_count);
     RIA_ASSERT(s->ack_count > 0 || s->ack_bytes == 0);

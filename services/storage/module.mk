@@ -27,6 +27,7 @@ STORAGE_LOG_SOURCES := $(addprefix services/storage/,\
 STORAGE_SERVICE_SOURCES := $(addprefix services/storage/,\
   dispatch.c \
   events.c \
+  fetch_sessions.c \
   folders.c \
   handle_fetch.c \
   handle_produce.c \

@@ -37,8 +37,7 @@ typedef enum parked_end {
 /* Requests that replace one another. */
 typedef enum parked_session {
     PARKED_NO_SESSION,
-    PARKED_WATCH,         /* watchId */
-    PARKED_REPLICA_FETCH, /* sessionId */
+    PARKED_WATCH, /* watchId */
     PARKED_SESSION_KINDS,
 } parked_session;
 
@@ -51,9 +50,7 @@ struct parked_wait {
     struct partition_id id;
     uint32_t index; /* of the partition in the request */
     int64_t offset; /* woken when the partition has moved past it */
-    int32_t leader_epoch;
-    int32_t size_max;
-    ria_err err; /* RIA_OK, or why the partition cannot be waited for any more */
+    ria_err err;    /* RIA_OK, or why the partition cannot be waited for any more */
 };
 
 /* Answers parked->request. parked is freed behind it. */

@@ -182,7 +182,7 @@ static void refresh_metrics(void *arg)
     struct storage *s = arg;
 
     s->metrics.leaders.value = storage_count_leaders(s);
-    s->metrics.parked.value = s->parked.count;
+    s->metrics.parked.value = (int64_t)s->parked.count + s->fetch_sessions.parked_count;
     s->metrics.waiting_produces.value = s->ack_count;
     s->metrics.waiting_bytes.value = (int64_t)s->ack_bytes;
 }
@@ -343,6 +343,7 @@ ria_err storage_new(
     s->on_fatal = on_fatal;
     s->fatal_arg = arg;
     parked_set_init(&s->parked, env, on_parked_ready, s);
+    fetch_sessions_init(&s->fetch_sessions, env, storage_answer_fetch, on_parked_ready, s);
 
     ria_err err = copy_options(s, options);
     if (err == RIA_OK) {
@@ -382,6 +383,7 @@ static void free_replicas(struct storage *s)
     RIA_LIST_FOREACH (node, &s->replicas) {
         partition_resign(&RIA_CONTAINER(node, struct replica, link)->partition);
     }
+    fetch_sessions_close(&s->fetch_sessions);
     parked_close(&s->parked);
     while (!ria_list_is_empty(&s->replicas)) {
         struct replica *replica = RIA_CONTAINER(s->replicas.next, struct replica, link);
@@ -403,6 +405,7 @@ void storage_free(struct storage *s)
     membership_free(s->membership);
     cluster_free(s->cluster);
     free_replicas(s);
+    fetch_sessions_fini(&s->fetch_sessions);
     parked_set_fini(&s->parked);
     if (s->trash.env != NULL) {
         trash_fini(&s->trash);

@@ -19,6 +19,7 @@
 #include "services/shared/cluster.h"
 #include "services/shared/membership.h"
 #include "services/storage/checkpoint.h"
+#include "services/storage/fetch_sessions.h"
 #include "services/storage/identity.h"
 #include "services/storage/metrics.h"
 #include "services/storage/parked.h"
@@ -64,7 +65,7 @@ typedef enum replica_state {
 /* Lists of parked waits of one partition. */
 typedef enum replica_wait {
     REPLICA_COMMITTED, /* high watermark > offset: Fetch, Watch */
-    REPLICA_APPENDED,  /* log end > offset: ReplicaFetch */
+    REPLICA_APPENDED,  /* log end > offset: fetch_wish.link, not parked_wait.link */
     REPLICA_SYNCED,    /* synced end > offset: ReplicaAppend */
     REPLICA_QUIET,     /* no sync under way: ReplicaPrepare */
     REPLICA_WAITS,
@@ -127,6 +128,7 @@ struct storage {
     struct ria_list ticking;
     struct ria_list changed; /* to be brought up to date in the checkpoint */
     struct parked_set parked;
+    struct fetch_sessions fetch_sessions;
     struct trash trash;
 
     struct ria_timer flush_timer;
@@ -142,7 +144,6 @@ struct storage {
     uint32_t parked_reports;
     uint32_t ack_count;
     size_t ack_bytes;
-    uint32_t fetch_rotor; /* which partition a replica fetch reads first */
 
     bool leaving;                  /* told to end: hands over what it leads, all else as before */
     struct handover *handover;     /* NULL: no call is under way */
@@ -276,3 +277,8 @@ void storage_forget_proposals(struct storage *s);
 /* ---- dispatch.c ---- */
 
 void storage_on_request(void *arg, struct ria_rpc_request *request);
+
+/* ---- handle_replica_fetch.c ---- */
+
+/* fetch_answer_fn; arg is the storage. */
+void storage_answer_fetch(void *arg, struct fetch_session *session, fetch_end end);

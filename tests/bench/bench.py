@@ -39,6 +39,7 @@ PRODUCE = {
     "produce-16x100x1000-binary": (16, 100, 1000, "binary", {"value": (">=", 60000)}, {}),
     "produce-1x1x100-json": (1, 1, 100, "json", {"p50_ms": ("<=", 2)}, {}),
     "crowd-16x1x100-json": (16, 1, 100, "json", {}, {"crowd": 1000}),
+    "crowd6-16x1x100-json": (16, 1, 100, "json", {}, {"crowd": 6000}),
     "onekey-16x1x100-json": (16, 1, 100, "json", {}, {"keys": 1}),
     "onekey-64x1x1000-json": (64, 1, 1000, "json", {}, {"keys": 1}),
     "relaxed-1x1x100-json": (1, 1, 100, "json", {}, {"durability": "relaxed"}),

@@ -167,7 +167,6 @@ static void a_newer_one_of_the_session_replaces_it(void)
 
     CU_ASSERT_EQUAL(parked_join(park(w, 1, 0), PARKED_WATCH, 5), RIA_OK);
     parked_replace(&w->set, PARKED_WATCH, 6);
-    parked_replace(&w->set, PARKED_REPLICA_FETCH, 5);
     CU_ASSERT_EQUAL(w->resumed, 0);
     parked_replace(&w->set, PARKED_WATCH, 5);
     CU_ASSERT_EQUAL(w->resumed, 1);

@@ -302,8 +302,14 @@ static void a_watch_expires_empty(void)
 
 /* ---- replica fetch ---- */
 
+/* One that begins its session anew. */
 static struct ria_rpc_request *replica_fetch(
-    struct storage_fixture *f, int64_t session_id, int32_t epoch, int64_t offset, int32_t wait_ms
+    struct storage_fixture *f,
+    int64_t session_id,
+    int64_t number,
+    int32_t epoch,
+    int64_t offset,
+    int32_t wait_ms
 )
 {
     struct replica_fetch_request_replica_fetch_partition partition = {
@@ -314,6 +320,8 @@ static struct ria_rpc_request *replica_fetch(
     };
     struct replica_fetch_request request = {
         .session_id = session_id,
+        .number = number,
+        .is_full = true,
         .wait_ms = wait_ms,
         .max_bytes = 1 << 20,
         .partitions = &partition,
@@ -329,7 +337,7 @@ static void a_replica_fetch_gets_batches_before_they_are_synced(void)
     struct replica_fetch_response response;
     int64_t first = -1;
 
-    const struct ria_rpc_request *sent = replica_fetch(f, 1, 5, 0, 5000);
+    const struct ria_rpc_request *sent = replica_fetch(f, 1, 1, 5, 0, 5000);
     CU_ASSERT_FALSE(sent->done);
     (void)fixture_produce(f, (struct produce_args){.leader_epoch = 5});
     (void)fixture_produce(f, (struct produce_args){.leader_epoch = 5});
@@ -354,7 +362,7 @@ static void a_high_watermark_that_no_report_moved_is_told_alone(void)
 
     (void)fixture_produce_one(f);
     (void)fixture_report(f, 2, 5, 1);
-    const struct ria_rpc_request *sent = replica_fetch(f, 1, 5, 1, 5000);
+    const struct ria_rpc_request *sent = replica_fetch(f, 1, 1, 5, 1, 5000);
     fixture_run_ms(f, 300);
     CU_ASSERT_FALSE(sent->done); /* nothing new */
     fixture_partition(f, 1, 0, 1, 5, 2, "123", "12");
@@ -365,7 +373,7 @@ static void a_high_watermark_that_no_report_moved_is_told_alone(void)
     CU_ASSERT_EQUAL(response.partitions_count, 1);
     CU_ASSERT_EQUAL(response.partitions[0].high_watermark, 1);
     CU_ASSERT_EQUAL(response.partitions[0].size, 0);
-    sent = replica_fetch(f, 1, 5, 1, 5000); /* and only once */
+    sent = replica_fetch(f, 1, 2, 5, 1, 5000); /* and only once */
     fixture_run_ms(f, 300);
     CU_ASSERT_FALSE(sent->done);
     teardown(f);
@@ -376,9 +384,9 @@ static void a_newer_replica_fetch_ends_the_older_one_of_its_session(void)
     struct storage_fixture *f = setup("12");
     struct replica_fetch_response response;
 
-    const struct ria_rpc_request *first = replica_fetch(f, 1, 5, 0, 5000);
-    const struct ria_rpc_request *other = replica_fetch(f, 2, 5, 0, 5000);
-    const struct ria_rpc_request *second = replica_fetch(f, 1, 5, 0, 5000);
+    const struct ria_rpc_request *first = replica_fetch(f, 1, 1, 5, 0, 5000);
+    const struct ria_rpc_request *other = replica_fetch(f, 2, 1, 5, 0, 5000);
+    const struct ria_rpc_request *second = replica_fetch(f, 1, 2, 5, 0, 5000);
     CU_ASSERT_EQUAL(fixture_reply(f, API_REPLICA_FETCH, first, &response), RIA_OK);
     CU_ASSERT_EQUAL(response.partitions_count, 0);
     CU_ASSERT_FALSE(other->done);
@@ -391,13 +399,13 @@ static void a_replica_fetch_of_another_epoch_or_place_is_told_at_once(void)
     struct storage_fixture *f = setup("12");
     struct replica_fetch_response response;
 
-    const struct ria_rpc_request *sent = replica_fetch(f, 1, 4, 0, 5000);
+    const struct ria_rpc_request *sent = replica_fetch(f, 1, 1, 4, 0, 5000);
     CU_ASSERT_EQUAL(fixture_reply(f, API_REPLICA_FETCH, sent, &response), RIA_OK);
     CU_ASSERT_EQUAL(response.partitions[0].error_code, RIA_ERR_FENCED_EPOCH);
-    sent = replica_fetch(f, 1, 5, 1, 5000);
+    sent = replica_fetch(f, 1, 2, 5, 1, 5000);
     CU_ASSERT_EQUAL(fixture_reply(f, API_REPLICA_FETCH, sent, &response), RIA_OK);
     CU_ASSERT_EQUAL(response.partitions[0].error_code, RIA_ERR_OFFSET_OUT_OF_RANGE);
-    sent = replica_fetch(f, 1, 5, 0, 5000);
+    sent = replica_fetch(f, 1, 3, 5, 0, 5000);
     fixture_partition(f, 1, 0, 1, 6, 2, "12", "12");
     fixture_publish(f);
     fixture_run_ms(f, 0);
@@ -406,7 +414,7 @@ static void a_replica_fetch_of_another_epoch_or_place_is_told_at_once(void)
     teardown(f);
 }
 
-static void a_replica_fetch_keeps_the_order_of_its_request_and_its_bound(void)
+static void a_replica_fetch_without_a_session_keeps_the_order_of_its_request_and_its_bound(void)
 {
     struct storage_fixture *f = setup_two_topics();
     struct replica_fetch_request_replica_fetch_partition partitions[] = {
@@ -415,24 +423,21 @@ static void a_replica_fetch_keeps_the_order_of_its_request_and_its_bound(void)
         {.topic_id = fixture_topic_id(2), .leader_epoch = 5, .max_bytes = 1 << 20},
     };
     struct replica_fetch_request request = {
-        .session_id = 1, .max_bytes = 1 << 20, .partitions = partitions, .partitions_count = 3};
+        .session_id = -1, .max_bytes = 1 << 20, .partitions = partitions, .partitions_count = 3};
     struct replica_fetch_response response;
 
     (void)fixture_produce(f, (struct produce_args){.leader_epoch = 5, .topic = 2});
     (void)fixture_produce(f, (struct produce_args){.leader_epoch = 5});
     fixture_run_ms(f, 5);
-    for (int i = 0; i < 3; i++) { /* whichever is read first */
-        const struct ria_rpc_request *sent =
-            fixture_send(f, API_REPLICA_FETCH, &request, RIA_SLICE_NULL);
-        CU_ASSERT_EQUAL(fixture_reply(f, API_REPLICA_FETCH, sent, &response), RIA_OK);
-        CU_ASSERT_EQUAL(response.partitions_count, 3);
-        CU_ASSERT_EQUAL(response.partitions[0].topic_id.bytes[15], 1);
-        CU_ASSERT_EQUAL(response.partitions[1].error_code, RIA_ERR_NOT_LEADER);
-        CU_ASSERT_EQUAL(response.partitions[2].topic_id.bytes[15], 2);
-    }
-    request.max_bytes = 80; /* one batch: the next one does not fit */
     const struct ria_rpc_request *sent =
         fixture_send(f, API_REPLICA_FETCH, &request, RIA_SLICE_NULL);
+    CU_ASSERT_EQUAL(fixture_reply(f, API_REPLICA_FETCH, sent, &response), RIA_OK);
+    CU_ASSERT_EQUAL(response.partitions_count, 3);
+    CU_ASSERT_EQUAL(response.partitions[0].topic_id.bytes[15], 1);
+    CU_ASSERT_EQUAL(response.partitions[1].error_code, RIA_ERR_NOT_LEADER);
+    CU_ASSERT_EQUAL(response.partitions[2].topic_id.bytes[15], 2);
+    request.max_bytes = 80; /* one batch: the next one does not fit */
+    sent = fixture_send(f, API_REPLICA_FETCH, &request, RIA_SLICE_NULL);
     int64_t first = -1;
     CU_ASSERT_EQUAL(batch_count(fixture_payload(sent), &first), 1);
     teardown(f);
@@ -487,7 +492,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_high_watermark_that_no_report_moved_is_told_alone),
     HARNESS_TEST(a_newer_replica_fetch_ends_the_older_one_of_its_session),
     HARNESS_TEST(a_replica_fetch_of_another_epoch_or_place_is_told_at_once),
-    HARNESS_TEST(a_replica_fetch_keeps_the_order_of_its_request_and_its_bound),
+    HARNESS_TEST(a_replica_fetch_without_a_session_keeps_the_order_of_its_request_and_its_bound),
     HARNESS_TEST(replica_epochs_tells_the_history),
 };
 HARNESS_MAIN(tests);
