@@ -18,11 +18,13 @@ $(foreach t,\
 # The service above the log: one node on a simulated disk (storage_fixture.h).
 $(call library,storage_fixture,tests/unit/services/storage/storage_fixture.c)
 $(foreach t,\
+  fetch_sessions \
   parked \
   partition \
   partition_follower \
   partition_isr \
   reads \
+  replica_fetch \
   service \
   shutdown \
 ,\
