@@ -16,7 +16,8 @@
 #include "services/replication/internal.h"
 
 enum {
-    PREPARES_PER_REQUEST = 8, /* each may cut a tail, and a cut syncs on the follower's loop */
+    PREPARES_PER_REQUEST = 512,
+    PREPARE_ENTRIES_MAX = 16384, /* of all histories in one request; at least one partition goes */
     PIECES_PER_REQUEST = 512,
     REPORTS_PER_REQUEST = 512,
     APPENDS_IN_FLIGHT_MAX = 4,          /* frames to one node: enough to keep its disk busy */
@@ -178,6 +179,7 @@ void peer_send_prepares(struct peer *peer)
     struct replica_prepare_request_replica_prepare_partition entries[PREPARES_PER_REQUEST];
     struct replica_prepare_request request = {.partitions = entries};
     struct ria_arena arena;
+    uint32_t entry_count = 0;
 
     if (peer->preparing || ria_list_is_empty(&peer->prepares)) {
         return;
@@ -187,9 +189,11 @@ void peer_send_prepares(struct peer *peer)
         return;
     }
     ria_arena_init(&arena, PEER_ARENA_MAX);
-    while (call->count < PREPARES_PER_REQUEST && !ria_list_is_empty(&peer->prepares)) {
+    while (call->count < PREPARES_PER_REQUEST && entry_count < PREPARE_ENTRIES_MAX &&
+           !ria_list_is_empty(&peer->prepares)) {
         struct follower *follower =
             RIA_CONTAINER(ria_list_pop_front(&peer->prepares), struct follower, prepare_link);
+        entry_count += follower->history->count;
         if (!fill_prepare(&entries[call->count], follower, &arena)) {
             peer_fail_follower(follower);
             continue;

@@ -2,6 +2,9 @@
  *
  * Both answer for all their partitions at once, when the last one's disk has answered. */
 #include <inttypes.h>
+#include <stdlib.h>
+
+#include "common/assert.h"
 
 #include "schemas/gen/replica_append_request.h"
 #include "schemas/gen/replica_append_response.h"
@@ -9,6 +12,11 @@
 #include "schemas/gen/replica_prepare_response.h"
 
 #include "services/storage/handle.h"
+
+enum {
+    PREPARE_SLICE_MS = 5,   /* cuts: the loop is free again after this */
+    PREPARE_WAIT_MS = 1000, /* for syncs under way; one slow disk must not hold up the others */
+};
 
 static void log_event(
     const struct replica *replica,
@@ -229,43 +237,116 @@ static ria_err prepare_one(
     return err;
 }
 
+/* A prepare whose partitions are quiet. Most need no cut and take no time; a cut syncs on the loop,
+ * so it goes on in slices, other events between them. */
+struct prepare_job {
+    struct ria_list link; /* storage.prepares */
+    struct ria_rpc_request *request;
+    uint32_t count;
+    uint32_t next; /* to be prepared */
+    struct prepare_result {
+        struct partition_id id;
+        ria_err err;
+        int64_t end_offset;
+    } results[];
+};
+
+static void reply_prepared(const struct handle_request *r, const struct prepare_job *job)
+{
+    struct replica_prepare_response response;
+
+    replica_prepare_response_init(&response);
+    response.partitions = handle_alloc(r, job->count, sizeof(response.partitions[0]));
+    if (response.partitions == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < job->count; i++) {
+        const struct prepare_result *result = &job->results[i];
+        struct replica_prepare_response_replica_prepared_partition *out = &response.partitions[i];
+        replica_prepare_response_replica_prepared_partition_init(out);
+        out->topic_id = result->id.topic_id;
+        out->partition = partition_id_number(&result->id);
+        out->error_code = (int16_t)result->err;
+        out->end_offset = result->end_offset;
+    }
+    response.partitions_count = job->count;
+    handle_reply(r, &response);
+}
+
+static void prepare_job_free(struct prepare_job *job)
+{
+    ria_list_remove(&job->link);
+    free(job);
+}
+
+/* Go on with the oldest job for a while. */
+void storage_prepare_step(struct storage *s)
+{
+    struct prepare_job *job = RIA_CONTAINER(s->prepares.next, struct prepare_job, link);
+    struct handle_request r = handle_resumed(s, job->request, true);
+    int64_t until_us = ria_clock_mono_us(s->env->clock) + (int64_t)PREPARE_SLICE_MS * 1000;
+    struct replica_prepare_request request;
+
+    if (!handle_decode(&r, &request)) {
+        prepare_job_free(job);
+    } else {
+        RIA_ASSERT(request.partitions_count == job->count);
+        while (job->next < job->count && ria_clock_mono_us(s->env->clock) <= until_us) {
+            struct prepare_result *result = &job->results[job->next];
+            struct replica *replica =
+                result->err == RIA_OK ? storage_find_open(s, &result->id, &result->err) : NULL;
+            if (replica != NULL) {
+                result->err =
+                    prepare_one(replica, &r, &request.partitions[job->next], &result->end_offset);
+            }
+            job->next++;
+        }
+        if (job->next == job->count) {
+            reply_prepared(&r, job);
+            prepare_job_free(job);
+        }
+    }
+    if (!ria_list_is_empty(&s->prepares)) {
+        ria_timer_start(s->env->timers, &s->prepare_timer, 0);
+    }
+}
+
+void storage_end_prepares(struct storage *s)
+{
+    ria_timer_stop(s->env->timers, &s->prepare_timer);
+    while (!ria_list_is_empty(&s->prepares)) {
+        struct prepare_job *job = RIA_CONTAINER(s->prepares.next, struct prepare_job, link);
+        struct handle_request r = handle_resumed(s, job->request, true);
+        handle_reply_error(&r, RIA_ERR_SHUTDOWN, "this storage node is shutting down");
+        prepare_job_free(job);
+    }
+}
+
+/* All are quiet, or those that are not have had their time: they are told to try again. */
 static void on_prepare_resumed(void *arg, struct parked *parked, parked_end end)
 {
     struct storage *s = arg;
     struct handle_request r = handle_parked(s, parked, end);
-    struct replica_prepare_request request;
-    struct replica_prepare_response response;
 
-    if (end != PARKED_READY) {
+    if (end == PARKED_CLOSED) {
         handle_reply_error(&r, RIA_ERR_SHUTDOWN, "this storage node is shutting down");
         return;
     }
-    if (!handle_decode(&r, &request)) {
+    struct prepare_job *job =
+        calloc(1, sizeof(*job) + parked->wait_count * sizeof(job->results[0]));
+    if (job == NULL) {
+        handle_reply_error(&r, RIA_ERR_NOMEM, "no memory to prepare that many partitions");
         return;
     }
-    replica_prepare_response_init(&response);
-    response.partitions = handle_alloc(&r, parked->wait_count, sizeof(response.partitions[0]));
-    if (response.partitions == NULL) {
-        return;
-    }
-    for (uint32_t i = 0; i < parked->wait_count; i++) {
+    job->request = parked->request;
+    job->count = parked->wait_count;
+    for (uint32_t i = 0; i < job->count; i++) {
         const struct parked_wait *wait = &parked->waits[i];
-        struct replica_prepare_response_replica_prepared_partition *out = &response.partitions[i];
-        ria_err err = wait->err;
-
-        replica_prepare_response_replica_prepared_partition_init(out);
-        out->topic_id = wait->id.topic_id;
-        out->partition = partition_id_number(&wait->id);
-        if (err == RIA_OK) {
-            struct replica *replica = storage_find_open(s, &wait->id, &err);
-            if (replica != NULL) {
-                err = prepare_one(replica, &r, &request.partitions[i], &out->end_offset);
-            }
-        }
-        out->error_code = (int16_t)err;
+        job->results[i] = (struct prepare_result){wait->id, wait->err, -1};
     }
-    response.partitions_count = parked->wait_count;
-    handle_reply(&r, &response);
+    ria_list_init(&job->link);
+    ria_list_push_back(&s->prepares, &job->link);
+    ria_timer_start(s->env->timers, &s->prepare_timer, 0);
 }
 
 void handle_replica_prepare(const struct handle_request *r)
@@ -299,5 +380,5 @@ void handle_replica_prepare(const struct handle_request *r)
         wait->offset = INT64_MAX; /* woken by parked_wake_all() only */
         wait->err = err;
     }
-    parked_start(parked, parked->wait_count, 0, on_prepare_resumed);
+    parked_start(parked, parked->wait_count, PREPARE_WAIT_MS, on_prepare_resumed);
 }

@@ -42,6 +42,12 @@ static void on_checkpoint_due(struct ria_timer *timer, void *arg)
     storage_checkpoint(arg);
 }
 
+static void on_prepare_due(struct ria_timer *timer, void *arg)
+{
+    (void)timer;
+    storage_prepare_step(arg);
+}
+
 static void on_drain_due(struct ria_timer *timer, void *arg)
 {
     (void)timer;
@@ -289,6 +295,7 @@ static void init(struct storage *s, const struct ria_env *env)
     ria_list_init(&s->ticking);
     ria_list_init(&s->changed);
     ria_list_init(&s->proposals);
+    ria_list_init(&s->prepares);
     ria_arena_init(&s->arena, STORAGE_ARENA_MAX);
     ria_timer_init(&s->register_timer, on_register_due, s);
     ria_timer_init(&s->flush_timer, on_flush_due, s);
@@ -297,6 +304,7 @@ static void init(struct storage *s, const struct ria_env *env)
     ria_timer_init(&s->open_timer, on_open_due, s);
     ria_timer_init(&s->checkpoint_timer, on_checkpoint_due, s);
     ria_timer_init(&s->drain_timer, on_drain_due, s);
+    ria_timer_init(&s->prepare_timer, on_prepare_due, s);
 }
 
 static ria_err new_parts(struct storage *s, const struct storage_options *options)
@@ -383,6 +391,7 @@ static void free_replicas(struct storage *s)
     RIA_LIST_FOREACH (node, &s->replicas) {
         partition_resign(&RIA_CONTAINER(node, struct replica, link)->partition);
     }
+    storage_end_prepares(s);
     fetch_sessions_close(&s->fetch_sessions);
     parked_close(&s->parked);
     while (!ria_list_is_empty(&s->replicas)) {

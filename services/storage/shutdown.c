@@ -30,6 +30,7 @@ static void resign_all(struct storage *s)
     RIA_LIST_FOREACH (node, &s->replicas) {
         partition_resign(&RIA_CONTAINER(node, struct replica, link)->partition);
     }
+    storage_end_prepares(s);
     fetch_sessions_close(&s->fetch_sessions);
     parked_close(&s->parked);
 }

@@ -129,6 +129,7 @@ struct storage {
     struct ria_list changed; /* to be brought up to date in the checkpoint */
     struct parked_set parked;
     struct fetch_sessions fetch_sessions;
+    struct ria_list prepares; /* handle_replica_follower.c: struct prepare_job */
     struct trash trash;
 
     struct ria_timer flush_timer;
@@ -137,6 +138,7 @@ struct storage {
     struct ria_timer open_timer;
     struct ria_timer checkpoint_timer;
     struct ria_timer drain_timer;
+    struct ria_timer prepare_timer;
 
     struct ria_arena arena;    /* of the request being handled */
     struct ria_list proposals; /* AlterIsr calls under way */
@@ -277,6 +279,12 @@ void storage_forget_proposals(struct storage *s);
 /* ---- dispatch.c ---- */
 
 void storage_on_request(void *arg, struct ria_rpc_request *request);
+
+/* ---- handle_replica_follower.c ---- */
+
+/* Go on preparing (there is something to prepare); end what is left with SHUTDOWN. */
+void storage_prepare_step(struct storage *s);
+void storage_end_prepares(struct storage *s);
 
 /* ---- handle_replica_fetch.c ---- */
 
