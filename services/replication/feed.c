@@ -53,11 +53,14 @@ struct feed *feed_new(
     ria_list_init(&feed->epochs_link);
     ria_list_init(&feed->feed_link);
     ria_list_init(&feed->wish_link);
+    ria_list_init(&feed->full_link);
     ria_list_init(&feed->retry_link);
     return feed;
 }
 
-void feed_add_follower(struct feed *feed, int32_t node, struct peer *peer)
+void feed_add_follower(
+    struct feed *feed, int32_t node, struct peer *peer, const struct node_window *window
+)
 {
     RIA_ASSERT(feed->follower_count < RIA_REPLICAS_MAX);
 
@@ -65,6 +68,7 @@ void feed_add_follower(struct feed *feed, int32_t node, struct peer *peer)
     *follower = (struct follower){
         .feed = feed,
         .peer = peer,
+        .window = window,
         .node = node,
         .state = FOLLOWER_NEW,
         .acked_offset = -1,
@@ -74,6 +78,7 @@ void feed_add_follower(struct feed *feed, int32_t node, struct peer *peer)
     };
     ria_list_init(&follower->prepare_link);
     ria_list_init(&follower->report_link);
+    ria_list_init(&follower->lag_link);
     ria_list_init(&follower->pieces);
 }
 
@@ -109,24 +114,66 @@ bool feed_wants_history(const struct feed *feed)
     return false;
 }
 
+static bool is_full(const struct follower *follower)
+{
+    return follower->pending_bytes >= WINDOW_BYTES || node_window_is_full(follower->window);
+}
+
+/* Someone attached has room and nothing to do. */
+static bool has_idle(const struct feed *feed)
+{
+    for (uint32_t i = 0; i < feed->follower_count; i++) {
+        const struct follower *follower = &feed->followers[i];
+        if (follower_is_attached(follower) && follower->pending_bytes == 0 && !is_full(follower)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool feed_wants_data(const struct feed *feed)
 {
     bool attached = false;
+    bool full = false;
 
     if (feed->stopped || feed->cursor < 0) {
         return false;
     }
     for (uint32_t i = 0; i < feed->follower_count; i++) {
         const struct follower *follower = &feed->followers[i];
-        if (!follower_is_attached(follower)) {
-            continue;
+        if (follower_is_attached(follower)) {
+            attached = true;
+            full = full || is_full(follower);
         }
-        attached = true;
-        if (follower->pending_bytes >= WINDOW_BYTES) {
+    }
+    return attached && (!full || has_idle(feed));
+}
+
+bool follower_is_left_behind(const struct follower *follower)
+{
+    return is_full(follower) && has_idle(follower->feed);
+}
+
+struct follower *feed_full_node(struct feed *feed)
+{
+    for (uint32_t i = 0; i < feed->follower_count; i++) {
+        struct follower *follower = &feed->followers[i];
+        if (follower_is_attached(follower) && node_window_is_full(follower->window)) {
+            return follower;
+        }
+    }
+    return NULL;
+}
+
+bool feed_is_over(const struct feed *feed)
+{
+    for (uint32_t i = 0; i < feed->follower_count; i++) {
+        const struct follower *follower = &feed->followers[i];
+        if (follower_is_attached(follower) && !node_window_is_over(follower->window)) {
             return false;
         }
     }
-    return attached;
+    return true;
 }
 
 bool feed_wants_wish(const struct feed *feed)
@@ -174,6 +221,8 @@ void follower_prepared(struct follower *follower, int64_t end_offset)
     follower->reported_offset = -1; /* the leader may have restarted: tell it again */
     follower->sent_watermark = -1;
     follower->pending_bytes = 0;
+    follower->bulk_bytes = 0;
+    follower->caught_bytes = 0;
     follower->catching_up = false;
     place_cursor(follower->feed);
 }
@@ -198,27 +247,23 @@ void follower_failed(struct follower *follower, int64_t now_us)
     follower->acked_offset = -1;
     follower->sent_offset = -1;
     follower->pending_bytes = 0;
-    follower->appends = 0;
+    follower->bulk_bytes = 0;
     follower->catching_up = false;
     leader_history_unref(follower->history);
     follower->history = NULL;
     ria_list_remove(&follower->prepare_link);
     ria_list_remove(&follower->report_link);
+    ria_list_remove(&follower->lag_link);
     place_cursor(follower->feed);
 }
 
-bool feed_retry(struct feed *feed, int64_t now_us)
+bool follower_retry(struct follower *follower, int64_t now_us)
 {
-    bool any = false;
-
-    for (uint32_t i = 0; i < feed->follower_count; i++) {
-        struct follower *follower = &feed->followers[i];
-        if (follower->state == FOLLOWER_WAITING && follower->retry_at_us <= now_us) {
-            follower->state = FOLLOWER_NEW;
-            any = true;
-        }
+    if (follower->state != FOLLOWER_WAITING || follower->retry_at_us > now_us) {
+        return false;
     }
-    return any;
+    follower->state = FOLLOWER_NEW;
+    return true;
 }
 
 void feed_advance(struct feed *feed, int64_t end_offset)
@@ -231,21 +276,17 @@ void feed_advance(struct feed *feed, int64_t end_offset)
 
 struct follower *feed_laggard(struct feed *feed)
 {
-    struct follower *full = NULL;
-    bool idle = false;
-
+    if (!has_idle(feed)) {
+        return NULL;
+    }
     for (uint32_t i = 0; i < feed->follower_count; i++) {
         struct follower *follower = &feed->followers[i];
-        if (!follower_is_attached(follower)) {
-            continue;
-        }
-        if (follower->pending_bytes >= WINDOW_BYTES) {
-            full = follower;
-        } else if (follower->pending_bytes == 0) {
-            idle = true;
+        if (follower_is_attached(follower) && is_full(follower) && follower->pending_bytes > 0 &&
+            !ria_list_is_empty(&follower->pieces)) {
+            return follower;
         }
     }
-    return idle ? full : NULL;
+    return NULL;
 }
 
 void feed_check(const struct feed *feed)
@@ -253,7 +294,8 @@ void feed_check(const struct feed *feed)
     for (uint32_t i = 0; i < feed->follower_count; i++) {
         const struct follower *follower = &feed->followers[i];
         RIA_ASSERT(follower->feed == feed);
-        RIA_ASSERT(follower->pending_bytes >= 0);
+        RIA_ASSERT(follower->bulk_bytes >= 0);
+        RIA_ASSERT(follower->pending_bytes >= follower->bulk_bytes);
         RIA_ASSERT((follower->history != NULL) == (follower->state == FOLLOWER_PREPARING));
         if (follower->state == FOLLOWER_READY) {
             RIA_ASSERT(feed->cursor >= 0);

@@ -23,6 +23,8 @@
 #include "common/list.h"
 #include "common/uuid.h"
 
+#include "services/replication/node_window.h"
+
 struct peer;
 struct feed;
 
@@ -53,21 +55,24 @@ typedef enum follower_state {
 struct follower {
     struct feed *feed;
     struct peer *peer;
+    const struct node_window *window; /* of the peer */
     int32_t node;
     follower_state state;
     uint32_t generation;            /* grows with each reset: older replies are void */
     uint32_t failures;              /* in a row; sets the back-off */
-    uint32_t appends;               /* ReplicaAppend frames under way that carry data for it */
     int64_t retry_at_us;            /* WAITING only */
     int64_t acked_offset;           /* its synced end offset */
     int64_t sent_offset;            /* behind the last data queued or sent */
     int64_t reported_offset;        /* acked_offset the leader has been told */
     int64_t sent_watermark;         /* high watermark it has been told */
     int64_t pending_bytes;          /* queued or under way */
+    int64_t bulk_bytes;             /* of these, as catch-up: what comes behind goes the same way */
+    int64_t caught_bytes;           /* read for it alone since it was prepared or attached */
     bool catching_up;               /* a catch-up read is under way */
     struct leader_history *history; /* PREPARING only */
     struct ria_list prepare_link;   /* peer->prepares */
     struct ria_list report_link;    /* leader peer->reports */
+    struct ria_list lag_link;       /* peer->near or peer->far */
     struct ria_list pieces;         /* queued data, struct piece.follower_link */
 };
 
@@ -88,6 +93,7 @@ struct feed {
     struct ria_list epochs_link; /* leader->epochs: wants the history */
     struct ria_list feed_link;   /* leader->feeds */
     struct ria_list wish_link;   /* leader->wishes: to be named in the next fetch */
+    struct ria_list full_link;   /* peer->blocked: not read since that follower has no room */
     struct ria_list retry_link;  /* service: has WAITING followers or an untold high watermark */
 };
 
@@ -95,15 +101,28 @@ struct feed {
 struct feed *feed_new(
     const struct ria_uuid *topic_id, int32_t partition, int32_t leader_epoch, struct peer *leader
 );
-void feed_add_follower(struct feed *feed, int32_t node, struct peer *peer);
+void feed_add_follower(
+    struct feed *feed, int32_t node, struct peer *peer, const struct node_window *window
+);
 struct feed *feed_ref(struct feed *feed);
 void feed_unref(struct feed *feed); /* accepts NULL */
 
 /* True if a follower waits for the leader's history. */
 bool feed_wants_history(const struct feed *feed);
 
-/* True if the leader should be read at the cursor: someone is attached and has room. */
+/* True if the leader should be read at the cursor: all that are attached have room, or one that
+ * has waits for data while others have none. */
 bool feed_wants_data(const struct feed *feed);
+
+/* What was read at the cursor is not for this attached follower: it has no room while another
+ * waits. It falls behind and catches up. */
+bool follower_is_left_behind(const struct follower *follower);
+
+/* An attached follower whose node has no room; NULL if there is none. */
+struct follower *feed_full_node(struct feed *feed);
+
+/* What was read at the cursor is for nobody: those who should take it have far too much. */
+bool feed_is_over(const struct feed *feed);
 
 /* True if that is so and the leader does not know it yet. */
 bool feed_wants_wish(const struct feed *feed);
@@ -126,14 +145,14 @@ void follower_acked(struct follower *follower, int64_t end_offset);
 /* Something failed: drop what is queued (the caller frees the pieces), wait, then prepare again. */
 void follower_failed(struct follower *follower, int64_t now_us);
 
-/* WAITING followers whose time has come are NEW again. Returns true if any. */
-bool feed_retry(struct feed *feed, int64_t now_us);
+/* A WAITING follower whose time has come is NEW again. Returns true if it is. */
+bool follower_retry(struct follower *follower, int64_t now_us);
 
 /* Data up to end_offset was read from the leader for the attached. */
 void feed_advance(struct feed *feed, int64_t end_offset);
 
-/* The slowest attached follower may not fill the window while another waits for data: forget what
- * is queued for it, so that it catches up on its own. Returns it, NULL if there is none. */
+/* The slowest attached follower may not fill the window while another waits for data: what is
+ * queued for it is to be forgotten, so that it catches up on its own. NULL if there is none. */
 struct follower *feed_laggard(struct feed *feed);
 
 /* Invariants; aborts on a broken one. */

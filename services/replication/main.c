@@ -6,6 +6,7 @@
 struct options {
     struct ria_process_options process;
     const char *coordinator;
+    int64_t catch_up_rate;
 };
 
 /* clang-format off */
@@ -14,6 +15,8 @@ static const struct ria_option options_table[] = {
     {"coordinator", RIA_OPTION_STRING, offsetof(struct options, coordinator),
      "tcp://127.0.0.1:9100", 1, 1024, NULL, "ADDRESS",
      "the coordinator, tcp://host:port; several separated by commas"},
+    {"catch-up-rate", RIA_OPTION_INT, offsetof(struct options, catch_up_rate), "50", 0, 100000, NULL,
+     "MB/S", "bytes a second for followers that are more than a few MiB behind; 0 = unlimited"},
     RIA_OPTION_END,
 };
 /* clang-format on */
@@ -22,7 +25,10 @@ static struct options options;
 
 static ria_err start(struct ria_process *process, void **out_service)
 {
-    struct replication_options wanted = {.coordinator = options.coordinator};
+    struct replication_options wanted = {
+        .coordinator = options.coordinator,
+        .catch_up_bytes_per_second = options.catch_up_rate * 1000 * 1000,
+    };
     struct replication *service = NULL;
 
     RIA_TRY(replication_new(&process->env, &wanted, &service));

@@ -6,6 +6,8 @@
 
 #include "services/replication/internal.h"
 
+enum { PROBE_US = 200 * 1000 }; /* between two attempts to reach a node that did not answer */
+
 struct peer *peer_new(struct replication *service, int32_t node)
 {
     struct peer *peer = calloc(1, sizeof(*peer));
@@ -25,6 +27,11 @@ struct peer *peer_new(struct replication *service, int32_t node)
     peer->session_lost = true; /* there is none yet */
     ria_list_init(&peer->prepares);
     ria_list_init(&peer->pieces);
+    ria_list_init(&peer->bulk);
+    ria_list_init(&peer->near);
+    ria_list_init(&peer->far);
+    ria_list_init(&peer->blocked);
+    peer->window.total = &service->metrics.buffered_bytes.value;
     return peer;
 }
 
@@ -32,6 +39,7 @@ void peer_free(struct peer *peer)
 {
     RIA_ASSERT(ria_list_is_empty(&peer->feeds));
     RIA_ASSERT(ria_list_is_empty(&peer->pieces));
+    RIA_ASSERT(ria_list_is_empty(&peer->bulk));
     peer_drop_forgotten(peer);
     ria_list_remove(&peer->link);
     ria_list_remove(&peer->flush_link);
@@ -49,6 +57,17 @@ void peer_flush(struct peer *peer)
     peer_send_epochs(peer);
     peer_send_prepares(peer);
     peer_send_fetch(peer);
+    peer_send_catch_ups(peer);
+}
+
+/* If it is a node that has no room, the feed is looked at again when it has. */
+static void wait_for_room(struct feed *feed)
+{
+    struct follower *full = feed_full_node(feed);
+
+    if (full != NULL && !ria_list_is_linked(&feed->full_link)) {
+        ria_list_push_back(&full->peer->blocked, &feed->full_link);
+    }
 }
 
 void peer_consider(struct feed *feed)
@@ -68,11 +87,35 @@ void peer_consider(struct feed *feed)
     }
     if (feed_wants_wish(feed)) {
         peer_wish(feed);
+    } else if (!feed_wants_data(feed)) {
+        wait_for_room(feed);
     }
     for (uint32_t i = 0; i < feed->follower_count; i++) {
         if (follower_wants_catch_up(&feed->followers[i])) {
-            peer_send_catch_up(&feed->followers[i]);
+            peer_want_catch_up(&feed->followers[i]);
         }
+    }
+}
+
+bool peer_may_retry(struct peer *peer)
+{
+    int64_t now_us = ria_clock_mono_us(peer->service->env->clock);
+
+    if (!peer->unreachable) {
+        return true;
+    }
+    if (now_us < peer->probe_at_us) {
+        return false;
+    }
+    peer->probe_at_us = now_us + PROBE_US;
+    return true;
+}
+
+void peer_note_reached(struct peer *peer, ria_err err)
+{
+    peer->unreachable = err == RIA_ERR_TIMEOUT || err == RIA_ERR_DISCONNECTED;
+    if (peer->unreachable) {
+        peer->probe_at_us = ria_clock_mono_us(peer->service->env->clock) + PROBE_US;
     }
 }
 
@@ -103,9 +146,7 @@ bool peer_tell_watermark(struct feed *feed)
             untold = true; /* the data on its way carries it */
             continue;
         }
-        if (peer_queue(
-                follower, NULL, RIA_SLICE_NULL, follower->sent_offset, follower->sent_offset
-            ) != RIA_OK) {
+        if (peer_queue(follower, NULL, RIA_SLICE_NULL, follower->sent_offset, false) != RIA_OK) {
             untold = true;
         }
     }
@@ -120,8 +161,10 @@ void peer_stop_feed(struct feed *feed)
         follower->generation++;
         ria_list_remove(&follower->prepare_link);
         ria_list_remove(&follower->report_link);
+        ria_list_remove(&follower->lag_link);
     }
     peer_forget_wish(feed);
+    ria_list_remove(&feed->full_link);
     ria_list_remove(&feed->epochs_link);
     ria_list_remove(&feed->feed_link);
     ria_list_remove(&feed->retry_link);

@@ -26,13 +26,14 @@ struct chunk {
 
 /* Batches of one partition on their way to one follower. Empty bytes: only the high watermark. */
 struct piece {
-    struct ria_list peer_link;     /* peer->pieces, in order */
+    struct ria_list peer_link;     /* peer->pieces or peer->bulk, in order */
     struct ria_list follower_link; /* follower->pieces */
     struct follower *follower;
     struct chunk *chunk; /* NULL if empty */
     struct ria_slice bytes;
     int64_t base_offset;
     int64_t end_offset;
+    bool is_bulk; /* catch-up */
 };
 
 struct peer {
@@ -58,8 +59,18 @@ struct peer {
     /* as a follower */
     struct ria_list prepares; /* followers to be prepared */
     struct ria_list pieces;   /* data to be appended, in order */
-    bool preparing;           /* a ReplicaPrepare is under way */
-    uint32_t appends;         /* ReplicaAppend under way */
+    struct ria_list bulk;     /* catch-up data, in order; goes in frames of its own */
+    struct ria_list near;     /* followers to be read for, in turn: a few MiB behind */
+    struct ria_list far;      /* further behind: throttled */
+    struct ria_list blocked;  /* feeds that are not read since this node has no room */
+    struct node_window window;
+    bool preparing;        /* a ReplicaPrepare is under way */
+    uint32_t appends;      /* ReplicaAppend under way */
+    uint32_t bulk_appends; /* the same with catch-up data */
+    uint32_t bulk_reads;   /* catch-up reads under way */
+    int64_t bulk_bytes;    /* catch-up data queued or under way */
+    bool unreachable;      /* it did not answer the last time: one follower at a time tries */
+    int64_t probe_at_us;
 };
 
 /* NULL: no memory. */
@@ -73,6 +84,12 @@ void peer_flush(struct peer *peer);
 
 /* See what the feed needs now (history, data, catch-up) and queue it. */
 void peer_consider(struct feed *feed);
+
+/* May a follower on this node that has waited be tried again? */
+bool peer_may_retry(struct peer *peer);
+
+/* A call to the node as a follower has ended. */
+void peer_note_reached(struct peer *peer, ria_err err);
 
 /* Something about the follower failed: drop its queue, back off, prepare again. */
 void peer_fail_follower(struct follower *follower);

@@ -44,15 +44,19 @@ static void feed_all(struct feed *feed, struct chunk *chunk, struct ria_slice ba
     if (!peer_batches_extent(batches, &base, &end) || base > feed->cursor || end <= feed->cursor) {
         return; /* read under a cursor that has moved since */
     }
-    /* Who is attached is decided before the cursor moves. */
+    if (feed_is_over(feed)) {
+        return; /* it is asked for again when there is room */
+    }
+    /* Who takes it is decided before the cursor moves. */
     bool attached[RIA_REPLICAS_MAX];
     for (uint32_t i = 0; i < feed->follower_count; i++) {
-        attached[i] = follower_is_attached(&feed->followers[i]);
+        attached[i] = follower_is_attached(&feed->followers[i]) &&
+                      !follower_is_left_behind(&feed->followers[i]);
     }
     feed_advance(feed, end);
     for (uint32_t i = 0; i < feed->follower_count; i++) {
         if (attached[i] && feed->followers[i].sent_offset < end) {
-            peer_feed_follower(&feed->followers[i], chunk, batches, end);
+            peer_feed_follower(&feed->followers[i], chunk, batches, end, false);
         }
     }
 }
@@ -241,7 +245,9 @@ void peer_forget_wish(struct feed *feed)
 void peer_drop_forgotten(struct peer *peer)
 {
     while (!ria_list_is_empty(&peer->forgotten)) {
-        free(RIA_CONTAINER(ria_list_pop_front(&peer->forgotten), struct forgotten, link));
+        struct forgotten *forgotten = RIA_CONTAINER(peer->forgotten.next, struct forgotten, link);
+        ria_list_remove(&forgotten->link);
+        free(forgotten);
     }
 }
 
@@ -278,8 +284,8 @@ fill_forgotten(struct peer *peer, struct replica_fetch_request *request, struct 
     }
     request->forgotten_count = count;
     for (uint32_t i = 0; i < count; i++) {
-        struct forgotten *forgotten =
-            RIA_CONTAINER(ria_list_pop_front(&peer->forgotten), struct forgotten, link);
+        struct forgotten *forgotten = RIA_CONTAINER(peer->forgotten.next, struct forgotten, link);
+        ria_list_remove(&forgotten->link);
         request->forgotten[i].topic_id = forgotten->topic_id;
         request->forgotten[i].partition = forgotten->partition;
         free(forgotten);
@@ -297,8 +303,8 @@ fill_wishes(struct peer *peer, struct replica_fetch_request *request, struct ria
         return RIA_ERR_NOMEM;
     }
     for (uint32_t i = 0; i < count; i++) {
-        struct feed *feed =
-            RIA_CONTAINER(ria_list_pop_front(&peer->wishes), struct feed, wish_link);
+        struct feed *feed = RIA_CONTAINER(peer->wishes.next, struct feed, wish_link);
+        ria_list_remove(&feed->wish_link);
         if (!feed_wants_wish(feed)) {
             continue; /* not any more */
         }
@@ -369,9 +375,8 @@ void peer_send_fetch(struct peer *peer)
         return;
     }
     if (peer->fetches >= FETCHES_IN_FLIGHT_MAX ||
-        service->metrics.buffered_bytes.value > PEER_BUFFERED_MAX ||
         ria_clock_mono_us(service->env->clock) < peer->fetch_retry_at_us) {
-        return; /* a fetch or an append that ends, or the tick, flushes again */
+        return; /* a fetch that ends, or the tick, flushes again */
     }
     struct fetch_call *call = calloc(1, sizeof(*call));
     if (call == NULL) {

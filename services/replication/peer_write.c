@@ -22,6 +22,8 @@ enum {
     REPORTS_PER_REQUEST = 512,
     APPENDS_IN_FLIGHT_MAX = 4,          /* frames to one node: enough to keep its disk busy */
     APPEND_BYTES_MAX = 4 * 1024 * 1024, /* of one frame; at least one piece goes */
+    BULKS_IN_FLIGHT_MAX = 2,            /* frames of catch-up data to one node */
+    BULK_BYTES_MAX = 512 * 1024,        /* of one: what comes behind it waits little */
 };
 
 /* One partition in a frame under way. Void if the follower's generation has moved on. */
@@ -36,6 +38,7 @@ struct write_item {
 
 struct write_call {
     struct peer *peer;
+    bool is_bulk; /* append of catch-up data */
     uint32_t count;
     struct write_item items[];
 };
@@ -119,6 +122,7 @@ static void on_prepared(void *arg, ria_err err, struct ria_msg *reply)
 
     ria_arena_init(&arena, PEER_ARENA_MAX);
     call->peer->preparing = false;
+    peer_note_reached(call->peer, err);
     err = open_reply(reply, err, REPLICA_PREPARE_API_KEY, &arena, &response);
     bool whole = err == RIA_OK && response.partitions_count == call->count;
     for (uint32_t i = 0; i < call->count; i++) {
@@ -217,36 +221,51 @@ void peer_send_prepares(struct peer *peer)
 
 /* ---- append ---- */
 
+static void count_bytes(struct follower *follower, int64_t bytes, bool is_bulk)
+{
+    follower->pending_bytes += bytes;
+    follower->bulk_bytes += is_bulk ? bytes : 0;
+}
+
+static void count_node_bytes(struct peer *peer, int64_t bytes, bool is_bulk)
+{
+    peer->window.bytes += bytes;
+    peer->bulk_bytes += is_bulk ? bytes : 0;
+    peer->service->metrics.buffered_bytes.value += bytes;
+}
+
 ria_err peer_queue(
     struct follower *follower,
     struct chunk *chunk,
     struct ria_slice bytes,
-    int64_t base_offset,
-    int64_t end_offset
+    int64_t end_offset,
+    bool is_bulk
 )
 {
+    struct peer *peer = follower->peer;
     struct piece *piece = calloc(1, sizeof(*piece));
 
     if (piece == NULL) {
         return RIA_ERR_NOMEM;
     }
-    RIA_ASSERT(base_offset == follower->sent_offset);
     piece->follower = follower;
     piece->bytes = bytes;
-    piece->base_offset = base_offset;
+    piece->base_offset = follower->sent_offset;
     piece->end_offset = end_offset;
+    /* Nothing may overtake what the follower is to be sent before. */
+    piece->is_bulk = bytes.size > 0 && (is_bulk || follower->bulk_bytes > 0);
     if (bytes.size > 0) {
         chunk->refs++;
         piece->chunk = chunk;
     }
     ria_list_init(&piece->peer_link);
     ria_list_init(&piece->follower_link);
-    ria_list_push_back(&follower->peer->pieces, &piece->peer_link);
+    ria_list_push_back(piece->is_bulk ? &peer->bulk : &peer->pieces, &piece->peer_link);
     ria_list_push_back(&follower->pieces, &piece->follower_link);
     follower->sent_offset = end_offset;
-    follower->pending_bytes += (int64_t)bytes.size;
-    follower->peer->service->metrics.buffered_bytes.value += (int64_t)bytes.size;
-    replication_flush_later(follower->peer);
+    count_bytes(follower, (int64_t)bytes.size, piece->is_bulk);
+    count_node_bytes(peer, (int64_t)bytes.size, piece->is_bulk);
+    replication_flush_later(peer);
     return RIA_OK;
 }
 
@@ -264,8 +283,8 @@ void peer_drop_pieces(struct follower *follower)
         /* From the back: what is left to send must stay contiguous. */
         struct piece *piece = RIA_CONTAINER(follower->pieces.prev, struct piece, follower_link);
         follower->sent_offset = piece->base_offset;
-        follower->pending_bytes -= (int64_t)piece->bytes.size;
-        follower->peer->service->metrics.buffered_bytes.value -= (int64_t)piece->bytes.size;
+        count_bytes(follower, -(int64_t)piece->bytes.size, piece->is_bulk);
+        count_node_bytes(follower->peer, -(int64_t)piece->bytes.size, piece->is_bulk);
         piece_free(piece);
     }
 }
@@ -273,10 +292,11 @@ void peer_drop_pieces(struct follower *follower)
 static void take_appended(
     struct follower *follower,
     const struct write_item *item,
+    bool is_bulk,
     const struct replica_append_response_replica_appended_partition *appended
 )
 {
-    follower->pending_bytes -= (int64_t)item->bytes;
+    count_bytes(follower, -(int64_t)item->bytes, is_bulk);
     if (appended->error_code != RIA_OK || appended->end_offset < item->end_offset) {
         peer_fail_follower(follower);
         return;
@@ -291,6 +311,23 @@ static void take_appended(
     peer_consider(item->feed);
 }
 
+/* The node has room again: read for those that need it. */
+static void consider_blocked(struct peer *peer)
+{
+    struct ria_list blocked;
+
+    if (node_window_is_full(&peer->window)) {
+        return;
+    }
+    ria_list_init(&blocked);
+    ria_list_splice(&blocked, &peer->blocked);
+    while (!ria_list_is_empty(&blocked)) {
+        struct feed *feed = RIA_CONTAINER(blocked.next, struct feed, full_link);
+        ria_list_remove(&feed->full_link);
+        peer_consider(feed);
+    }
+}
+
 static void on_appended(void *arg, ria_err err, struct ria_msg *reply)
 {
     struct write_call *call = arg;
@@ -298,23 +335,29 @@ static void on_appended(void *arg, ria_err err, struct ria_msg *reply)
     struct ria_arena arena;
 
     ria_arena_init(&arena, PEER_ARENA_MAX);
-    call->peer->appends--;
+    peer_note_reached(call->peer, err);
+    if (call->is_bulk) {
+        call->peer->bulk_appends--;
+    } else {
+        call->peer->appends--;
+    }
     err = open_reply(reply, err, REPLICA_APPEND_API_KEY, &arena, &response);
     bool whole = err == RIA_OK && response.partitions_count == call->count;
     for (uint32_t i = 0; i < call->count; i++) {
         const struct write_item *item = &call->items[i];
         struct follower *follower = item_follower(item);
-        call->peer->service->metrics.buffered_bytes.value -= (int64_t)item->bytes;
+        count_node_bytes(call->peer, -(int64_t)item->bytes, call->is_bulk);
         if (follower == NULL) {
             continue;
         }
         if (whole &&
             is_item(item, response.partitions[i].topic_id, response.partitions[i].partition)) {
-            take_appended(follower, item, &response.partitions[i]);
+            take_appended(follower, item, call->is_bulk, &response.partitions[i]);
         } else {
             peer_fail_follower(follower);
         }
     }
+    consider_blocked(call->peer);
     replication_flush_later(call->peer);
     ria_arena_fini(&arena);
     ria_msg_free(reply);
@@ -323,18 +366,19 @@ static void on_appended(void *arg, ria_err err, struct ria_msg *reply)
 
 /* Move pieces from the queue into the frame's entries; returns their bytes in all. */
 static size_t fill_append(
-    struct peer *peer,
+    struct ria_list *queue,
     struct replica_append_request_replica_append_partition *entries,
     struct piece **pieces,
     struct write_call *call
 )
 {
+    size_t bytes_max = call->is_bulk ? BULK_BYTES_MAX : APPEND_BYTES_MAX;
     size_t total = 0;
 
-    while (call->count < PIECES_PER_REQUEST && !ria_list_is_empty(&peer->pieces)) {
-        struct piece *piece = RIA_CONTAINER(peer->pieces.next, struct piece, peer_link);
+    while (call->count < PIECES_PER_REQUEST && !ria_list_is_empty(queue)) {
+        struct piece *piece = RIA_CONTAINER(queue->next, struct piece, peer_link);
         struct feed *feed = piece->follower->feed;
-        if (total > 0 && total + piece->bytes.size > APPEND_BYTES_MAX) {
+        if (total > 0 && total + piece->bytes.size > bytes_max) {
             break;
         }
         ria_list_remove(&piece->peer_link);
@@ -365,7 +409,8 @@ static void send_append(struct peer *peer, struct write_call *call)
     struct replica_append_request request = {.partitions = entries};
     uint8_t *payload = NULL;
 
-    size_t total = fill_append(peer, entries, pieces, call);
+    struct ria_list *queue = call->is_bulk ? &peer->bulk : &peer->pieces;
+    size_t total = fill_append(queue, entries, pieces, call);
     request.partitions_count = call->count;
     struct ria_msg *frame =
         envelope_request(REPLICA_APPEND_API_KEY, 0, -1, PEER_CALL_MS, &request, total, &payload);
@@ -376,7 +421,11 @@ static void send_append(struct peer *peer, struct write_call *call)
         }
         piece_free(pieces[i]);
     }
-    peer->appends++;
+    if (call->is_bulk) {
+        peer->bulk_appends++;
+    } else {
+        peer->appends++;
+    }
     peer->service->metrics.appends.value++;
     peer->service->metrics.bytes_appended.value += total;
     call_peer(peer, frame, on_appended, call);
@@ -389,6 +438,16 @@ void peer_send_appends(struct peer *peer)
         if (call == NULL) {
             return; /* the next flush tries again */
         }
+        send_append(peer, call);
+    }
+    /* Catch-up takes what is left: less while in-sync data has to wait, but never nothing. */
+    uint32_t bulk_max = ria_list_is_empty(&peer->pieces) ? BULKS_IN_FLIGHT_MAX : 1;
+    while (peer->bulk_appends < bulk_max && !ria_list_is_empty(&peer->bulk)) {
+        struct write_call *call = write_call_new(peer, PIECES_PER_REQUEST);
+        if (call == NULL) {
+            return;
+        }
+        call->is_bulk = true;
         send_append(peer, call);
     }
 }

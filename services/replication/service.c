@@ -58,6 +58,48 @@ static void on_flush(struct ria_timer *timer, void *arg)
     }
 }
 
+/* Those whose time has come and whose node can be reached, as far as is known. True: others wait.
+ */
+static bool retry_followers(struct feed *feed, int64_t now_us)
+{
+    bool waiting = false;
+
+    for (uint32_t i = 0; i < feed->follower_count; i++) {
+        struct follower *follower = &feed->followers[i];
+        if (follower->state == FOLLOWER_WAITING && follower->retry_at_us <= now_us &&
+            peer_may_retry(follower->peer)) {
+            (void)follower_retry(follower, now_us);
+        }
+        waiting = waiting || follower->state == FOLLOWER_WAITING;
+    }
+    return waiting;
+}
+
+void replication_throttled(struct replication *service, int64_t wait_us)
+{
+    if (!service->throttle_timer.active) {
+        ria_timer_start(service->env->timers, &service->throttle_timer, wait_us);
+    }
+}
+
+static void on_throttle_due(struct ria_timer *timer, void *arg)
+{
+    struct replication *service = arg;
+
+    (void)timer;
+    RIA_LIST_FOREACH (it, &service->peers) {
+        struct peer *peer = RIA_CONTAINER(it, struct peer, link);
+        if (!ria_list_is_empty(&peer->far)) {
+            replication_flush_later(peer);
+        }
+    }
+    /* The first of them takes most: the next time it is another's turn. */
+    if (!ria_list_is_empty(&service->peers)) {
+        struct ria_list *first = ria_list_pop_front(&service->peers);
+        ria_list_push_back(&service->peers, first);
+    }
+}
+
 static void on_tick(struct ria_timer *timer, void *arg)
 {
     struct replication *service = arg;
@@ -70,10 +112,7 @@ static void on_tick(struct ria_timer *timer, void *arg)
     while (!ria_list_is_empty(&due)) {
         struct feed *feed = RIA_CONTAINER(ria_list_pop_front(&due), struct feed, retry_link);
         bool again = peer_tell_watermark(feed);
-        (void)feed_retry(feed, now_us);
-        for (uint32_t i = 0; i < feed->follower_count; i++) {
-            again = again || feed->followers[i].state == FOLLOWER_WAITING;
-        }
+        again = retry_followers(feed, now_us) || again;
         again = again || feed->leader->fetch_retry_at_us > now_us;
         peer_consider(feed);
         replication_flush_later(feed->leader);
@@ -136,7 +175,7 @@ start_feed(struct replication *service, const struct cluster_partition *partitio
         int32_t node = partition->replicas[i];
         struct peer *peer = node == partition->leader ? NULL : get_peer(service, node);
         if (peer != NULL) {
-            feed_add_follower(feed, node, peer);
+            feed_add_follower(feed, node, peer, &peer->window);
         }
     }
     ria_list_push_back(&leader->feeds, &feed->feed_link);
@@ -197,6 +236,7 @@ static void on_node(void *arg, struct cluster_node *node)
     RIA_LIST_FOREACH (it, &service->peers) {
         struct peer *peer = RIA_CONTAINER(it, struct peer, link);
         if (peer->node == node->id) {
+            peer->unreachable = false; /* perhaps it is another address */
             replication_flush_later(peer);
         }
     }
@@ -256,6 +296,10 @@ ria_err replication_new(
     ria_list_init(&service->retries);
     ria_timer_init(&service->flush_timer, on_flush, service);
     ria_timer_init(&service->retry_timer, on_tick, service);
+    ria_timer_init(&service->throttle_timer, on_throttle_due, service);
+    throttle_init(
+        &service->throttle, options->catch_up_bytes_per_second, ria_clock_mono_us(env->clock)
+    );
     service->session_id = (int64_t)(ria_rand_u64(env->rand) >> 1);
     ria_rand_bytes(env->rand, random_bytes, sizeof(random_bytes));
     identity.process_uuid = ria_uuid_v4(random_bytes);
@@ -280,6 +324,23 @@ void replication_start(struct replication *replication)
     membership_start(replication->membership);
 }
 
+static void refresh_metrics(void *arg)
+{
+    struct replication *service = arg;
+    int64_t unready = 0;
+
+    RIA_LIST_FOREACH (it, &service->peers) {
+        struct peer *peer = RIA_CONTAINER(it, struct peer, link);
+        RIA_LIST_FOREACH (link, &peer->feeds) {
+            struct feed *feed = RIA_CONTAINER(link, struct feed, feed_link);
+            for (uint32_t i = 0; i < feed->follower_count; i++) {
+                unready += feed->followers[i].state == FOLLOWER_READY ? 0 : 1;
+            }
+        }
+    }
+    service->metrics.unready.value = unready;
+}
+
 void replication_register_metrics(struct replication *replication, struct ria_metrics *metrics)
 {
     struct replication_metrics *m = &replication->metrics;
@@ -299,6 +360,13 @@ void replication_register_metrics(struct replication *replication, struct ria_me
         &m->bytes_appended
     );
     ria_metrics_add_counter(
+        metrics,
+        "riacho_replication_caught_up_bytes_total",
+        "",
+        "Bytes read from leaders for single followers that were behind",
+        &m->bytes_caught_up
+    );
+    ria_metrics_add_counter(
         metrics, "riacho_replication_fetches_total", "", "Reads of leaders", &m->fetches
     );
     ria_metrics_add_counter(
@@ -313,6 +381,14 @@ void replication_register_metrics(struct replication *replication, struct ria_me
     );
     ria_metrics_add_gauge(
         metrics, "riacho_replication_partitions", "", "Partitions carried by this worker", &m->feeds
+    );
+    ria_metrics_add_refresh(metrics, refresh_metrics, replication);
+    ria_metrics_add_gauge(
+        metrics,
+        "riacho_replication_unready_followers",
+        "",
+        "Followers that are not, or not yet, appended to",
+        &m->unready
     );
     ria_metrics_add_gauge(
         metrics,
@@ -349,6 +425,7 @@ void replication_free(struct replication *replication)
     }
     ria_timer_stop(replication->env->timers, &replication->flush_timer);
     ria_timer_stop(replication->env->timers, &replication->retry_timer);
+    ria_timer_stop(replication->env->timers, &replication->throttle_timer);
     membership_free(replication->membership);
     cluster_free(replication->cluster);
     free(replication);
@@ -357,14 +434,17 @@ void replication_free(struct replication *replication)
 void replication_check(const struct replication *replication)
 {
     int64_t feeds = 0;
+    int64_t bytes = 0;
 
     RIA_LIST_FOREACH (it, &replication->peers) {
         const struct peer *peer = RIA_CONTAINER(it, struct peer, link);
+        RIA_ASSERT(peer->bulk_bytes >= 0 && peer->window.bytes >= peer->bulk_bytes);
+        bytes += peer->window.bytes;
         RIA_LIST_FOREACH (link, &peer->feeds) {
             feed_check(RIA_CONTAINER(link, struct feed, feed_link));
             feeds++;
         }
     }
     RIA_ASSERT(feeds == replication->metrics.feeds.value);
-    RIA_ASSERT(replication->metrics.buffered_bytes.value >= 0);
+    RIA_ASSERT(replication->metrics.buffered_bytes.value == bytes);
 }

@@ -17,7 +17,8 @@
 struct replication;
 
 struct replication_options {
-    const char *coordinator; /* tcp://host:port, several separated by commas */
+    const char *coordinator;           /* tcp://host:port, several separated by commas */
+    int64_t catch_up_bytes_per_second; /* for followers that are far behind; 0 = unlimited */
 };
 
 /* Errors: RIA_ERR_NOMEM. */

@@ -8,6 +8,9 @@ static char other_place;
 static struct peer *const leader = (struct peer *)(void *)&leader_place;
 static struct peer *const other = (struct peer *)(void *)&other_place;
 
+static const int64_t no_bytes = 0;
+static const struct node_window windows[2] = {{0, &no_bytes}, {0, &no_bytes}};
+
 static const struct ria_uuid topic_id = {{1}};
 
 static struct feed *new_feed(uint32_t followers)
@@ -16,7 +19,7 @@ static struct feed *new_feed(uint32_t followers)
 
     CU_ASSERT_PTR_NOT_NULL_FATAL(feed);
     for (uint32_t i = 0; i < followers; i++) {
-        feed_add_follower(feed, (int32_t)i + 2, other);
+        feed_add_follower(feed, (int32_t)i + 2, other, &windows[i]);
     }
     return feed;
 }
@@ -113,8 +116,8 @@ static void failed_follower_waits_longer_each_time(void)
         follower_failed(follower, 1000);
         CU_ASSERT_EQUAL(follower->generation, generation + 1);
         waits[i] = follower->retry_at_us - 1000;
-        CU_ASSERT_FALSE(feed_retry(feed, follower->retry_at_us - 1));
-        CU_ASSERT_TRUE(feed_retry(feed, follower->retry_at_us));
+        CU_ASSERT_FALSE(follower_retry(follower, follower->retry_at_us - 1));
+        CU_ASSERT_TRUE(follower_retry(follower, follower->retry_at_us));
         CU_ASSERT_TRUE(feed_wants_history(feed));
     }
     CU_ASSERT_TRUE(waits[1] > waits[0]);
@@ -124,17 +127,83 @@ static void failed_follower_waits_longer_each_time(void)
     end_feed(feed);
 }
 
-static void full_window_stops_reading_until_a_laggard_is_detached(void)
+static void full_window_stops_reading_unless_another_waits(void)
 {
     struct feed *feed = new_feed(2);
+    struct follower *idle = &feed->followers[0];
+    struct follower *full = &feed->followers[1];
 
+    prepare(idle, 10);
+    prepare(full, 10);
+    full->pending_bytes = 64 * 1024 * 1024;
+    idle->pending_bytes = 1;
+    CU_ASSERT_FALSE(feed_wants_data(feed));
+    CU_ASSERT_FALSE(follower_is_left_behind(full));
+    idle->pending_bytes = 0;
+    CU_ASSERT_TRUE(feed_wants_data(feed));
+    CU_ASSERT_TRUE(follower_is_left_behind(full));
+    CU_ASSERT_FALSE(follower_is_left_behind(idle));
+    end_feed(feed);
+}
+
+static void a_full_node_stops_reading_unless_another_waits(void)
+{
+    struct feed *feed = new_feed(2);
+    int64_t total = 0;
+    struct node_window stuck = {0, &total};
+    struct node_window free = {0, &total};
+
+    feed->followers[0].window = &stuck;
+    feed->followers[1].window = &free;
     prepare(&feed->followers[0], 10);
     prepare(&feed->followers[1], 10);
-    feed->followers[1].pending_bytes = 64 * 1024 * 1024;
+    stuck.bytes = NODE_WINDOW_BYTES_MAX;
+    total = stuck.bytes;
+    CU_ASSERT_TRUE(feed_wants_data(feed)); /* for the other one */
+    CU_ASSERT_TRUE(follower_is_left_behind(&feed->followers[0]));
+    feed->followers[1].pending_bytes = 1;
     CU_ASSERT_FALSE(feed_wants_data(feed));
-    CU_ASSERT_PTR_EQUAL(feed_laggard(feed), &feed->followers[1]);
-    feed->followers[0].pending_bytes = 1;
-    CU_ASSERT_PTR_NULL(feed_laggard(feed));
+    CU_ASSERT_PTR_EQUAL(feed_full_node(feed), &feed->followers[0]);
+    CU_ASSERT_FALSE(feed_is_over(feed));
+    stuck.bytes = NODE_WINDOW_BYTES_MAX + NODE_WINDOW_SLACK;
+    CU_ASSERT_FALSE(feed_is_over(feed));
+    feed->followers[1].window = &stuck;
+    CU_ASSERT_TRUE(feed_is_over(feed));
+    end_feed(feed);
+}
+
+static void stuck_nodes_leave_room_for_others(void)
+{
+    int64_t total = 0;
+    struct node_window windows_of[64];
+    int64_t taken = 0;
+
+    for (int i = 0; i < 64; i++) { /* each takes what it may */
+        windows_of[i] = (struct node_window){0, &total};
+        while (!node_window_is_full(&windows_of[i])) {
+            windows_of[i].bytes += 64 * 1024;
+            total += 64 * 1024;
+        }
+        taken += windows_of[i].bytes;
+        CU_ASSERT_TRUE(windows_of[i].bytes >= NODE_WINDOW_BYTES_MIN);
+    }
+    CU_ASSERT_TRUE(taken <= NODE_WINDOW_BUDGET + 64 * NODE_WINDOW_BYTES_MIN);
+    CU_ASSERT_TRUE(windows_of[0].bytes <= NODE_WINDOW_BYTES_MAX + 64 * 1024);
+}
+
+static void a_wish_is_wanted_once_for_each_cursor(void)
+{
+    struct feed *feed = new_feed(1);
+
+    CU_ASSERT_FALSE(feed_wants_wish(feed));
+    prepare(&feed->followers[0], 10);
+    CU_ASSERT_TRUE(feed_wants_wish(feed));
+    feed->wish_number = 3;
+    feed->wish_offset = 10;
+    CU_ASSERT_FALSE(feed_wants_wish(feed));
+    feed->followers[0].sent_offset = 20;
+    feed_advance(feed, 20);
+    CU_ASSERT_TRUE(feed_wants_wish(feed));
     end_feed(feed);
 }
 
@@ -158,7 +227,10 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(follower_ahead_of_the_cursor_is_attached),
     HARNESS_TEST(cursor_goes_back_when_the_last_attached_fails),
     HARNESS_TEST(failed_follower_waits_longer_each_time),
-    HARNESS_TEST(full_window_stops_reading_until_a_laggard_is_detached),
+    HARNESS_TEST(full_window_stops_reading_unless_another_waits),
+    HARNESS_TEST(a_full_node_stops_reading_unless_another_waits),
+    HARNESS_TEST(stuck_nodes_leave_room_for_others),
+    HARNESS_TEST(a_wish_is_wanted_once_for_each_cursor),
     HARNESS_TEST(acknowledged_offset_never_falls),
 };
 

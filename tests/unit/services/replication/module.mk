@@ -1,1 +1,2 @@
-$(eval $(call test,tests/unit/services/replication/feed_test,harness replication shared schemas common))
+$(foreach t,feed throttle,\
+  $(call test,tests/unit/services/replication/$(t)_test,harness replication shared schemas common))
