@@ -5,6 +5,7 @@
 #include "common/env.h"
 #include "common/metrics.h"
 
+#include "services/replication/leases.h"
 #include "services/replication/peer.h"
 #include "services/replication/throttle.h"
 #include "services/shared/cluster.h"
@@ -27,8 +28,7 @@ struct replication {
     struct cluster *cluster;
     struct membership *membership;
     int64_t session_id;
-    uint32_t worker_index;
-    uint32_t worker_count; /* 0 = no lease */
+    struct leases leases;
     struct ria_list peers;
     struct ria_list dirty_peers;
     struct ria_list retries;      /* feed.retry_link */

@@ -1,5 +1,12 @@
-$(eval $(call library,replication,services/replication/feed.c services/replication/peer.c \
-  services/replication/peer_catch_up.c\
-  services/replication/peer_epochs.c services/replication/peer_fetch.c services/replication/peer_write.c \
-  services/replication/service.c services/replication/throttle.c))
+$(eval $(call library,replication,$(addprefix services/replication/,\
+  feed.c \
+  leases.c \
+  peer.c \
+  peer_catch_up.c \
+  peer_epochs.c \
+  peer_fetch.c \
+  peer_write.c \
+  service.c \
+  throttle.c \
+)))
 $(eval $(call program,riacho-replication,services/replication/main.c,replication shared schemas common))

@@ -9,6 +9,7 @@
 
 enum {
     TICK_US = 50 * 1000,
+    WORKERS_MAX = 10000,
 };
 
 /* ---- helpers for the peers ---- */
@@ -124,25 +125,6 @@ static void on_tick(struct ria_timer *timer, void *arg)
 
 /* ---- leases ---- */
 
-/* Every worker computes the same: 16 bytes of the topic's id, partition number big-endian. */
-static bool is_leased(const struct replication *service, const struct cluster_partition *partition)
-{
-    uint32_t number = (uint32_t)partition->number;
-    uint8_t key[RIA_UUID_SIZE + 4];
-
-    if (service->worker_count == 0) {
-        return false;
-    }
-    for (size_t i = 0; i < RIA_UUID_SIZE; i++) {
-        key[i] = partition->topic->id.bytes[i];
-    }
-    key[RIA_UUID_SIZE] = (uint8_t)(number >> 24);
-    key[RIA_UUID_SIZE + 1] = (uint8_t)(number >> 16);
-    key[RIA_UUID_SIZE + 2] = (uint8_t)(number >> 8);
-    key[RIA_UUID_SIZE + 3] = (uint8_t)number;
-    return ria_hash_bytes(key, sizeof(key)) % service->worker_count == service->worker_index;
-}
-
 static struct peer *get_peer(struct replication *service, int32_t node)
 {
     RIA_LIST_FOREACH (it, &service->peers) {
@@ -200,8 +182,9 @@ static bool same_replicas(const struct feed *feed, const struct cluster_partitio
 static void settle(struct replication *service, struct cluster_partition *partition)
 {
     struct feed *feed = partition->user;
-    bool wanted = is_leased(service, partition) && !partition->topic->deleted &&
-                  partition->leader >= 0 && partition->replica_count > 1;
+    bool wanted = leases_has(&service->leases, &partition->topic->id, partition->number) &&
+                  !partition->topic->deleted && partition->leader >= 0 &&
+                  partition->replica_count > 1;
 
     if (feed != NULL &&
         (!wanted || feed->leader_epoch != partition->leader_epoch ||
@@ -252,23 +235,34 @@ static void on_partition(void *arg, struct cluster_partition *partition)
     settle(arg, partition);
 }
 
+/* The same list as before? */
+static bool is_known(const struct replication *service, const struct membership_state *state)
+{
+    return state->worker_count == service->leases.worker_count &&
+           state->worker_index == service->leases.self;
+}
+
 static void on_membership(void *arg, const struct membership_state *state)
 {
     struct replication *service = arg;
+    struct ria_uuid workers[WORKERS_MAX];
 
     /* While the coordinator is silent the lease stays: others may take over, which does no harm. */
-    if (state->worker_count == 0 || (state->worker_count == service->worker_count &&
-                                     state->worker_index == service->worker_index)) {
+    if (state->worker_count == 0 || state->worker_count > WORKERS_MAX || is_known(service, state)) {
         return;
     }
-    service->worker_count = state->worker_count;
-    service->worker_index = state->worker_index;
+    for (uint32_t i = 0; i < state->worker_count; i++) {
+        workers[i] = (struct ria_uuid){{(uint8_t)(i >> 8), (uint8_t)i}};
+    }
+    if (leases_set(&service->leases, workers, state->worker_count, state->worker_index) != RIA_OK) {
+        return; /* the next change of the list tries again */
+    }
     ria_log_info(
         service->env->log,
         "replication.leased",
         "worker_index=%u worker_count=%u",
-        service->worker_index,
-        service->worker_count
+        state->worker_index,
+        state->worker_count
     );
     settle_all(service);
 }
@@ -291,6 +285,7 @@ ria_err replication_new(
         return RIA_ERR_NOMEM;
     }
     service->env = env;
+    leases_init(&service->leases);
     ria_list_init(&service->peers);
     ria_list_init(&service->dirty_peers);
     ria_list_init(&service->retries);
@@ -426,6 +421,7 @@ void replication_free(struct replication *replication)
     ria_timer_stop(replication->env->timers, &replication->flush_timer);
     ria_timer_stop(replication->env->timers, &replication->retry_timer);
     ria_timer_stop(replication->env->timers, &replication->throttle_timer);
+    leases_fini(&replication->leases);
     membership_free(replication->membership);
     cluster_free(replication->cluster);
     free(replication);

@@ -2,9 +2,8 @@
  *
  * Promises: what it appends to a follower is what the leader's log holds, in order, under the
  * leader's epoch; it holds no truth, so it may be killed, doubled or replaced at any moment.
- * Partitions are leased by hash: this worker has those with hash(topicId, partition) % worker_count
- * == worker_index. Two workers on one partition do no harm: offsets must join and epochs must
- * match.
+ * Partitions are leased by hash over the live workers (leases.h). Two workers on one partition do
+ * no harm: offsets must join and epochs must match.
  *
  * Thread: one loop owns everything.
  */

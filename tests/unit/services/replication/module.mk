@@ -1,2 +1,2 @@
-$(foreach t,feed throttle,\
+$(foreach t,feed leases throttle,\
   $(call test,tests/unit/services/replication/$(t)_test,harness replication shared schemas common))
