@@ -104,7 +104,8 @@ static inline ria_err RIA_MUST_USE ria_fs_truncate(struct ria_file *file, uint64
     return file->fs->ops->truncate(file, size);
 }
 
-/* fdatasync, here and now. For start-up, roll of small files and shutdown; never on a hot path. */
+/* fdatasync, here and now. For start-up, roll of small files and shutdown; never on a hot path. A
+ * sync that failed is RIA_ERR_IO, whatever the reason, and must not be tried again. */
 static inline ria_err RIA_MUST_USE ria_fs_sync(struct ria_file *file)
 {
     return file->fs->ops->sync(file);

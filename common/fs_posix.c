@@ -199,6 +199,13 @@ static ria_err posix_lock(struct ria_fs *fs, const char *path, struct ria_file *
 
 /* --- syncs -------------------------------------------------------------------------------------*/
 
+/* Whatever errno says (ENOSPC comes from delayed allocation): pages may be lost and count as clean
+ * now. That is never "try again later". */
+static ria_err sync_result(int result)
+{
+    return result == 0 ? RIA_OK : RIA_ERR_IO;
+}
+
 static ria_err sync_dir(const char *path)
 {
     int fd = open_fd(path, O_RDONLY | O_DIRECTORY);
@@ -206,7 +213,7 @@ static ria_err sync_dir(const char *path)
     if (fd < 0) {
         return ria_err_from_errno(errno);
     }
-    ria_err err = fsync(fd) == 0 ? RIA_OK : ria_err_from_errno(errno);
+    ria_err err = sync_result(fsync(fd));
     (void)close(fd);
     return err;
 }
@@ -216,8 +223,8 @@ static ria_err sync_file(struct posix_file *file, bool with_dir)
 {
     ria_err err = atomic_load(&file->failed);
 
-    if (err == RIA_OK && fdatasync(file->fd) != 0) {
-        err = ria_err_from_errno(errno);
+    if (err == RIA_OK) {
+        err = sync_result(fdatasync(file->fd));
     }
     if (err == RIA_OK && with_dir) {
         err = sync_dir(file->dir);

@@ -191,15 +191,20 @@ const struct partition_host storage_partition_host = {
     .want_tick = want_tick,
 };
 
-static void note_sync_failed(const struct replica *replica, ria_err err)
+/* Once per replica: it takes nothing any more, until a restart. */
+static void note_log_failed(struct replica *replica, ria_err err)
 {
     char text[RIA_UUID_TEXT_SIZE];
 
+    if (replica->failure_noted) {
+        return;
+    }
+    replica->failure_noted = true;
     replica->storage->metrics.log_failures.value++;
     ria_uuid_format(replica->partition.id.topic_id, text);
     ria_log_error(
         replica->storage->env->log,
-        "storage.sync_failed",
+        "storage.log_failed",
         "topic=%s partition=%d err=\"%s\" note=\"this log takes nothing until a restart\"",
         text,
         partition_id_number(&replica->partition.id),
@@ -217,10 +222,9 @@ void storage_on_log_synced(void *arg, ria_err err)
         partition_on_synced(&replica->partition, RIA_OK);
         parked_wake(&replica->waits[REPLICA_SYNCED], partition_log_synced_offset(log));
         storage_mark_changed(replica);
-    } else {
-        note_sync_failed(replica, err);
     }
     if (partition_log_has_failed(log)) { /* perhaps in a write while this sync was under way */
+        note_log_failed(replica, err == RIA_OK ? RIA_ERR_IO : err);
         fail_waits(replica);
     } else if (!partition_log_is_syncing(log) && partition_log_synced_offset(log) == partition_log_end_offset(log)) {
         parked_wake_all(&replica->waits[REPLICA_QUIET], RIA_OK);

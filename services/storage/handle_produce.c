@@ -99,7 +99,6 @@ static void note_append_error(struct replica *replica, ria_err err)
         return;
     }
     if (partition_log_has_failed(replica->partition.log)) {
-        s->metrics.log_failures.value++;
         storage_mark_dirty(replica); /* others may wait for a sync that will not come */
     } else if (replica->refusal_logged) {
         return;

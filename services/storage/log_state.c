@@ -12,6 +12,17 @@ enum { EPOCHS_SIZE_MAX = 4 * 1024 * 1024 };
 
 /* ---- segments ---- */
 
+static void on_write_failed(void *owner)
+{
+    log_fail(owner);
+}
+
+void log_own_segment(struct partition_log *log, struct segment *segment)
+{
+    segment->on_write_failed = on_write_failed;
+    segment->owner = log;
+}
+
 ria_err
 log_push_segment(struct partition_log *log, int64_t base_offset, struct segment **out_segment)
 {
@@ -27,6 +38,7 @@ log_push_segment(struct partition_log *log, int64_t base_offset, struct segment 
         log->segment_capacity = capacity;
     }
     RIA_TRY(segment_new(log->cache, log->env->log, log->dir, base_offset, &segment));
+    log_own_segment(log, segment);
     log->segments[log->segment_count++] = segment;
     *out_segment = segment;
     return RIA_OK;
@@ -118,7 +130,7 @@ ria_err log_save_segment(struct partition_log *log, struct segment *segment)
             ria_err_text(err)
         );
     }
-    return err;
+    return log_fail_on_io(log, err);
 }
 
 /* ---- damage ---- */
@@ -173,7 +185,7 @@ void log_report_damage(struct partition_log *log, int64_t from_offset, int64_t t
     }
     log_note_damage(log, from_offset, to_offset);
     log->metrics->damaged_ranges.value++;
-    ria_err err = log_save_meta(log, true);
+    ria_err err = log_fail_on_io(log, log_save_meta(log, true));
     ria_log_error(
         log->env->log,
         "storage.log_damaged",

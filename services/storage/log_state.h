@@ -70,6 +70,19 @@ struct partition_log {
 /* A timer's callback; arg is the log. partition_log_append.c */
 void log_on_sync_timer(struct ria_timer *timer, void *arg);
 
+/* The disk did not do what it was told: the log takes nothing any more, and on_synced tells so,
+ * from the loop. partition_log_append.c */
+void log_fail(struct partition_log *log);
+
+/* The same if err is RIA_ERR_IO. Returns err. */
+static inline ria_err log_fail_on_io(struct partition_log *log, ria_err err)
+{
+    if (err == RIA_ERR_IO) {
+        log_fail(log);
+    }
+    return err;
+}
+
 static inline struct segment *log_active(const struct partition_log *log)
 {
     return log->segments[log->segment_count - 1];
@@ -79,6 +92,9 @@ static inline struct segment *log_active(const struct partition_log *log)
 ria_err log_push_segment(
     struct partition_log *log, int64_t base_offset, struct segment **out_segment
 ) RIA_MUST_USE;
+
+/* The segment's failures are the log's. */
+void log_own_segment(struct partition_log *log, struct segment *segment);
 
 /* Free the last segment. */
 void log_pop_segment(struct partition_log *log);
@@ -90,7 +106,8 @@ uint32_t log_segment_at(const struct partition_log *log, int64_t offset);
 ria_err log_save_epochs(struct partition_log *log) RIA_MUST_USE;
 
 /* The index files of a synced segment, and before them what they vouch for: epochs, snapshot.
- * Logged when it fails; the indexes then stay in memory until the log is closed. */
+ * Logged when it fails; the indexes then stay in memory until the log is closed. RIA_ERR_IO stops
+ * the log. */
 ria_err log_save_segment(struct partition_log *log, struct segment *segment) RIA_MUST_USE;
 
 /* Remember a range in memory. */

@@ -23,7 +23,8 @@ static ria_err gather(struct storage *s)
         const struct partition *p = &replica->partition;
         struct partition_log_checkpoint entry;
 
-        if (p->log != NULL) {
+        /* Of a log that failed, perhaps in the middle of a cut, the last good word stays. */
+        if (p->log != NULL && !partition_log_has_failed(p->log)) {
             partition_log_get_checkpoint(p->log, p->high_watermark, &entry);
             RIA_TRY(
                 checkpoint_put(s->checkpoint, &p->id.topic_id, partition_id_number(&p->id), &entry)

@@ -77,16 +77,21 @@ ria_err partition_prepare(
 
     int64_t end = partition_log_end_offset(p->log);
     int64_t cut = divergence(p, leader_epoch, leader);
+    ria_err err = RIA_OK;
     if (end < leader->log_start_offset) {
-        RIA_TRY(partition_log_reset(p->log, leader->log_start_offset));
-        p->high_watermark = leader->log_start_offset;
+        err = partition_log_reset(p->log, leader->log_start_offset);
     } else if (cut < end) {
         if (cut < p->high_watermark) {
             RIA_TRY(may_cut_committed(p, leader_epoch));
         }
-        RIA_TRY(partition_log_truncate(p->log, cut));
-        p->high_watermark = ria_min_i64(p->high_watermark, cut);
+        err = partition_log_truncate(p->log, cut);
     }
+    /* Also when the disk failed on the way. */
+    p->high_watermark = ria_max_i64(
+        partition_log_start_offset(p->log),
+        ria_min_i64(p->high_watermark, partition_log_end_offset(p->log))
+    );
+    RIA_TRY(err);
     p->prepared_epoch = leader_epoch;
     *out_end = partition_log_end_offset(p->log);
     return RIA_OK;

@@ -5,10 +5,10 @@
  * to be written and everything below synced_offset is on disk. Appends go to the page cache; a sync
  * runs in the pool, one at a time, and covers everything written before it began (group commit).
  *
- * Fail stop: after a failed write or sync the log refuses appends for good (RIA_ERR_IO; never a
- * second fsync); reads go on. RIA_ERR_NO_SPACE before anything was written is not a failure.
- * Damage (a bad batch below the checkpointed synced offset) is not a tail: nothing is cut, the log
- * opens with is_damaged() true and refuses appends.
+ * Fail stop: after a failed write or sync, of an index as of a batch, the log refuses appends for
+ * good (RIA_ERR_IO; never a second fsync) and on_synced tells so; reads go on. RIA_ERR_NO_SPACE
+ * before anything was written is not a failure. Damage (a bad batch below the checkpointed synced
+ * offset) is not a tail: nothing is cut, the log opens with is_damaged() true and refuses appends.
  *
  * Thread: the storage loop's.
  */

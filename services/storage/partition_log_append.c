@@ -75,9 +75,6 @@ static ria_err write_run(struct partition_log *log, struct ria_slice batches)
 {
     ria_err err = segment_write(log_active(log), batches);
 
-    if (err == RIA_ERR_IO) {
-        log->failed = true;
-    }
     if (err == RIA_OK) {
         log->metrics->appended_bytes.value += batches.size;
     }
@@ -100,7 +97,7 @@ static ria_err reserve(struct partition_log *log, uint32_t batches)
     return segment_reserve(log_active(log), batches);
 }
 
-ria_err partition_log_append(
+static ria_err append_batch(
     struct partition_log *log,
     uint8_t *batch,
     const struct batch_header *header,
@@ -110,10 +107,6 @@ ria_err partition_log_append(
 {
     struct batch_header placed = *header;
 
-    RIA_ASSERT(header->last_offset_delta >= 0);
-    RIA_ASSERT(leader_epoch >= 0);
-
-    RIA_TRY(check_writable(log));
     if (leader_epoch < leader_epochs_last(&log->epochs)) {
         return RIA_ERR_FENCED_EPOCH;
     }
@@ -132,6 +125,21 @@ ria_err partition_log_append(
     appended(log);
     *out_base_offset = placed.base_offset;
     return RIA_OK;
+}
+
+ria_err partition_log_append(
+    struct partition_log *log,
+    uint8_t *batch,
+    const struct batch_header *header,
+    int32_t leader_epoch,
+    int64_t *out_base_offset
+)
+{
+    RIA_ASSERT(header->last_offset_delta >= 0);
+    RIA_ASSERT(leader_epoch >= 0);
+
+    RIA_TRY(check_writable(log));
+    return log_fail_on_io(log, append_batch(log, batch, header, leader_epoch, out_base_offset));
 }
 
 /* All of it must be right before any of it is written. */
@@ -208,7 +216,7 @@ ria_err partition_log_append_batches(struct partition_log *log, struct ria_slice
     RIA_TRY(check_writable(log));
     RIA_TRY(check_batches(log, batches));
     while (batches.size > 0) {
-        RIA_TRY(append_run(log, &batches));
+        RIA_TRY(log_fail_on_io(log, append_run(log, &batches)));
     }
     return RIA_OK;
 }
@@ -227,6 +235,18 @@ static struct segment *first_unsynced(const struct partition_log *log)
 }
 
 static void start_sync(struct partition_log *log);
+
+void log_fail(struct partition_log *log)
+{
+    if (log->failed) {
+        return;
+    }
+    log->failed = true;
+    if (!partition_log_is_syncing(log)) { /* else its end tells */
+        log->sync_err = RIA_ERR_IO;
+        ria_timer_start(log->env->timers, &log->sync_timer, 0);
+    }
+}
 
 static void on_synced(struct ria_fs_sync *sync)
 {
@@ -286,9 +306,12 @@ static void start_sync(struct partition_log *log)
         return;
     }
     log->sync_err = segment_file_get(&segment->file, false, &file);
+    if (may_retry(log->sync_err)) {
+        ria_timer_start(log->env->timers, &log->sync_timer, SYNC_RETRY_US);
+        return;
+    }
     if (log->sync_err != RIA_OK) {
-        log->failed = !may_retry(log->sync_err);
-        ria_timer_start(log->env->timers, &log->sync_timer, log->failed ? 0 : SYNC_RETRY_US);
+        log_fail(log);
         return;
     }
     segment_file_pin(&segment->file);

@@ -8,7 +8,7 @@
 static ria_err must_stop(struct partition_log *log, ria_err err)
 {
     if (err != RIA_OK) {
-        log->failed = true;
+        log_fail(log);
         return RIA_ERR_IO;
     }
     return RIA_OK;
@@ -162,6 +162,19 @@ static ria_err cut_state(struct cut *cut)
     return log_replay(log, &cut->listing.snapshots, INT64_MAX);
 }
 
+/* It stopped somewhere on the way: nothing is certain of what was to go, and what is left in memory
+ * must not say more than there is. */
+static void settle_failed_cut(struct cut *cut)
+{
+    struct partition_log *log = cut->log;
+    int64_t end_offset = ria_min_i64(cut->place.offset, partition_log_end_offset(log));
+
+    log_forget_hints(log);
+    log->durable_offset = ria_min_i64(log->durable_offset, end_offset);
+    log->synced_offset = ria_min_i64(log->synced_offset, end_offset);
+    (void)leader_epochs_truncate(&log->epochs, end_offset);
+}
+
 static ria_err run_cut(struct cut *cut, int64_t offset)
 {
     struct partition_log *log = cut->log;
@@ -175,6 +188,9 @@ static ria_err run_cut(struct cut *cut, int64_t offset)
     }
     if (err == RIA_OK) {
         err = cut_state(cut);
+    }
+    if (err != RIA_OK) {
+        settle_failed_cut(cut);
     }
     return must_stop(log, err);
 }
@@ -238,6 +254,7 @@ static ria_err start_again(struct partition_log *log, struct segment *fresh)
     while (log->segment_count > 0) {
         log_pop_segment(log);
     }
+    log_own_segment(log, fresh);
     log->segments[log->segment_count++] = fresh;
     log->start_offset = fresh->base_offset;
     leader_epochs_clear(&log->epochs);
@@ -276,10 +293,11 @@ ria_err partition_log_reset(struct partition_log *log, int64_t offset)
     err = may_go_on(log, err);
     if (err == RIA_OK) {
         lower_marks(log, log->start_offset);
-        err = must_stop(log, remove_all(log, &listing));
+        err = remove_all(log, &listing);
         if (err == RIA_OK) {
-            err = must_stop(log, start_again(log, RIA_STEAL(&fresh)));
+            err = start_again(log, RIA_STEAL(&fresh));
         }
+        err = must_stop(log, err);
     }
     segment_free(fresh);
     log_listing_fini(&listing);

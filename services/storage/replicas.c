@@ -189,7 +189,8 @@ static bool open_replica(struct replica *replica)
     ria_err err = open_log(replica, assigned);
     if (err != RIA_OK) {
         note_open_failed(replica, err);
-        return err == RIA_ERR_CORRUPT || err == RIA_ERR_UNKNOWN_VERSION;
+        /* IO: a sync may be what failed, and a second one that succeeds would prove nothing. */
+        return err == RIA_ERR_CORRUPT || err == RIA_ERR_UNKNOWN_VERSION || err == RIA_ERR_IO;
     }
     if (partition_log_is_damaged(replica->partition.log)) {
         char name[STORAGE_FOLDER_MAX];

@@ -45,6 +45,10 @@ struct segment {
     struct offset_index offsets;
     struct time_index times;
     struct ria_buf snapshot; /* producers at next_offset, until the index files are written */
+    /* An index that was rebuilt for a read could not be written: the disk is at fault. NULL: nobody
+     * wants to know. */
+    void (*on_write_failed)(void *owner);
+    void *owner;
 };
 
 /* A batch begins there. */

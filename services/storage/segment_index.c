@@ -174,8 +174,10 @@ static ria_err rebuild(struct segment *segment, const char *why)
     segment->times_loaded = true;
     segment->index_saved = false;
     if (segment->synced_size == segment->size) {
-        ria_err ignored = segment_save_indexes(segment); /* then they stay in memory */
-        (void)ignored;
+        err = segment_save_indexes(segment); /* if not, they stay in memory */
+        if (err == RIA_ERR_IO && segment->on_write_failed != NULL) {
+            segment->on_write_failed(segment->owner);
+        }
     }
     return RIA_OK;
 }

@@ -42,9 +42,11 @@ static void close_log(struct replica *replica)
 
     storage_mark_changed(replica);
     struct partition_log_checkpoint entry;
-    partition_log_get_checkpoint(p->log, p->high_watermark, &entry);
-    ria_err err =
-        checkpoint_put(s->checkpoint, &p->id.topic_id, partition_id_number(&p->id), &entry);
+    ria_err err = RIA_OK;
+    if (!partition_log_has_failed(p->log)) {
+        partition_log_get_checkpoint(p->log, p->high_watermark, &entry);
+        err = checkpoint_put(s->checkpoint, &p->id.topic_id, partition_id_number(&p->id), &entry);
+    }
     if (err == RIA_OK) {
         err = partition_log_close(p->log);
     } else {

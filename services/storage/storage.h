@@ -79,6 +79,7 @@ struct replica {
     ria_err open_err;
     int64_t retry_us; /* FAILED: not opened again before */
     bool refusal_logged;
+    bool failure_noted;           /* that its log has failed */
     int64_t told_high_watermark;  /* newest that went out in a reply to a replication worker */
     struct ria_list link;         /* in storage.replicas */
     struct ria_list queue_link;   /* in storage.opening or storage.removing */

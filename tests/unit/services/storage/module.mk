@@ -7,6 +7,7 @@ $(foreach t,\
   partition_log \
   partition_log_cut \
   partition_log_disk \
+  partition_log_stop \
   producer_table \
   record_file \
   recovery \

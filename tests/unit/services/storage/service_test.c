@@ -426,6 +426,32 @@ static void a_replica_that_cannot_be_opened_is_tried_again(void)
     teardown(f);
 }
 
+static void a_replica_whose_disk_failed_while_it_was_opened_waits_for_a_restart(void)
+{
+    struct storage_fixture *f = setup("1");
+    struct ria_fs_sim_faults broken = {.fail_sync_one_in = 1};
+    struct ria_fs_sim_faults mended = {0};
+    struct storage_replica_info info;
+    struct ria_uuid id = fixture_topic_id(2);
+
+    ria_fs_sim_set_faults(f->fs, &broken);
+    fixture_topic(f, 2, 1, 1, false, NULL);
+    fixture_partition(f, 2, 0, 1, 5, 1, "1", "1");
+    fixture_publish(f);
+    fixture_run_ms(f, 100);
+    ria_fs_sim_set_faults(f->fs, &mended);
+    fixture_run_ms(f, 20000);
+    CU_ASSERT_EQUAL(fixture_logged(f, "storage.open_failed"), 1);
+    CU_ASSERT_TRUE(storage_describe_replica(f->storage, &id, 0, &info));
+    CU_ASSERT_FALSE(info.open);
+    fixture_stop(f);
+    CU_ASSERT_TRUE(fixture_start(f));
+    fixture_run_ms(f, 100);
+    CU_ASSERT_TRUE(storage_describe_replica(f->storage, &id, 0, &info));
+    CU_ASSERT_TRUE(info.open);
+    teardown(f);
+}
+
 static void settings_change_while_it_runs(void)
 {
     struct storage_fixture *f = setup("1");
@@ -580,6 +606,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_folder_that_no_topic_claims_is_kept),
     HARNESS_TEST(a_replica_assigned_elsewhere_is_kept_and_not_served),
     HARNESS_TEST(a_replica_that_cannot_be_opened_is_tried_again),
+    HARNESS_TEST(a_replica_whose_disk_failed_while_it_was_opened_waits_for_a_restart),
     HARNESS_TEST(settings_change_while_it_runs),
     HARNESS_TEST(a_clean_stop_lets_waiting_produces_commit),
     HARNESS_TEST(a_clean_stop_answers_everything_that_waits),
