@@ -53,6 +53,8 @@ struct ria_fs_ops {
     ria_err (*list)(struct ria_fs *fs, const char *path, ria_fs_list_fn fn, void *arg);
     ria_err (*free_bytes)(struct ria_fs *fs, const char *path, uint64_t *out_bytes);
     ria_err (*lock)(struct ria_fs *fs, const char *path, struct ria_file **out_file);
+    /* May be NULL: not known. */
+    ria_err (*total_bytes)(struct ria_fs *fs, const char *path, uint64_t *out_bytes);
 };
 
 struct ria_fs {
@@ -157,6 +159,14 @@ static inline ria_err RIA_MUST_USE
 ria_fs_free_bytes(struct ria_fs *fs, const char *path, uint64_t *out_bytes)
 {
     return fs->ops->free_bytes(fs, path, out_bytes);
+}
+
+/* Size of the path's file system. RIA_ERR_UNSUPPORTED: not known. */
+static inline ria_err RIA_MUST_USE
+ria_fs_total_bytes(struct ria_fs *fs, const char *path, uint64_t *out_bytes)
+{
+    return fs->ops->total_bytes == NULL ? RIA_ERR_UNSUPPORTED
+                                        : fs->ops->total_bytes(fs, path, out_bytes);
 }
 
 /* Exclusive lock file, held until closed or the process dies. RIA_ERR_BUSY: held by another. */

@@ -328,19 +328,33 @@ static ria_err posix_list(struct ria_fs *fs, const char *path, ria_fs_list_fn fn
     return RIA_OK;
 }
 
+static ria_err stat_file_system(const char *path, struct statvfs *out_st)
+{
+    int result;
+
+    do {
+        result = statvfs(path, out_st);
+    } while (result != 0 && errno == EINTR);
+    return result == 0 ? RIA_OK : ria_err_from_errno(errno);
+}
+
 static ria_err posix_free_bytes(struct ria_fs *fs, const char *path, uint64_t *out_bytes)
 {
     struct statvfs st;
-    int result;
 
     (void)fs;
-    do {
-        result = statvfs(path, &st);
-    } while (result != 0 && errno == EINTR);
-    if (result != 0) {
-        return ria_err_from_errno(errno);
-    }
+    RIA_TRY(stat_file_system(path, &st));
     *out_bytes = (uint64_t)st.f_bavail * st.f_frsize;
+    return RIA_OK;
+}
+
+static ria_err posix_total_bytes(struct ria_fs *fs, const char *path, uint64_t *out_bytes)
+{
+    struct statvfs st;
+
+    (void)fs;
+    RIA_TRY(stat_file_system(path, &st));
+    *out_bytes = (uint64_t)st.f_blocks * st.f_frsize;
     return RIA_OK;
 }
 
@@ -363,6 +377,7 @@ static const struct ria_fs_ops posix_ops = {
     .list = posix_list,
     .free_bytes = posix_free_bytes,
     .lock = posix_lock,
+    .total_bytes = posix_total_bytes,
 };
 
 ria_err ria_fs_posix_new(struct ria_loop *loop, unsigned threads, struct ria_fs **out_fs)

@@ -349,6 +349,17 @@ static ria_err sim_free_bytes(struct ria_fs *base, const char *path, uint64_t *o
     return RIA_OK;
 }
 
+static ria_err sim_total_bytes(struct ria_fs *base, const char *path, uint64_t *out_bytes)
+{
+    struct sim_fs *fs = fs_of(base);
+    struct ria_sim_node *node;
+
+    RIA_TRY(ria_sim_names_find(&fs->names, path, &node));
+    uint64_t capacity = fs->faults.capacity_bytes;
+    *out_bytes = capacity == 0 ? SIM_FREE_BYTES_UNLIMITED : capacity;
+    return RIA_OK;
+}
+
 /* --- the simulator's side ----------------------------------------------------------------------*/
 
 static const struct ria_fs_ops sim_ops = {
@@ -368,6 +379,7 @@ static const struct ria_fs_ops sim_ops = {
     .list = sim_list,
     .free_bytes = sim_free_bytes,
     .lock = sim_lock,
+    .total_bytes = sim_total_bytes,
 };
 
 ria_err ria_fs_sim_new(struct ria_timers *timers, struct ria_rand *rand, struct ria_fs **out_fs)

@@ -1,4 +1,6 @@
 /* What happens to the replicas between two requests: the end of a turn, syncs that ended, ticks. */
+#include <inttypes.h>
+
 #include "services/storage/handle.h"
 
 void storage_want_flush(struct storage *s)
@@ -156,6 +158,28 @@ static bool may_propose(struct partition *p)
            membership_state(s->membership)->heard;
 }
 
+static bool take_space(struct partition *p, disk_space_user user, size_t size)
+{
+    struct storage *s = replica_of(p)->storage;
+    bool was_full = s->space.full;
+
+    bool has_room = disk_space_take(&s->space, user, size);
+    s->metrics.refused_full.value += has_room ? 0 : 1;
+    if (s->space.full != was_full) {
+        s->metrics.disks_full.value = s->space.full ? 1 : 0;
+        ria_log_write(
+            s->env->log,
+            s->space.full ? RIA_LOG_ERROR : RIA_LOG_INFO,
+            s->space.full ? "storage.disk_full" : "storage.disk_has_room",
+            "dir=%s free=%" PRId64 " reserve=%" PRId64,
+            s->space.path,
+            s->space.free_bytes,
+            s->space.reserve_bytes
+        );
+    }
+    return has_room;
+}
+
 static bool may_join(struct partition *p, int32_t node_id)
 {
     const struct cluster_node *node = cluster_node(replica_of(p)->storage->cluster, node_id);
@@ -186,6 +210,7 @@ const struct partition_host storage_partition_host = {
     .committed = on_committed,
     .moved = on_moved,
     .may_propose = may_propose,
+    .take_space = take_space,
     .may_join = may_join,
     .propose = on_propose,
     .want_tick = want_tick,

@@ -95,7 +95,8 @@ static void note_append_error(struct replica *replica, ria_err err)
     struct storage *s = replica->storage;
     char text[RIA_UUID_TEXT_SIZE];
 
-    if (err != RIA_ERR_IO && err != RIA_ERR_NO_SPACE) {
+    /* A full disk is told of once, not for each of its partitions. */
+    if (err != RIA_ERR_IO && (err != RIA_ERR_NO_SPACE || s->space.full)) {
         return;
     }
     if (partition_log_has_failed(replica->partition.log)) {

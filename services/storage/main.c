@@ -27,6 +27,7 @@ struct options {
     const char *rack;
     int64_t sync_threads;
     int64_t open_segments;
+    int64_t disk_reserve;
 
     /* Not options: how it ended. */
     bool failed;  /* a reason was printed */
@@ -90,6 +91,16 @@ static const struct ria_option table[] = {
      NULL,
      "COUNT",
      "segment files kept open at once"},
+    {"disk-reserve",
+     RIA_OPTION_SIZE,
+     offsetof(struct options, disk_reserve),
+     "1GiB",
+     0,
+     INT64_MAX,
+     NULL,
+     "SIZE",
+     "space that is kept free: records are refused before the disk is full; at most 5 % of the "
+     "disk"},
     RIA_OPTION_END,
 };
 
@@ -191,6 +202,7 @@ static ria_err start(struct ria_process *process, void **out_service)
         .address = address,
         .rack = options.rack,
         .open_segments = options.open_segments,
+        .disk_reserve = options.disk_reserve,
     };
     err = storage_new(&process->env, &storage_options, on_fatal, process, reason, &storage);
     if (err != RIA_OK) {

@@ -17,6 +17,7 @@
     X(isr_shrinks,         "riacho_storage_isr_shrinks_total",        "proposals of a smaller in-sync set") \
     X(isr_expands,         "riacho_storage_isr_expands_total",        "proposals of a larger in-sync set") \
     X(log_failures,        "riacho_storage_log_failures_total",       "logs that stopped after a disk error") \
+    X(refused_full,        "riacho_storage_refused_full_total",       "batches refused because the disk is full") \
     X(requests,            "riacho_storage_requests_total",           "requests of any kind")       \
     X(requests_malformed,  "riacho_storage_requests_malformed_total", "frames that are no request") \
     X(flushes,             "riacho_storage_flushes_total",            "turns that had something to flush")
@@ -24,6 +25,7 @@
 #define STORAGE_GAUGES(X)                                                                          \
     X(replicas,            "riacho_storage_replicas",                 "replicas held")              \
     X(leaders,             "riacho_storage_leaders",                  "partitions led")             \
+    X(disks_full,          "riacho_storage_disks_full",               "data folders that take no records for want of space") \
     X(orphans,             "riacho_storage_orphans",                  "folders no topic claims")    \
     X(waiting_produces,    "riacho_storage_waiting_produces",         "produces that wait for their commit") \
     X(waiting_bytes,       "riacho_storage_waiting_bytes",            "bytes of their frames")      \

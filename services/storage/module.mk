@@ -25,6 +25,7 @@ STORAGE_LOG_SOURCES := $(addprefix services/storage/,\
 
 # The service above it.
 STORAGE_SERVICE_SOURCES := $(addprefix services/storage/,\
+  disk_space.c \
   dispatch.c \
   events.c \
   fetch_sessions.c \

@@ -24,6 +24,7 @@
 #include "common/uuid.h"
 
 #include "services/shared/cluster.h"
+#include "services/storage/disk_space.h"
 #include "services/storage/partition_log.h"
 
 enum {
@@ -78,6 +79,9 @@ struct partition_host {
     void (*committed)(struct partition *p);
     /* Role or epoch has changed: whoever waits here must look again. */
     void (*moved)(struct partition *p);
+    /* May a batch be appended, as far as the disk is concerned? Its bytes count as written if so.
+     */
+    bool (*take_space)(struct partition *p, disk_space_user user, size_t size);
     /* Is the coordinator there, and is there room for another proposal? */
     bool (*may_propose)(struct partition *p);
     /* Would the coordinator take this node into an in-sync set, as far as is known here? One that
@@ -176,8 +180,9 @@ struct partition_produce {
  * caller set deadline_us) waits, and *out_appended says whether anything was written: then
  * partition_log_sync() is due. A duplicate that is committed already ends at once (host->ack).
  * Errors (nothing waits): those of partition_check_leader(), RIA_ERR_NOT_ENOUGH_REPLICAS,
- * RIA_ERR_BUSY, RIA_ERR_CONFLICT, those of batch_validate(), partition_log_check_producer() and
- * partition_log_append(). *out_reason is static text for a person. */
+ * RIA_ERR_BUSY, RIA_ERR_CONFLICT, RIA_ERR_NO_SPACE, those of batch_validate(),
+ * partition_log_check_producer() and partition_log_append(). *out_reason is static text for a
+ * person. */
 ria_err partition_produce(
     struct partition *p,
     const struct partition_produce *produce,
@@ -244,7 +249,8 @@ ria_err partition_prepare(
 
 /* Batches from the leader (batches.size may be 0: only the high watermark). *out_end is the log
  * end: the append counts when it is synced up to there. Errors: RIA_ERR_FENCED_EPOCH,
- * RIA_ERR_UNKNOWN_EPOCH (not prepared), RIA_ERR_CONFLICT (does not join), those of the log. */
+ * RIA_ERR_UNKNOWN_EPOCH (not prepared), RIA_ERR_CONFLICT (does not join), RIA_ERR_NO_SPACE, those
+ * of the log. */
 ria_err partition_replica_append(
     struct partition *p,
     int32_t leader_epoch,

@@ -117,6 +117,9 @@ ria_err partition_replica_append(
         if (base_offset != partition_log_end_offset(p->log)) {
             return RIA_ERR_CONFLICT;
         }
+        if (!p->host->take_space(p, DISK_SPACE_FOLLOWER, batches.size)) {
+            return RIA_ERR_NO_SPACE;
+        }
         RIA_TRY(partition_log_append_batches(p->log, batches));
     }
     int64_t end = partition_log_end_offset(p->log);

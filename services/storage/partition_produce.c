@@ -159,6 +159,10 @@ static ria_err append_batch(
         *out_reason = "producerLastOffset is not the last offset of this producer";
         return RIA_ERR_CONFLICT;
     }
+    if (!p->host->take_space(p, DISK_SPACE_LEADER, produce->size)) {
+        *out_reason = "the leader's disk is full";
+        return RIA_ERR_NO_SPACE;
+    }
     ria_err err =
         partition_log_append(p->log, produce->batch, header, p->leader_epoch, &ack->base_offset);
     if (err != RIA_OK) {

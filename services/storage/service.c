@@ -359,6 +359,9 @@ ria_err storage_new(
         err = take_folder(s, reason);
     }
     if (err == RIA_OK) {
+        disk_space_init(&s->space, env, s->data_dir, options->disk_reserve);
+    }
+    if (err == RIA_OK) {
         err = new_parts(s, options);
         (void)snprintf(
             reason,

@@ -24,6 +24,7 @@ struct storage_options {
     const char *address;     /* where this node is reached, tcp://host:port */
     const char *rack;        /* "" = unknown */
     int64_t open_segments;   /* segment files that are open at once */
+    int64_t disk_reserve;    /* bytes that records leave free; see disk_space.h */
 };
 
 enum { STORAGE_REASON_MAX = 512 };

@@ -132,6 +132,7 @@ struct storage {
     struct fetch_sessions fetch_sessions;
     struct ria_list prepares; /* handle_replica_follower.c: struct prepare_job */
     struct trash trash;
+    struct disk_space space;
 
     struct ria_timer flush_timer;
     struct ria_timer tick_timer;

@@ -248,4 +248,8 @@ static inline void fs_check_free_bytes(struct ria_fs *fs, const char *dir)
     CU_ASSERT_EQUAL(ria_fs_free_bytes(fs, dir, &bytes), RIA_OK);
     CU_ASSERT_TRUE(bytes > 0);
     CU_ASSERT_EQUAL(ria_fs_free_bytes(fs, fs_path(dir, "no").text, &bytes), RIA_ERR_NOT_FOUND);
+    uint64_t total = 0;
+    CU_ASSERT_EQUAL(ria_fs_total_bytes(fs, dir, &total), RIA_OK);
+    CU_ASSERT_TRUE(total >= bytes);
+    CU_ASSERT_EQUAL(ria_fs_total_bytes(fs, fs_path(dir, "no").text, &bytes), RIA_ERR_NOT_FOUND);
 }

@@ -545,6 +545,38 @@ static void a_follower_leads_with_what_it_has(void)
     teardown(f);
 }
 
+/* Where all disks fill together, producers hear of it before followers fall behind. */
+static void a_follower_takes_more_than_a_leader_before_its_disk_is_full(void)
+{
+    struct storage_fixture *f = calloc(1, sizeof(*f));
+    struct ria_fs_sim_faults faults = {.sync_delay_us_min = 1000, .sync_delay_us_max = 1000};
+    uint64_t free_bytes = 0;
+    uint64_t total = 0;
+    int64_t end = -1;
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+    fixture_init(f);
+    f->disk_reserve = 100000;
+    fixture_follow(f, "12", NULL);
+    CU_ASSERT_EQUAL(prepare(f, 5, 5, 0, &end), RIA_OK);
+    CU_ASSERT_EQUAL(ria_fs_free_bytes(f->fs, "data", &free_bytes), RIA_OK);
+    CU_ASSERT_EQUAL(ria_fs_total_bytes(f->fs, "data", &total), RIA_OK);
+    faults.capacity_bytes = total - free_bytes + 70000;
+    ria_fs_sim_set_faults(f->fs, &faults);
+    fixture_run_ms(f, 2000);
+    CU_ASSERT_EQUAL(append(f, 5, 0, 10, 0, &end), RIA_OK);
+    CU_ASSERT_EQUAL(append(f, 5, 10, 300, 0, &end), RIA_ERR_NO_SPACE);
+    CU_ASSERT_EQUAL(fixture_info(f).end_offset, 10);
+    CU_ASSERT_FALSE(fixture_info(f).failed);
+    CU_ASSERT_EQUAL(fixture_logged(f, "storage.disk_full"), 1);
+    faults.capacity_bytes = 0;
+    ria_fs_sim_set_faults(f->fs, &faults);
+    fixture_run_ms(f, 2000);
+    CU_ASSERT_EQUAL(append(f, 5, 10, 300, 0, &end), RIA_OK);
+    CU_ASSERT_EQUAL(end, 310);
+    teardown(f);
+}
+
 /* A new leader may know less of what is committed than its predecessor told readers. */
 static void a_new_leader_with_an_older_high_watermark_takes_nothing_back(void)
 {
@@ -677,6 +709,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_prepare_for_a_newer_epoch_makes_a_leader_step_down),
     HARNESS_TEST(a_prepare_before_the_metadata_is_kept),
     HARNESS_TEST(a_follower_leads_with_what_it_has),
+    HARNESS_TEST(a_follower_takes_more_than_a_leader_before_its_disk_is_full),
     HARNESS_TEST(a_new_leader_with_an_older_high_watermark_takes_nothing_back),
     HARNESS_TEST(a_forced_leader_commits_what_it_has_and_refuses_readers_of_what_was_lost),
     HARNESS_TEST(a_failed_replica_does_not_lead),

@@ -6,6 +6,7 @@
 #include "schemas/envelope.h"
 #include "schemas/gen/describe_producer_request.h"
 #include "schemas/gen/describe_producer_response.h"
+#include "schemas/gen/fetch_request.h"
 #include "schemas/gen/produce_request.h"
 #include "schemas/gen/produce_response.h"
 #include "schemas/gen/replica_report_request.h"
@@ -537,6 +538,81 @@ static void a_full_disk_refuses_and_recovers_by_itself(void)
     teardown(f);
 }
 
+/* The disk holds `free` bytes more than are on it now. */
+static void leave_free(struct storage_fixture *f, uint64_t free)
+{
+    struct ria_fs_sim_faults faults = {.sync_delay_us_min = 1000, .sync_delay_us_max = 1000};
+    uint64_t unlimited = 0;
+    uint64_t total = 0;
+
+    ria_fs_sim_set_faults(f->fs, &faults);
+    CU_ASSERT_EQUAL(ria_fs_free_bytes(f->fs, "data", &unlimited), RIA_OK);
+    CU_ASSERT_EQUAL(ria_fs_total_bytes(f->fs, "data", &total), RIA_OK);
+    faults.capacity_bytes = total - unlimited + free;
+    ria_fs_sim_set_faults(f->fs, &faults);
+    fixture_run_ms(f, 2000); /* it is looked at once in a while */
+}
+
+static void records_are_refused_before_the_disk_is_full(void)
+{
+    struct storage_fixture *f = calloc(1, sizeof(*f));
+    struct produce_args large = {.leader_epoch = 5, .value_size = 30000};
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+    fixture_init(f);
+    f->disk_reserve = 100000;
+    fixture_lead(f, "1", NULL);
+    fixture_topic(f, 2, 1, 1, false, NULL);
+    fixture_partition(f, 2, 0, 1, 5, 1, "1", "1");
+    fixture_publish(f);
+    leave_free(f, 150000);
+    struct ria_rpc_request *request = fixture_produce(f, large);
+    fixture_run_ms(f, 5);
+    CU_ASSERT_EQUAL(fixture_error(request), RIA_OK);
+    request = fixture_produce(f, large); /* without a look in between */
+    fixture_run_ms(f, 5);
+    CU_ASSERT_EQUAL(fixture_error(request), RIA_ERR_NO_SPACE);
+    CU_ASSERT_STRING_EQUAL(fixture_error_text(request), "the leader's disk is full");
+    CU_ASSERT_EQUAL(fixture_info(f).end_offset, 1);
+    large.topic = 2; /* the disk is full, not the partition */
+    CU_ASSERT_EQUAL(fixture_error(fixture_produce(f, large)), RIA_ERR_NO_SPACE);
+    CU_ASSERT_EQUAL(fixture_logged(f, "storage.disk_full"), 1);
+    CU_ASSERT_EQUAL(fixture_logged(f, "storage.append_failed"), 0);
+    CU_ASSERT_FALSE(fixture_info(f).failed);
+
+    struct fetch_request body = {
+        .topic_id = fixture_topic_id(1), .leader_epoch = 5, .offset = 0, .max_bytes = 100000};
+    request = fixture_send(f, API_FETCH, &body, RIA_SLICE_NULL);
+    CU_ASSERT_EQUAL(fixture_error(request), RIA_OK);
+    CU_ASSERT_TRUE(fixture_payload(request).size > 30000);
+
+    leave_free(f, 105000); /* not enough for being full no more */
+    CU_ASSERT_EQUAL(fixture_error(fixture_produce_one(f)), RIA_ERR_NO_SPACE);
+    leave_free(f, 200000);
+    CU_ASSERT_EQUAL(fixture_error(fixture_produce_one(f)), RIA_OK);
+    CU_ASSERT_EQUAL(fixture_logged(f, "storage.disk_full"), 1);
+    CU_ASSERT_EQUAL(fixture_logged(f, "storage.disk_has_room"), 1);
+    teardown(f);
+}
+
+static void a_duplicate_needs_no_room(void)
+{
+    struct storage_fixture *f = calloc(1, sizeof(*f));
+    struct produce_args args = {.leader_epoch = 5, .producer_id = 7};
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+    fixture_init(f);
+    f->disk_reserve = 100000;
+    fixture_lead(f, "1", NULL);
+    (void)fixture_produce(f, args);
+    leave_free(f, 50000);
+    struct ria_rpc_request *request = fixture_produce(f, args);
+    CU_ASSERT_EQUAL(acked_at(f, request), 0);
+    args.sequence = 1;
+    CU_ASSERT_EQUAL(fixture_error(fixture_produce(f, args)), RIA_ERR_NO_SPACE);
+    teardown(f);
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(a_produce_of_one_replica_is_acked_after_the_sync),
     HARNESS_TEST(produces_of_one_turn_share_a_sync_and_keep_their_order),
@@ -565,5 +641,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(waiting_produces_are_bounded),
     HARNESS_TEST(a_failed_sync_ends_produces_with_an_error_and_spares_other_logs),
     HARNESS_TEST(a_full_disk_refuses_and_recovers_by_itself),
+    HARNESS_TEST(records_are_refused_before_the_disk_is_full),
+    HARNESS_TEST(a_duplicate_needs_no_room),
 };
 HARNESS_MAIN(tests);

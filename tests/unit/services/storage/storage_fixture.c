@@ -358,6 +358,7 @@ bool fixture_start(struct storage_fixture *f)
         .address = "tcp://node:9111",
         .rack = "",
         .open_segments = 64,
+        .disk_reserve = f->disk_reserve,
     };
 
     RIA_ASSERT(f->storage == NULL);

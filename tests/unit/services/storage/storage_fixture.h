@@ -34,6 +34,7 @@ struct storage_fixture {
     void (*around)(void *arg, bool core);
     void *around_arg;
 
+    int64_t disk_reserve;    /* option */
     struct storage *storage; /* NULL while it is down */
     char fatal[STORAGE_REASON_MAX];
     char log_text[FIXTURE_LOG_SIZE];
