@@ -10,6 +10,8 @@
 #include "schemas/gen/alter_isr_response.h"
 #include "schemas/gen/alter_node_request.h"
 #include "schemas/gen/alter_node_response.h"
+#include "schemas/gen/alter_rebalance_request.h"
+#include "schemas/gen/alter_rebalance_response.h"
 #include "schemas/gen/assign_tasks.h"
 #include "schemas/gen/check_transform_request.h"
 #include "schemas/gen/check_transform_response.h"
@@ -104,6 +106,8 @@ THUNKS(alter_isr_request)
 THUNKS(alter_isr_response)
 THUNKS(alter_node_request)
 THUNKS(alter_node_response)
+THUNKS(alter_rebalance_request)
+THUNKS(alter_rebalance_response)
 THUNKS(assign_tasks)
 THUNKS(check_transform_request)
 THUNKS(check_transform_response)
@@ -250,6 +254,32 @@ static const struct schema_message table[] = {
         .encode = alter_node_response_encode_,
         .decode = alter_node_response_decode_,
         .init = alter_node_response_init_,
+    },
+    {
+        .name = "AlterRebalanceRequest",
+        .api_key = 38,
+        .is_request = true,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct alter_rebalance_request),
+        .size = alter_rebalance_request_size_,
+        .encode = alter_rebalance_request_encode_,
+        .decode = alter_rebalance_request_decode_,
+        .init = alter_rebalance_request_init_,
+    },
+    {
+        .name = "AlterRebalanceResponse",
+        .api_key = 38,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct alter_rebalance_response),
+        .size = alter_rebalance_response_size_,
+        .encode = alter_rebalance_response_encode_,
+        .decode = alter_rebalance_response_decode_,
+        .init = alter_rebalance_response_init_,
     },
     {
         .name = "AssignTasks",
@@ -1133,60 +1163,62 @@ const struct schema_message *schema_request(int16_t api_key)
             return &table[2]; /* AlterIsrRequest */
         case 35:
             return &table[4]; /* AlterNodeRequest */
+        case 38:
+            return &table[6]; /* AlterRebalanceRequest */
         case 40:
-            return &table[7]; /* CheckTransformRequest */
+            return &table[9]; /* CheckTransformRequest */
         case 29:
-            return &table[11]; /* CommitTaskRequest */
+            return &table[13]; /* CommitTaskRequest */
         case 24:
-            return &table[13]; /* CreateTopicRequest */
+            return &table[15]; /* CreateTopicRequest */
         case 27:
-            return &table[15]; /* CreateTransformRequest */
+            return &table[17]; /* CreateTransformRequest */
         case 25:
-            return &table[17]; /* DeleteTopicRequest */
+            return &table[19]; /* DeleteTopicRequest */
         case 28:
-            return &table[19]; /* DeleteTransformRequest */
+            return &table[21]; /* DeleteTransformRequest */
         case 31:
-            return &table[21]; /* DescribeClusterRequest */
+            return &table[23]; /* DescribeClusterRequest */
         case 15:
-            return &table[23]; /* DescribeLogsRequest */
+            return &table[25]; /* DescribeLogsRequest */
         case 5:
-            return &table[25]; /* DescribeProducerRequest */
+            return &table[27]; /* DescribeProducerRequest */
         case 34:
-            return &table[27]; /* ElectLeaderRequest */
+            return &table[29]; /* ElectLeaderRequest */
         case 2:
-            return &table[32]; /* FetchRequest */
+            return &table[34]; /* FetchRequest */
         case 21:
-            return &table[34]; /* HeartbeatRequest */
+            return &table[36]; /* HeartbeatRequest */
         case 3:
-            return &table[37]; /* ListOffsetsRequest */
+            return &table[39]; /* ListOffsetsRequest */
         case 30:
-            return &table[39]; /* ListTransformsRequest */
+            return &table[41]; /* ListTransformsRequest */
         case 22:
-            return &table[41]; /* MetadataRequest */
+            return &table[43]; /* MetadataRequest */
         case 37:
-            return &table[45]; /* PlanRebalanceRequest */
+            return &table[47]; /* PlanRebalanceRequest */
         case 1:
-            return &table[47]; /* ProduceRequest */
+            return &table[49]; /* ProduceRequest */
         case 36:
-            return &table[50]; /* ReassignPartitionsRequest */
+            return &table[52]; /* ReassignPartitionsRequest */
         case 20:
-            return &table[52]; /* RegisterNodeRequest */
+            return &table[54]; /* RegisterNodeRequest */
         case 11:
-            return &table[54]; /* ReplicaAppendRequest */
+            return &table[56]; /* ReplicaAppendRequest */
         case 13:
-            return &table[56]; /* ReplicaEpochsRequest */
+            return &table[58]; /* ReplicaEpochsRequest */
         case 10:
-            return &table[58]; /* ReplicaFetchRequest */
+            return &table[60]; /* ReplicaFetchRequest */
         case 14:
-            return &table[60]; /* ReplicaPrepareRequest */
+            return &table[62]; /* ReplicaPrepareRequest */
         case 12:
-            return &table[62]; /* ReplicaReportRequest */
+            return &table[64]; /* ReplicaReportRequest */
         case 33:
-            return &table[64]; /* ReportReplicasRequest */
+            return &table[66]; /* ReportReplicasRequest */
         case 32:
-            return &table[68]; /* ShutdownNodeRequest */
+            return &table[70]; /* ShutdownNodeRequest */
         case 4:
-            return &table[71]; /* WatchRequest */
+            return &table[73]; /* WatchRequest */
         default:
             return NULL;
     }
@@ -1201,60 +1233,62 @@ const struct schema_message *schema_response(int16_t api_key)
             return &table[3]; /* AlterIsrResponse */
         case 35:
             return &table[5]; /* AlterNodeResponse */
+        case 38:
+            return &table[7]; /* AlterRebalanceResponse */
         case 40:
-            return &table[8]; /* CheckTransformResponse */
+            return &table[10]; /* CheckTransformResponse */
         case 29:
-            return &table[12]; /* CommitTaskResponse */
+            return &table[14]; /* CommitTaskResponse */
         case 24:
-            return &table[14]; /* CreateTopicResponse */
+            return &table[16]; /* CreateTopicResponse */
         case 27:
-            return &table[16]; /* CreateTransformResponse */
+            return &table[18]; /* CreateTransformResponse */
         case 25:
-            return &table[18]; /* DeleteTopicResponse */
+            return &table[20]; /* DeleteTopicResponse */
         case 28:
-            return &table[20]; /* DeleteTransformResponse */
+            return &table[22]; /* DeleteTransformResponse */
         case 31:
-            return &table[22]; /* DescribeClusterResponse */
+            return &table[24]; /* DescribeClusterResponse */
         case 15:
-            return &table[24]; /* DescribeLogsResponse */
+            return &table[26]; /* DescribeLogsResponse */
         case 5:
-            return &table[26]; /* DescribeProducerResponse */
+            return &table[28]; /* DescribeProducerResponse */
         case 34:
-            return &table[28]; /* ElectLeaderResponse */
+            return &table[30]; /* ElectLeaderResponse */
         case 2:
-            return &table[33]; /* FetchResponse */
+            return &table[35]; /* FetchResponse */
         case 21:
-            return &table[35]; /* HeartbeatResponse */
+            return &table[37]; /* HeartbeatResponse */
         case 3:
-            return &table[38]; /* ListOffsetsResponse */
+            return &table[40]; /* ListOffsetsResponse */
         case 30:
-            return &table[40]; /* ListTransformsResponse */
+            return &table[42]; /* ListTransformsResponse */
         case 22:
-            return &table[42]; /* MetadataResponse */
+            return &table[44]; /* MetadataResponse */
         case 37:
-            return &table[46]; /* PlanRebalanceResponse */
+            return &table[48]; /* PlanRebalanceResponse */
         case 1:
-            return &table[48]; /* ProduceResponse */
+            return &table[50]; /* ProduceResponse */
         case 36:
-            return &table[51]; /* ReassignPartitionsResponse */
+            return &table[53]; /* ReassignPartitionsResponse */
         case 20:
-            return &table[53]; /* RegisterNodeResponse */
+            return &table[55]; /* RegisterNodeResponse */
         case 11:
-            return &table[55]; /* ReplicaAppendResponse */
+            return &table[57]; /* ReplicaAppendResponse */
         case 13:
-            return &table[57]; /* ReplicaEpochsResponse */
+            return &table[59]; /* ReplicaEpochsResponse */
         case 10:
-            return &table[59]; /* ReplicaFetchResponse */
+            return &table[61]; /* ReplicaFetchResponse */
         case 14:
-            return &table[61]; /* ReplicaPrepareResponse */
+            return &table[63]; /* ReplicaPrepareResponse */
         case 12:
-            return &table[63]; /* ReplicaReportResponse */
+            return &table[65]; /* ReplicaReportResponse */
         case 33:
-            return &table[65]; /* ReportReplicasResponse */
+            return &table[67]; /* ReportReplicasResponse */
         case 32:
-            return &table[69]; /* ShutdownNodeResponse */
+            return &table[71]; /* ShutdownNodeResponse */
         case 4:
-            return &table[72]; /* WatchResponse */
+            return &table[74]; /* WatchResponse */
         default:
             return NULL;
     }
@@ -1342,6 +1376,8 @@ switch (api_key) {
         return "ReassignPartitions";
     case 37:
         return "PlanRebalance";
+    case 38:
+        return "AlterRebalance";
     case 40:
         return "CheckTransform";
     default:

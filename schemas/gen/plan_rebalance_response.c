@@ -78,6 +78,10 @@ static size_t plan_rebalance_response_size_(const struct plan_rebalance_response
         size += plan_rebalance_response_planned_move_size_(&m->moves[i], version);
     }
     size += 4;
+    size += 4;
+    size += 4;
+    size += 1;
+    size += 4;
     size += 1; /* no tagged fields */
     return size;
 }
@@ -93,6 +97,10 @@ static void plan_rebalance_response_encode_(const struct plan_rebalance_response
         plan_rebalance_response_planned_move_encode_(&m->moves[i], version, w);
     }
     ria_write_i32(w, m->stuck);
+    ria_write_i32(w, m->skipped);
+    ria_write_i32(w, m->moving);
+    ria_write_bool(w, m->rebalancing);
+    ria_write_i32(w, m->moves_max);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -108,6 +116,10 @@ static void plan_rebalance_response_decode_(struct plan_rebalance_response *out,
         plan_rebalance_response_planned_move_decode_(&out->moves[i], version, r, arena);
     }
     out->stuck = ria_read_i32(r);
+    out->skipped = ria_read_i32(r);
+    out->moving = ria_read_i32(r);
+    out->rebalancing = ria_read_bool(r);
+    out->moves_max = ria_read_i32(r);
     ria_read_tags_unknown(r);
 }
 

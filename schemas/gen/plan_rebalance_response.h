@@ -31,6 +31,14 @@ struct plan_rebalance_response {
     uint32_t moves_count;
     /* Replicas on draining nodes that have nowhere to go. */
     int32_t stuck;
+    /* Kind 1: partitions left alone because not all of their replicas are in sync. */
+    int32_t skipped;
+    /* Partitions that are being moved now; the plan takes them as moved. */
+    int32_t moving;
+    /* Evening out is under way (AlterRebalance). */
+    bool rebalancing;
+    /* So many partitions are moved at once. */
+    int32_t moves_max;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */

@@ -20,7 +20,7 @@
                                                                                                     \
     X(CLUSTER_GET, "SELECT cluster_id, applied_index, applied_term, version, next_node_id,"         \
         " next_producer_id FROM cluster WHERE one = 1")                                             \
-    X(CLUSTER_INIT, "INSERT INTO cluster VALUES (1, ?1, 0, 0, 1, 1, 1)")                            \
+    X(CLUSTER_INIT, "INSERT INTO cluster VALUES (1, ?1, 0, 0, 1, 1, 1, 0)")                         \
     X(CLUSTER_APPLIED, "UPDATE cluster SET applied_index = ?1 WHERE one = 1")                       \
     X(CLUSTER_COUNTERS, "UPDATE cluster SET version = ?1, next_node_id = ?2,"                       \
         " next_producer_id = ?3 WHERE one = 1")                                                     \
@@ -76,7 +76,7 @@
         " replicas, isr, eligible, unfit, target, dropped, forced_epoch FROM partitions"            \
         " WHERE version > ?1 AND version <= ?2"                                                     \
         " ORDER BY version, topic_id, partition")                                                   \
-    X(PARTITION_INSERT, "INSERT INTO partitions VALUES (?1, ?2, ?3, 0, 0, ?4, ?4, ?5, '', '', '', '', -1)") \
+    X(PARTITION_INSERT, "INSERT INTO partitions VALUES (?1, ?2, ?3, 0, 0, ?4, ?4, ?5, '', '', '', '', -1, '')") \
     X(PARTITION_SET_SYNC, "UPDATE partitions SET partition_epoch = ?3, isr = ?4, eligible = ?5,"    \
         " unfit = ?6, version = ?7 WHERE topic_id = ?1 AND partition = ?2")                         \
     X(PARTITION_SET, "UPDATE partitions SET partition_epoch = ?3, isr = ?4, eligible = ?5,"         \

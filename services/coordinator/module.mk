@@ -29,6 +29,7 @@ $(call library,coordinator,\
   services/coordinator/partition_row.c \
   services/coordinator/placement.c \
   services/coordinator/propose.c \
+  services/coordinator/rebalance.c \
   services/coordinator/service.c \
   services/coordinator/state_machine.c \
   services/coordinator/tasks.c \

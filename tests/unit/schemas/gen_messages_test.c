@@ -7,6 +7,8 @@
 #include "schemas/gen/alter_isr_response.h"
 #include "schemas/gen/alter_node_request.h"
 #include "schemas/gen/alter_node_response.h"
+#include "schemas/gen/alter_rebalance_request.h"
+#include "schemas/gen/alter_rebalance_response.h"
 #include "schemas/gen/assign_tasks.h"
 #include "schemas/gen/check_transform_request.h"
 #include "schemas/gen/check_transform_response.h"
@@ -246,6 +248,44 @@ static const uint8_t alter_node_response_v0_mixed_bytes[] = {
 };
 static const struct vector_length alter_node_response_v0_mixed_lengths[] = {
     {4, LENGTH_COMPACT, true, 0},
+};
+
+static const struct alter_rebalance_request alter_rebalance_request_v0_empty = {.run = false};
+static const uint8_t alter_rebalance_request_v0_empty_bytes[] = {
+    0x00, 0x00
+};
+static const struct vector_length alter_rebalance_request_v0_empty_lengths[] = {
+    {1, LENGTH_COMPACT, true, 0},
+};
+
+static const struct alter_rebalance_request alter_rebalance_request_v0_full = {.run = true};
+static const uint8_t alter_rebalance_request_v0_full_bytes[] = {
+    0x01, 0x00
+};
+static const uint8_t alter_rebalance_request_v0_full_newer[] = {
+    0x01, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
+};
+static const struct vector_length alter_rebalance_request_v0_full_lengths[] = {
+    {1, LENGTH_COMPACT, true, 0},
+};
+
+static const struct alter_rebalance_response alter_rebalance_response_v0_empty = {.was_running = false};
+static const uint8_t alter_rebalance_response_v0_empty_bytes[] = {
+    0x00, 0x00
+};
+static const struct vector_length alter_rebalance_response_v0_empty_lengths[] = {
+    {1, LENGTH_COMPACT, true, 0},
+};
+
+static const struct alter_rebalance_response alter_rebalance_response_v0_full = {.was_running = true};
+static const uint8_t alter_rebalance_response_v0_full_bytes[] = {
+    0x01, 0x00
+};
+static const uint8_t alter_rebalance_response_v0_full_newer[] = {
+    0x01, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
+};
+static const struct vector_length alter_rebalance_response_v0_full_lengths[] = {
+    {1, LENGTH_COMPACT, true, 0},
 };
 
 static const struct assign_tasks assign_tasks_v0_empty = {.tasks = NULL, .tasks_count = 0};
@@ -2162,16 +2202,17 @@ static const struct vector_length plan_rebalance_request_v0_mixed_lengths[] = {
     {9, LENGTH_COMPACT, true, 0},
 };
 
-static const struct plan_rebalance_response plan_rebalance_response_v0_empty = {.version = INT64_C(0), .moves = NULL, .moves_count = 0, .stuck = 0};
+static const struct plan_rebalance_response plan_rebalance_response_v0_empty = {.version = INT64_C(0), .moves = NULL, .moves_count = 0, .stuck = 0, .skipped = 0, .moving = 0, .rebalancing = false, .moves_max = 0};
 static const uint8_t plan_rebalance_response_v0_empty_bytes[] = {
-    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00
 };
 static const struct vector_length plan_rebalance_response_v0_empty_lengths[] = {
     {8, LENGTH_COMPACT, false, 100000},
-    {13, LENGTH_COMPACT, true, 0},
+    {26, LENGTH_COMPACT, true, 0},
 };
 
-static const struct plan_rebalance_response plan_rebalance_response_v0_full = {.version = INT64_C(-4868686471917930454), .moves = (struct plan_rebalance_response_planned_move[]){{.topic_id = {{42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57}}, .partition = 2052317352, .partition_epoch = 2028525778, .replicas = (int32_t[]){2004734204, -154645231}, .replicas_count = 2, .target = (int32_t[]){-178436805, 1957151056}, .target_count = 2}, {.topic_id = {{133, 134, 135, 136, 137, 138, 139, 140, 141, 142, 143, 144, 145, 146, 147, 148}}, .partition = -249811527, .partition_epoch = -273603101, .replicas = (int32_t[]){-297394675, 1838193186}, .replicas_count = 2, .target = (int32_t[]){1814401612, -344977823}, .target_count = 2}}, .moves_count = 2, .stuck = -368769397};
+static const struct plan_rebalance_response plan_rebalance_response_v0_full = {.version = INT64_C(-4868686471917930454), .moves = (struct plan_rebalance_response_planned_move[]){{.topic_id = {{42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57}}, .partition = 2052317352, .partition_epoch = 2028525778, .replicas = (int32_t[]){2004734204, -154645231}, .replicas_count = 2, .target = (int32_t[]){-178436805, 1957151056}, .target_count = 2}, {.topic_id = {{133, 134, 135, 136, 137, 138, 139, 140, 141, 142, 143, 144, 145, 146, 147, 148}}, .partition = -249811527, .partition_epoch = -273603101, .replicas = (int32_t[]){-297394675, 1838193186}, .replicas_count = 2, .target = (int32_t[]){1814401612, -344977823}, .target_count = 2}}, .moves_count = 2, .stuck = -368769397, .skipped = -392560971, .moving = -416352545, .rebalancing = false, .moves_max = -463935693};
 static const uint8_t plan_rebalance_response_v0_full_bytes[] = {
     0xbc, 0x6e, 0xf3, 0x72, 0xfe, 0x94, 0xf8, 0x2a, 0x03, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f,
     0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38, 0x39, 0x7a, 0x53, 0xe0, 0xa8, 0x78,
@@ -2179,7 +2220,8 @@ static const uint8_t plan_rebalance_response_v0_full_bytes[] = {
     0x45, 0x3b, 0x74, 0xa7, 0xc1, 0x50, 0x00, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8b, 0x8c,
     0x8d, 0x8e, 0x8f, 0x90, 0x91, 0x92, 0x93, 0x94, 0xf1, 0x1c, 0x2d, 0xb9, 0xef, 0xb1, 0x25,
     0xe3, 0x03, 0xee, 0x46, 0x1e, 0x0d, 0x6d, 0x90, 0x9a, 0x22, 0x03, 0x6c, 0x25, 0x92, 0x4c,
-    0xeb, 0x70, 0x0e, 0x61, 0x00, 0xea, 0x05, 0x06, 0x8b, 0x00
+    0xeb, 0x70, 0x0e, 0x61, 0x00, 0xea, 0x05, 0x06, 0x8b, 0xe8, 0x99, 0xfe, 0xb5, 0xe7, 0x2e,
+    0xf6, 0xdf, 0x00, 0xe4, 0x58, 0xe7, 0x33, 0x00
 };
 static const uint8_t plan_rebalance_response_v0_full_newer[] = {
     0xbc, 0x6e, 0xf3, 0x72, 0xfe, 0x94, 0xf8, 0x2a, 0x03, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f,
@@ -2189,7 +2231,8 @@ static const uint8_t plan_rebalance_response_v0_full_newer[] = {
     0x87, 0x88, 0x89, 0x8a, 0x8b, 0x8c, 0x8d, 0x8e, 0x8f, 0x90, 0x91, 0x92, 0x93, 0x94, 0xf1,
     0x1c, 0x2d, 0xb9, 0xef, 0xb1, 0x25, 0xe3, 0x03, 0xee, 0x46, 0x1e, 0x0d, 0x6d, 0x90, 0x9a,
     0x22, 0x03, 0x6c, 0x25, 0x92, 0x4c, 0xeb, 0x70, 0x0e, 0x61, 0x01, 0x90, 0x4e, 0x03, 0x6e,
-    0x65, 0x77, 0xea, 0x05, 0x06, 0x8b, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
+    0x65, 0x77, 0xea, 0x05, 0x06, 0x8b, 0xe8, 0x99, 0xfe, 0xb5, 0xe7, 0x2e, 0xf6, 0xdf, 0x00,
+    0xe4, 0x58, 0xe7, 0x33, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
 };
 static const struct vector_length plan_rebalance_response_v0_full_lengths[] = {
     {8, LENGTH_COMPACT, false, 100000},
@@ -2199,22 +2242,23 @@ static const struct vector_length plan_rebalance_response_v0_full_lengths[] = {
     {76, LENGTH_COMPACT, false, 16},
     {85, LENGTH_COMPACT, false, 16},
     {94, LENGTH_COMPACT, true, 0},
-    {99, LENGTH_COMPACT, true, 0},
+    {112, LENGTH_COMPACT, true, 0},
 };
 
-static const struct plan_rebalance_response plan_rebalance_response_v0_mixed = {.version = INT64_C(9223372036854775807), .moves = (struct plan_rebalance_response_planned_move[]){{.topic_id = {{42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57}}, .partition = 2147483647, .partition_epoch = 2147483647, .replicas = (int32_t[]){2147483647}, .replicas_count = 1, .target = (int32_t[]){2147483647}, .target_count = 1}}, .moves_count = 1, .stuck = 2147483647};
+static const struct plan_rebalance_response plan_rebalance_response_v0_mixed = {.version = INT64_C(9223372036854775807), .moves = (struct plan_rebalance_response_planned_move[]){{.topic_id = {{42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57}}, .partition = 2147483647, .partition_epoch = 2147483647, .replicas = (int32_t[]){2147483647}, .replicas_count = 1, .target = (int32_t[]){2147483647}, .target_count = 1}}, .moves_count = 1, .stuck = 2147483647, .skipped = 2147483647, .moving = 2147483647, .rebalancing = true, .moves_max = 2147483647};
 static const uint8_t plan_rebalance_response_v0_mixed_bytes[] = {
     0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f,
     0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38, 0x39, 0x7f, 0xff, 0xff, 0xff, 0x7f,
     0xff, 0xff, 0xff, 0x02, 0x7f, 0xff, 0xff, 0xff, 0x02, 0x7f, 0xff, 0xff, 0xff, 0x00, 0x7f,
-    0xff, 0xff, 0xff, 0x00
+    0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x01, 0x7f, 0xff, 0xff,
+    0xff, 0x00
 };
 static const struct vector_length plan_rebalance_response_v0_mixed_lengths[] = {
     {8, LENGTH_COMPACT, false, 100000},
     {33, LENGTH_COMPACT, false, 16},
     {38, LENGTH_COMPACT, false, 16},
     {43, LENGTH_COMPACT, true, 0},
-    {48, LENGTH_COMPACT, true, 0},
+    {61, LENGTH_COMPACT, true, 0},
 };
 
 static const struct produce_request produce_request_v0_empty = {.topic_id = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, .partition = 0, .leader_epoch = 0, .producer_last_offset = INT64_C(-2)};
@@ -3320,6 +3364,10 @@ static const struct vector vectors[] = {
     {"AlterNodeResponse", "empty", 0, &alter_node_response_v0_empty, alter_node_response_v0_empty_bytes, 5, NULL, 0, alter_node_response_v0_empty_lengths, RIA_COUNT(alter_node_response_v0_empty_lengths)},
     {"AlterNodeResponse", "full", 0, &alter_node_response_v0_full, alter_node_response_v0_full_bytes, 5, alter_node_response_v0_full_newer, sizeof(alter_node_response_v0_full_newer), alter_node_response_v0_full_lengths, RIA_COUNT(alter_node_response_v0_full_lengths)},
     {"AlterNodeResponse", "mixed", 0, &alter_node_response_v0_mixed, alter_node_response_v0_mixed_bytes, 5, NULL, 0, alter_node_response_v0_mixed_lengths, RIA_COUNT(alter_node_response_v0_mixed_lengths)},
+    {"AlterRebalanceRequest", "empty", 0, &alter_rebalance_request_v0_empty, alter_rebalance_request_v0_empty_bytes, 2, NULL, 0, alter_rebalance_request_v0_empty_lengths, RIA_COUNT(alter_rebalance_request_v0_empty_lengths)},
+    {"AlterRebalanceRequest", "full", 0, &alter_rebalance_request_v0_full, alter_rebalance_request_v0_full_bytes, 2, alter_rebalance_request_v0_full_newer, sizeof(alter_rebalance_request_v0_full_newer), alter_rebalance_request_v0_full_lengths, RIA_COUNT(alter_rebalance_request_v0_full_lengths)},
+    {"AlterRebalanceResponse", "empty", 0, &alter_rebalance_response_v0_empty, alter_rebalance_response_v0_empty_bytes, 2, NULL, 0, alter_rebalance_response_v0_empty_lengths, RIA_COUNT(alter_rebalance_response_v0_empty_lengths)},
+    {"AlterRebalanceResponse", "full", 0, &alter_rebalance_response_v0_full, alter_rebalance_response_v0_full_bytes, 2, alter_rebalance_response_v0_full_newer, sizeof(alter_rebalance_response_v0_full_newer), alter_rebalance_response_v0_full_lengths, RIA_COUNT(alter_rebalance_response_v0_full_lengths)},
     {"AssignTasks", "empty", 0, &assign_tasks_v0_empty, assign_tasks_v0_empty_bytes, 2, NULL, 0, assign_tasks_v0_empty_lengths, RIA_COUNT(assign_tasks_v0_empty_lengths)},
     {"AssignTasks", "full", 0, &assign_tasks_v0_full, assign_tasks_v0_full_bytes, 80, assign_tasks_v0_full_newer, sizeof(assign_tasks_v0_full_newer), assign_tasks_v0_full_lengths, RIA_COUNT(assign_tasks_v0_full_lengths)},
     {"AssignTasks", "mixed", 0, &assign_tasks_v0_mixed, assign_tasks_v0_mixed_bytes, 41, NULL, 0, assign_tasks_v0_mixed_lengths, RIA_COUNT(assign_tasks_v0_mixed_lengths)},
@@ -3430,9 +3478,9 @@ static const struct vector vectors[] = {
     {"PlanRebalanceRequest", "empty", 0, &plan_rebalance_request_v0_empty, plan_rebalance_request_v0_empty_bytes, 10, NULL, 0, plan_rebalance_request_v0_empty_lengths, RIA_COUNT(plan_rebalance_request_v0_empty_lengths)},
     {"PlanRebalanceRequest", "full", 0, &plan_rebalance_request_v0_full, plan_rebalance_request_v0_full_bytes, 10, plan_rebalance_request_v0_full_newer, sizeof(plan_rebalance_request_v0_full_newer), plan_rebalance_request_v0_full_lengths, RIA_COUNT(plan_rebalance_request_v0_full_lengths)},
     {"PlanRebalanceRequest", "mixed", 0, &plan_rebalance_request_v0_mixed, plan_rebalance_request_v0_mixed_bytes, 10, NULL, 0, plan_rebalance_request_v0_mixed_lengths, RIA_COUNT(plan_rebalance_request_v0_mixed_lengths)},
-    {"PlanRebalanceResponse", "empty", 0, &plan_rebalance_response_v0_empty, plan_rebalance_response_v0_empty_bytes, 14, NULL, 0, plan_rebalance_response_v0_empty_lengths, RIA_COUNT(plan_rebalance_response_v0_empty_lengths)},
-    {"PlanRebalanceResponse", "full", 0, &plan_rebalance_response_v0_full, plan_rebalance_response_v0_full_bytes, 100, plan_rebalance_response_v0_full_newer, sizeof(plan_rebalance_response_v0_full_newer), plan_rebalance_response_v0_full_lengths, RIA_COUNT(plan_rebalance_response_v0_full_lengths)},
-    {"PlanRebalanceResponse", "mixed", 0, &plan_rebalance_response_v0_mixed, plan_rebalance_response_v0_mixed_bytes, 49, NULL, 0, plan_rebalance_response_v0_mixed_lengths, RIA_COUNT(plan_rebalance_response_v0_mixed_lengths)},
+    {"PlanRebalanceResponse", "empty", 0, &plan_rebalance_response_v0_empty, plan_rebalance_response_v0_empty_bytes, 27, NULL, 0, plan_rebalance_response_v0_empty_lengths, RIA_COUNT(plan_rebalance_response_v0_empty_lengths)},
+    {"PlanRebalanceResponse", "full", 0, &plan_rebalance_response_v0_full, plan_rebalance_response_v0_full_bytes, 113, plan_rebalance_response_v0_full_newer, sizeof(plan_rebalance_response_v0_full_newer), plan_rebalance_response_v0_full_lengths, RIA_COUNT(plan_rebalance_response_v0_full_lengths)},
+    {"PlanRebalanceResponse", "mixed", 0, &plan_rebalance_response_v0_mixed, plan_rebalance_response_v0_mixed_bytes, 62, NULL, 0, plan_rebalance_response_v0_mixed_lengths, RIA_COUNT(plan_rebalance_response_v0_mixed_lengths)},
     {"ProduceRequest", "empty", 0, &produce_request_v0_empty, produce_request_v0_empty_bytes, 33, NULL, 0, produce_request_v0_empty_lengths, RIA_COUNT(produce_request_v0_empty_lengths)},
     {"ProduceRequest", "full", 0, &produce_request_v0_full, produce_request_v0_full_bytes, 33, produce_request_v0_full_newer, sizeof(produce_request_v0_full_newer), produce_request_v0_full_lengths, RIA_COUNT(produce_request_v0_full_lengths)},
     {"ProduceRequest", "mixed", 0, &produce_request_v0_mixed, produce_request_v0_mixed_bytes, 33, NULL, 0, produce_request_v0_mixed_lengths, RIA_COUNT(produce_request_v0_mixed_lengths)},
