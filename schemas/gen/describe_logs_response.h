@@ -20,7 +20,7 @@ struct describe_logs_response_described_log {
     int64_t end_offset;
     /* First offset that is not yet committed. */
     int64_t high_watermark;
-    /* On disk, indexes included. */
+    /* Record batches on disk, without their indexes. */
     int64_t bytes;
     /* Index in dataDirs. */
     int32_t data_dir;
@@ -29,7 +29,7 @@ struct describe_logs_response_described_log {
 struct describe_logs_response_orphaned_log {
     /* Its name. */
     struct ria_slice folder;
-    /* On disk. */
+    /* Of its files; -1 = not counted. */
     int64_t bytes;
     /* Index in dataDirs. */
     int32_t data_dir;

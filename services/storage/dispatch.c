@@ -19,6 +19,7 @@ static const struct handler handlers[] = {
     {API_LIST_OFFSETS, false, handle_list_offsets},
     {API_WATCH, false, handle_watch},
     {API_DESCRIBE_PRODUCER, false, handle_describe_producer},
+    {API_DESCRIBE_LOGS, false, handle_describe_logs},
     {API_REPLICA_FETCH, true, handle_replica_fetch},
     {API_REPLICA_APPEND, true, handle_replica_append},
     {API_REPLICA_REPORT, true, handle_replica_report},

@@ -10,6 +10,9 @@
 
 enum {
     ORPHANS_LOGGED = 20, /* by name; the rest is a number */
+    /* Files of orphans whose sizes are asked for: the loop waits for it, once. The rest of them is
+     * listed without a size. */
+    ORPHAN_FILES_MAX = 2000,
     FOLDER_LIST_MAX = 16 * 1024 * 1024,
 };
 
@@ -44,7 +47,9 @@ void storage_throw_away(struct storage *s, const char *name)
 {
     ria_err err = trash_throw(&s->trash, name);
 
-    if (err != RIA_OK) { /* the next start tries again */
+    if (err == RIA_OK) {
+        storage_forget_orphan(s, name);
+    } else { /* the next start tries again */
         ria_log_error(
             s->env->log, "storage.remove_failed", "folder=%s err=\"%s\"", name, ria_err_text(err)
         );
@@ -53,7 +58,7 @@ void storage_throw_away(struct storage *s, const char *name)
 
 struct scan {
     struct storage *s;
-    struct ria_buf deleted; /* names, each with its NUL */
+    struct ria_buf garbage; /* names, each with its NUL */
     ria_err err;
 };
 
@@ -65,13 +70,134 @@ static bool ends_with(const char *text, const char *suffix)
     return size > suffix_size && strcmp(text + size - suffix_size, suffix) == 0;
 }
 
+/* ---- orphans ---- */
+
+static struct storage_orphan *find_orphan(struct storage *s, const char *name)
+{
+    RIA_LIST_FOREACH (link, &s->orphans) {
+        struct storage_orphan *orphan = RIA_CONTAINER(link, struct storage_orphan, link);
+        if (strcmp(orphan->name, name) == 0) {
+            return orphan;
+        }
+    }
+    return NULL;
+}
+
+static void free_orphan(struct storage *s, struct storage_orphan *orphan)
+{
+    ria_list_remove(&orphan->link);
+    free(orphan);
+    s->metrics.orphans.value--;
+}
+
+void storage_forget_orphan(struct storage *s, const char *name)
+{
+    struct storage_orphan *orphan = find_orphan(s, name);
+
+    if (orphan != NULL) {
+        free_orphan(s, orphan);
+    }
+}
+
+void storage_forget_orphans(struct storage *s)
+{
+    while (!ria_list_is_empty(&s->orphans)) {
+        free_orphan(s, RIA_CONTAINER(s->orphans.next, struct storage_orphan, link));
+    }
+}
+
+bool storage_is_orphan(struct storage *s, const char *name)
+{
+    return find_orphan(s, name) != NULL;
+}
+
+void storage_add_orphan(struct storage *s, const char *name)
+{
+    size_t size = strlen(name) + 1;
+
+    if (storage_is_orphan(s, name)) {
+        return;
+    }
+    struct storage_orphan *orphan = malloc(sizeof(*orphan) + size);
+    if (orphan == NULL) {
+        storage_fatal(s, "out of memory while listing folders; give this node more memory");
+        return;
+    }
+    memcpy(orphan->name, name, size);
+    orphan->bytes = -1;
+    ria_list_push_back(&s->orphans, &orphan->link);
+    s->metrics.orphans.value++;
+}
+
 static void note_orphan(struct storage *s, const char *name)
 {
-    if (s->metrics.orphans.value++ < ORPHANS_LOGGED) {
+    if (s->metrics.orphans.value < ORPHANS_LOGGED) {
         ria_log_warn(
             s->env->log, "storage.orphan", "folder=%s note=\"no topic claims it; it is kept\"", name
         );
     }
+    storage_add_orphan(s, name);
+}
+
+/* Sizes of the files of one folder. */
+struct weighing {
+    struct ria_fs *fs;
+    const char *dir;
+    int64_t bytes;
+    uint32_t *files_left;
+};
+
+static bool on_orphan_entry(void *arg, const char *name, bool is_dir)
+{
+    struct weighing *w = arg;
+    struct ria_file *file = NULL;
+    char path[IDENTITY_PATH_MAX + STORAGE_FOLDER_MAX + 256];
+    uint64_t size = 0;
+
+    if (is_dir) {
+        return true;
+    }
+    if (*w->files_left == 0) {
+        w->bytes = -1;
+        return false;
+    }
+    --*w->files_left;
+    (void)snprintf(path, sizeof(path), "%s/%s", w->dir, name);
+    ria_err err = ria_fs_open(w->fs, path, RIA_FS_READ, &file);
+    if (err == RIA_OK) {
+        err = ria_fs_size(file, &size);
+    }
+    ria_fs_close(file);
+    w->bytes = err == RIA_OK ? w->bytes + (int64_t)size : -1;
+    return err == RIA_OK;
+}
+
+static void weigh_orphans(struct storage *s)
+{
+    uint32_t files_left = ORPHAN_FILES_MAX;
+    char dir[IDENTITY_PATH_MAX + STORAGE_FOLDER_MAX];
+
+    RIA_LIST_FOREACH (link, &s->orphans) {
+        struct storage_orphan *orphan = RIA_CONTAINER(link, struct storage_orphan, link);
+        struct weighing w = {.fs = s->env->fs, .dir = dir, .files_left = &files_left};
+        (void)snprintf(dir, sizeof(dir), "%s/%s", s->data_dir, orphan->name);
+        ria_err err = ria_fs_list(s->env->fs, dir, on_orphan_entry, &w);
+        orphan->bytes = err == RIA_OK ? w.bytes : -1;
+    }
+}
+
+/* ---- the scan ---- */
+
+/* The coordinator's word allows it: the topic was deleted, or this node dropped from the partition.
+ */
+static bool may_go(const struct storage *s, const struct partition_id *id)
+{
+    const struct cluster_topic *topic = cluster_topic_by_id(s->cluster, &id->topic_id);
+    const struct cluster_partition *partition =
+        cluster_partition(s->cluster, &id->topic_id, partition_id_number(id));
+
+    return topic != NULL &&
+           (topic->deleted || (partition != NULL && storage_is_dropped(s, partition)));
 }
 
 static bool on_folder_entry(void *arg, const char *name, bool is_dir)
@@ -89,9 +215,8 @@ static bool on_folder_entry(void *arg, const char *name, bool is_dir)
     if (!parse_folder_name(name, &id) || storage_find_id(scan->s, &id) != NULL) {
         return true;
     }
-    const struct cluster_topic *topic = cluster_topic_by_id(scan->s->cluster, &id.topic_id);
-    if (topic != NULL && topic->deleted) {
-        scan->err = ria_buf_append(&scan->deleted, name, strlen(name) + 1);
+    if (may_go(scan->s, &id)) {
+        scan->err = ria_buf_append(&scan->garbage, name, strlen(name) + 1);
     } else {
         note_orphan(scan->s, name);
     }
@@ -102,7 +227,7 @@ void storage_scan_folder(struct storage *s)
 {
     struct scan scan = {.s = s, .err = RIA_OK};
 
-    ria_buf_init(&scan.deleted, FOLDER_LIST_MAX);
+    ria_buf_init(&scan.garbage, FOLDER_LIST_MAX);
     ria_err err = ria_fs_list(s->env->fs, s->data_dir, on_folder_entry, &scan);
     if (err != RIA_OK || scan.err != RIA_OK) {
         ria_log_warn(
@@ -112,11 +237,13 @@ void storage_scan_folder(struct storage *s)
             ria_err_text(err != RIA_OK ? err : scan.err)
         );
     }
-    for (size_t at = 0; at < scan.deleted.size;) {
-        const char *name = (const char *)scan.deleted.data + at;
+    for (size_t at = 0; at < scan.garbage.size;) {
+        const char *name = (const char *)scan.garbage.data + at;
+        ria_log_info(s->env->log, "storage.replica_removed", "folder=%s why=while_down", name);
         storage_throw_away(s, name);
         at += strlen(name) + 1;
     }
+    weigh_orphans(s);
     if (s->metrics.orphans.value > 0) {
         ria_log_warn(
             s->env->log,
@@ -125,5 +252,5 @@ void storage_scan_folder(struct storage *s)
             s->metrics.orphans.value
         );
     }
-    ria_buf_fini(&scan.deleted);
+    ria_buf_fini(&scan.garbage);
 }

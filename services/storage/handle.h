@@ -21,6 +21,7 @@ void handle_fetch(const struct handle_request *r);
 void handle_list_offsets(const struct handle_request *r);
 void handle_watch(const struct handle_request *r);
 void handle_describe_producer(const struct handle_request *r);
+void handle_describe_logs(const struct handle_request *r);
 void handle_replica_fetch(const struct handle_request *r);
 void handle_replica_append(const struct handle_request *r);
 void handle_replica_report(const struct handle_request *r);

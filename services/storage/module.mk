@@ -30,6 +30,7 @@ STORAGE_SERVICE_SOURCES := $(addprefix services/storage/,\
   events.c \
   fetch_sessions.c \
   folders.c \
+  handle_describe_logs.c \
   handle_fetch.c \
   handle_produce.c \
   handle_replica_fetch.c \

@@ -155,6 +155,16 @@ int64_t partition_log_synced_offset(const struct partition_log *log)
     return log->synced_offset;
 }
 
+int64_t partition_log_bytes(const struct partition_log *log)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < log->segment_count; i++) {
+        bytes += log->segments[i]->size;
+    }
+    return (int64_t)bytes;
+}
+
 bool partition_log_is_damaged(const struct partition_log *log)
 {
     return log->damage_count > 0;

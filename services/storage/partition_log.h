@@ -77,6 +77,8 @@ void partition_log_free(struct partition_log *log);
 int64_t partition_log_start_offset(const struct partition_log *log);
 int64_t partition_log_end_offset(const struct partition_log *log);
 int64_t partition_log_synced_offset(const struct partition_log *log);
+/* Bytes of its record batches; indexes, less than a hundredth of it, are not counted. */
+int64_t partition_log_bytes(const struct partition_log *log);
 bool partition_log_is_damaged(const struct partition_log *log);
 bool partition_log_has_failed(const struct partition_log *log);
 bool partition_log_is_syncing(const struct partition_log *log);

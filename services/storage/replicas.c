@@ -57,7 +57,7 @@ storage_find_open(const struct storage *s, const struct partition_id *id, ria_er
         *out_err = RIA_ERR_NO_LEADER;
         return NULL;
     case REPLICA_REMOVING:
-        *out_err = RIA_ERR_UNKNOWN_TOPIC;
+        *out_err = why_absent(s, id);
         return NULL;
     }
     RIA_ASSERT(false);
@@ -230,9 +230,42 @@ void storage_open_step(struct storage *s)
     storage_note_ready(s);
 }
 
+/* ---- removal: when the metadata says of this topic id that it was deleted, or of this partition
+ * that this node was dropped from it; never because something is missing ---- */
+
+/* waiting: what those hear who wait for something of it. */
+static void begin_removal(struct replica *replica, ria_err waiting)
+{
+    struct storage *s = replica->storage;
+
+    if (replica->state == REPLICA_REMOVING) {
+        return;
+    }
+    partition_resign(&replica->partition);
+    for (size_t i = 0; i < REPLICA_WAITS; i++) {
+        parked_wake_all(&replica->waits[i], waiting);
+    }
+    replica->state = REPLICA_REMOVING;
+    ria_list_remove(&replica->queue_link);
+    ria_list_push_back(&s->removing, &replica->queue_link);
+    storage_want_flush(s);
+}
+
+/* A folder without a replica, if there is one. */
+static void throw_orphan(struct storage *s, const struct partition_id *id)
+{
+    char name[STORAGE_FOLDER_MAX];
+
+    storage_folder_name(id, name);
+    if (storage_is_orphan(s, name)) {
+        storage_throw_away(s, name);
+        ria_log_info(s->env->log, "storage.replica_removed", "folder=%s why=orphan", name);
+    }
+}
+
 /* ---- the metadata's word ---- */
 
-static bool is_assigned_here(const struct storage *s, const struct cluster_partition *assigned)
+bool storage_is_assigned(const struct storage *s, const struct cluster_partition *assigned)
 {
     for (uint32_t i = 0; i < assigned->replica_count; i++) {
         if (assigned->replicas[i] == s->identity.node_id) {
@@ -242,6 +275,40 @@ static bool is_assigned_here(const struct storage *s, const struct cluster_parti
     return false;
 }
 
+bool storage_is_dropped(const struct storage *s, const struct cluster_partition *assigned)
+{
+    return cluster_nodes_has(&assigned->dropped, s->identity.node_id) &&
+           !storage_is_assigned(s, assigned);
+}
+
+/* Not a replica any more. Its data goes only on the coordinator's word that is as new as anything
+ * this node has heard of the partition; else it stays, served to nobody. */
+static void unassign(struct storage *s, const struct cluster_partition *assigned)
+{
+    struct partition_id id = partition_id_of(&assigned->topic->id, assigned->number);
+    struct replica *replica = storage_find_id(s, &id);
+    bool is_known_newer =
+        replica != NULL && replica->partition.partition_epoch > assigned->partition_epoch;
+
+    if (replica != NULL && replica->state == REPLICA_REMOVING) {
+        return;
+    }
+    if (storage_is_dropped(s, assigned) && !is_known_newer) {
+        if (replica != NULL) {
+            begin_removal(replica, RIA_ERR_NOT_LEADER);
+        } else {
+            throw_orphan(s, &id);
+        }
+    } else if (replica != NULL && replica->state == REPLICA_OPEN) {
+        partition_resign(&replica->partition);
+    } else if (replica != NULL) { /* never opened: nothing to keep but the folder */
+        char name[STORAGE_FOLDER_MAX];
+        storage_folder_name(&id, name);
+        storage_replica_free(replica);
+        storage_add_orphan(s, name);
+    }
+}
+
 void storage_assign(struct storage *s, struct cluster_partition *assigned)
 {
     struct replica *replica = storage_find(s, &assigned->topic->id, assigned->number);
@@ -249,16 +316,15 @@ void storage_assign(struct storage *s, struct cluster_partition *assigned)
     if (assigned->topic->deleted) {
         return;
     }
-    if (!is_assigned_here(s, assigned)) {
-        if (replica != NULL && replica->state == REPLICA_OPEN) {
-            partition_resign(&replica->partition);
-        } else if (replica != NULL) {
-            storage_replica_free(replica); /* never opened: nothing to keep but the folder */
-        }
+    if (!storage_is_assigned(s, assigned)) {
+        unassign(s, assigned);
         return;
     }
     if (replica == NULL) {
         struct partition_id id = partition_id_of(&assigned->topic->id, assigned->number);
+        char name[STORAGE_FOLDER_MAX];
+        storage_folder_name(&id, name);
+        storage_forget_orphan(s, name);
         if (replica_new(s, &id) == NULL) {
             storage_fatal(s, "out of memory while creating replicas; give this node more memory");
             return;
@@ -287,37 +353,44 @@ void storage_configure(struct storage *s, struct cluster_topic *topic)
     }
 }
 
-/* ---- removal: only when the metadata says of this topic id that it was deleted ---- */
-
-static void begin_removal(struct replica *replica)
-{
-    struct storage *s = replica->storage;
-
-    if (replica->state == REPLICA_REMOVING) {
-        return;
-    }
-    partition_resign(&replica->partition);
-    for (size_t i = 0; i < REPLICA_WAITS; i++) {
-        parked_wake_all(&replica->waits[i], RIA_ERR_UNKNOWN_TOPIC);
-    }
-    replica->state = REPLICA_REMOVING;
-    ria_list_remove(&replica->queue_link);
-    ria_list_push_back(&s->removing, &replica->queue_link);
-    storage_want_flush(s);
-}
-
 void storage_remove_topic(struct storage *s, struct cluster_topic *topic)
 {
     for (int32_t i = 0; i < topic->partition_count; i++) {
         struct replica *replica = storage_find(s, &topic->id, i);
         if (replica != NULL) {
-            begin_removal(replica);
-        } else if (s->metrics.orphans.value > 0) {
-            char name[STORAGE_FOLDER_MAX];
+            begin_removal(replica, RIA_ERR_UNKNOWN_TOPIC);
+        } else {
             struct partition_id id = partition_id_of(&topic->id, i);
-            storage_folder_name(&id, name);
-            storage_throw_away(s, name); /* one of them, or not there */
+            throw_orphan(s, &id);
         }
+    }
+}
+
+static void finish_removal(struct replica *replica)
+{
+    struct storage *s = replica->storage;
+    struct partition_id id = replica->partition.id;
+    struct cluster_partition *assigned =
+        cluster_partition(s->cluster, &id.topic_id, partition_id_number(&id));
+    char name[STORAGE_FOLDER_MAX];
+
+    RIA_ASSERT(assigned != NULL); /* topics and partitions never leave the view */
+    storage_folder_name(&id, name);
+    partition_log_free(replica->partition.log);
+    replica->partition.log = NULL;
+    checkpoint_remove(s->checkpoint, &id.topic_id, partition_id_number(&id));
+    storage_replica_free(replica);
+    storage_throw_away(s, name);
+    ria_log_info(
+        s->env->log,
+        "storage.replica_removed",
+        "folder=%s why=%s epoch=%d",
+        name,
+        assigned->topic->deleted ? "topic_deleted" : "dropped",
+        assigned->partition_epoch
+    );
+    if (storage_is_assigned(s, assigned)) {
+        storage_assign(s, assigned); /* it came back meanwhile: as a new, empty replica */
     }
 }
 
@@ -325,18 +398,10 @@ void storage_finish_removals(struct storage *s)
 {
     RIA_LIST_FOREACH (node, &s->removing) {
         struct replica *replica = RIA_CONTAINER(node, struct replica, queue_link);
-        struct partition *p = &replica->partition;
-        char name[STORAGE_FOLDER_MAX];
-
-        if (p->log != NULL && partition_log_is_syncing(p->log)) {
+        const struct partition_log *log = replica->partition.log;
+        if (log != NULL && partition_log_is_syncing(log)) {
             continue; /* storage_on_log_synced() comes back to it */
         }
-        storage_folder_name(&p->id, name);
-        partition_log_free(p->log);
-        p->log = NULL;
-        checkpoint_remove(s->checkpoint, &p->id.topic_id, partition_id_number(&p->id));
-        storage_replica_free(replica);
-        storage_throw_away(s, name);
-        ria_log_info(s->env->log, "storage.replica_removed", "folder=%s", name);
+        finish_removal(replica);
     }
 }

@@ -287,6 +287,7 @@ static void init(struct storage *s, const struct ria_env *env)
     s->env = env;
     s->incarnation = (int64_t)(ria_rand_u64(env->rand) >> 1);
     ria_map_init(&s->by_id);
+    ria_list_init(&s->orphans);
     ria_list_init(&s->replicas);
     ria_list_init(&s->opening);
     ria_list_init(&s->removing);
@@ -418,6 +419,7 @@ void storage_free(struct storage *s)
     cluster_free(s->cluster);
     free_replicas(s);
     fetch_sessions_fini(&s->fetch_sessions);
+    storage_forget_orphans(s);
     parked_set_fini(&s->parked);
     if (s->trash.env != NULL) {
         trash_fini(&s->trash);

@@ -59,7 +59,8 @@ typedef enum replica_state {
     REPLICA_OPENING,  /* in storage.opening */
     REPLICA_OPEN,     /* partition.log is there */
     REPLICA_FAILED,   /* could not be opened; why is in open_err */
-    REPLICA_REMOVING, /* its topic was deleted; in storage.removing until its log is quiet */
+    REPLICA_REMOVING, /* its topic was deleted, or this node dropped from the partition; in
+                         storage.removing until its log is quiet */
 } replica_state;
 
 /* Lists of parked waits of one partition. */
@@ -118,6 +119,7 @@ struct storage {
     struct registration *registration; /* NULL: no call is under way */
     bool registered;
     bool scanned; /* the data folder was searched for orphans */
+    struct ria_list orphans;
     bool ready_logged;
 
     struct ria_map by_id; /* partition_id -> replica */
@@ -221,6 +223,13 @@ struct replica *storage_find_id(const struct storage *s, const struct partition_
 struct replica *
 storage_find_open(const struct storage *s, const struct partition_id *id, ria_err *out_err);
 
+/* This node is a replica of the partition. */
+bool storage_is_assigned(const struct storage *s, const struct cluster_partition *assigned);
+
+/* The coordinator says that this node was a replica and that its data may go: the only word on
+ * which the data of a partition that exists is deleted. */
+bool storage_is_dropped(const struct storage *s, const struct cluster_partition *assigned);
+
 /* Follow the metadata's word. */
 void storage_assign(struct storage *s, struct cluster_partition *assigned);
 void storage_configure(struct storage *s, struct cluster_topic *topic);
@@ -267,6 +276,20 @@ void storage_throw_away(struct storage *s, const char *name);
 
 /* Once, after the first metadata: what else is in the data folder. */
 void storage_scan_folder(struct storage *s);
+
+/* A folder that nothing claims. */
+struct storage_orphan {
+    struct ria_list link; /* in storage.orphans */
+    int64_t bytes;        /* of its files; -1 = not counted */
+    char name[];
+};
+
+void storage_add_orphan(struct storage *s, const char *name);
+bool storage_is_orphan(struct storage *s, const char *name);
+
+/* It is claimed now, or gone. Nothing happens if it is none. */
+void storage_forget_orphan(struct storage *s, const char *name);
+void storage_forget_orphans(struct storage *s);
 
 /* ---- registration.c ---- */
 

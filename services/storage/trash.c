@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TRASH_PATH_MAX = 4096 };
+enum {
+    TRASH_PATH_MAX = 4096,
+    TRASH_NAMES_MAX = 10, /* of one folder that comes back and goes again while the last is going */
+};
 
 struct trash_folder {
     struct ria_list link;
@@ -55,14 +58,36 @@ void trash_resume(struct trash *trash, const char *name)
     ria_timer_start(trash->env->timers, &trash->timer, (int64_t)TRASH_STEP_MS * 1000);
 }
 
-ria_err trash_throw(struct trash *trash, const char *name)
+/* Its name as garbage: "<name>.deleted", or one with a number if there is such a folder already: a
+ * partition may come back and go again before the last of its folders is gone. */
+static ria_err rename_away(struct trash *trash, const char *name, char out_name[TRASH_PATH_MAX])
 {
     char from[TRASH_PATH_MAX];
     char to[TRASH_PATH_MAX];
+    char suffix[32] = TRASH_SUFFIX;
+    ria_err err = RIA_OK;
 
     RIA_TRY(join(from, trash->data_dir, name, ""));
-    RIA_TRY(join(to, trash->data_dir, name, TRASH_SUFFIX));
-    ria_err err = ria_fs_rename(trash->env->fs, from, to);
+    for (int i = 1; i <= TRASH_NAMES_MAX; i++) {
+        RIA_TRY(join(to, trash->data_dir, name, suffix));
+        err = ria_fs_rename(trash->env->fs, from, to);
+        if (err == RIA_OK) {
+            (void)snprintf(out_name, TRASH_PATH_MAX, "%s%s", name, suffix);
+            return RIA_OK;
+        }
+        if (err == RIA_ERR_NOT_FOUND) {
+            break;
+        }
+        (void)snprintf(suffix, sizeof(suffix), ".%d" TRASH_SUFFIX, i);
+    }
+    return err;
+}
+
+ria_err trash_throw(struct trash *trash, const char *name)
+{
+    char garbage[TRASH_PATH_MAX];
+
+    ria_err err = rename_away(trash, name, garbage);
     if (err == RIA_ERR_NOT_FOUND) {
         return RIA_OK;
     }
@@ -70,8 +95,7 @@ ria_err trash_throw(struct trash *trash, const char *name)
         return err;
     }
     RIA_TRY(ria_fs_sync_dir(trash->env->fs, trash->data_dir));
-    (void)join(to, "", name, TRASH_SUFFIX);
-    trash_resume(trash, to + 1); /* behind the slash */
+    trash_resume(trash, garbage);
     return RIA_OK;
 }
 

@@ -1,8 +1,8 @@
 /* trash: folders of deleted partitions, removed a file at a time so that nobody waits for it.
  *
- * A folder is renamed to "<name>.deleted" first: from then on it is garbage, whatever happens, and
- * a start that finds one goes on removing it. Unlinking a large file can take the disk a while,
- * hence one per step.
+ * A folder is renamed to "<name>.deleted" ("<name>.1.deleted" if there is one already) first: from
+ * then on it is garbage, whatever happens, and a start that finds one goes on removing it.
+ * Unlinking a large file can take the disk a while, hence one per step.
  *
  * Thread: the loop's.
  */

@@ -20,6 +20,8 @@ $(foreach t,\
 $(call library,storage_fixture,tests/unit/services/storage/storage_fixture.c)
 $(foreach t,\
   fetch_sessions \
+  dropped \
+  handle_describe_logs \
   parked \
   partition \
   partition_follower \

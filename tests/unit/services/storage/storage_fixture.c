@@ -271,6 +271,14 @@ static uint32_t partition_row(const struct storage_fixture *f, uint8_t topic, in
     return i;
 }
 
+void fixture_dropped(struct storage_fixture *f, uint8_t topic, int32_t number, const char *nodes)
+{
+    uint32_t i = partition_row(f, topic, number);
+
+    f->partitions[i].dropped = f->nodes[i][3];
+    f->partitions[i].dropped_count = digits(nodes, f->nodes[i][3]);
+}
+
 void fixture_partition(
     struct storage_fixture *f,
     uint8_t topic,

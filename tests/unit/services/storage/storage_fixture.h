@@ -58,7 +58,7 @@ struct storage_fixture {
     struct metadata_response_metadata_config configs[FIXTURE_ROWS_MAX][4];
     struct metadata_response_metadata_partition partitions[FIXTURE_ROWS_MAX];
     uint32_t partition_count;
-    int32_t nodes[FIXTURE_ROWS_MAX][3][8]; /* replicas, isr, unfit */
+    int32_t nodes[FIXTURE_ROWS_MAX][4][8]; /* replicas, isr, unfit, dropped */
     struct metadata_response_metadata_node node_rows[FIXTURE_ROWS_MAX];
     uint32_t node_count;
     char names[FIXTURE_ROWS_MAX][16];
@@ -104,7 +104,8 @@ void fixture_partition(
     const char *isr
 );
 
-/* More about the row of a partition; fixture_partition() takes both back. */
+/* More about the row of a partition; fixture_partition() takes all back. */
+void fixture_dropped(struct storage_fixture *f, uint8_t topic, int32_t number, const char *nodes);
 void fixture_force(struct storage_fixture *f, uint8_t topic, int32_t number, int32_t forced_epoch);
 void fixture_unfit(struct storage_fixture *f, uint8_t topic, int32_t number, const char *nodes);
 
