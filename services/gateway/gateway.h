@@ -16,6 +16,7 @@
 #include "services/gateway/failure.h"
 #include "services/gateway/gate.h"
 #include "services/gateway/leader_call.h"
+#include "services/gateway/node_logs.h"
 #include "services/gateway/produce.h"
 #include "services/gateway/records.h"
 #include "services/gateway/request.h"
@@ -52,6 +53,7 @@ struct gateway {
     struct membership *membership;
     struct coordinator_calls coordinator;
     struct leader_calls leaders;
+    struct node_logs_calls node_logs;
     struct watches watches;
     struct gate gate; /* reads */
     struct produce *produce;
@@ -120,6 +122,21 @@ GATEWAY_HANDLER(handle_transforms_list);
 GATEWAY_HANDLER(handle_transform_create);
 GATEWAY_HANDLER(handle_transform_describe);
 GATEWAY_HANDLER(handle_transform_delete);
+/* handle_nodes.c */
+GATEWAY_HANDLER(handle_nodes_list);
+GATEWAY_HANDLER(handle_node_drain);
+GATEWAY_HANDLER(handle_node_keep);
+GATEWAY_HANDLER(handle_node_remove);
+/* handle_moves.c */
+GATEWAY_HANDLER(handle_moves_list);
+GATEWAY_HANDLER(handle_moves_begin);
+/* handle_rebalance.c */
+GATEWAY_HANDLER(handle_rebalance_plan);
+GATEWAY_HANDLER(handle_rebalance_begin);
+GATEWAY_HANDLER(handle_rebalance_stop);
+/* handle_leader.c */
+GATEWAY_HANDLER(handle_leader_candidates);
+GATEWAY_HANDLER(handle_leader_elect);
 /* handle_cluster.c */
 GATEWAY_HANDLER(handle_cluster);
 GATEWAY_HANDLER(handle_producer_ids);

@@ -1,6 +1,7 @@
 # riacho-gateway. The web server (http.c) is apart from the rest, so that the simulator and the unit
 # tests can do without it.
 $(eval $(call library,gateway,\
+  services/gateway/admin.c \
   services/gateway/append.c \
   services/gateway/coordinator_call.c \
   services/gateway/document.c \
@@ -8,7 +9,11 @@ $(eval $(call library,gateway,\
   services/gateway/framing.c \
   services/gateway/gate.c \
   services/gateway/handle_cluster.c \
+  services/gateway/handle_leader.c \
+  services/gateway/handle_moves.c \
+  services/gateway/handle_nodes.c \
   services/gateway/handle_read.c \
+  services/gateway/handle_rebalance.c \
   services/gateway/handle_records.c \
   services/gateway/handle_topic_create.c \
   services/gateway/handle_topics.c \
@@ -17,6 +22,7 @@ $(eval $(call library,gateway,\
   services/gateway/handle_v2.c \
   services/gateway/handle_v2_produce.c \
   services/gateway/leader_call.c \
+  services/gateway/node_logs.c \
   services/gateway/offsets.c \
   services/gateway/openapi.c \
   services/gateway/outcall.c \

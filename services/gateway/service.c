@@ -148,6 +148,7 @@ ria_err gateway_new(
     ria_err err = open_cluster(gateway);
     coordinator_calls_init(&gateway->coordinator, env, gateway->cluster);
     leader_calls_init(&gateway->leaders, env, gateway->cluster);
+    node_logs_init(&gateway->node_logs, env, gateway->cluster);
     watches_init(&gateway->watches, env, gateway->cluster);
     gate_init(&gateway->gate, env, budget);
     if (err == RIA_OK) {
@@ -198,6 +199,7 @@ void gateway_free(struct gateway *gateway)
     watches_fini(&gateway->watches);
     gate_fini(&gateway->gate);
     leader_calls_fini(&gateway->leaders);
+    node_logs_fini(&gateway->node_logs);
     coordinator_calls_fini(&gateway->coordinator);
     membership_free(gateway->membership);
     cluster_free(gateway->cluster);

@@ -41,6 +41,17 @@ render_partition(const struct cluster_partition *p, const struct offsets_of *o, 
     RIA_TRY(render_nodes(p->replicas, p->replica_count, out));
     RIA_TRY(ria_buf_append_str(out, ",\"isr\":"));
     RIA_TRY(render_nodes(p->isr, p->isr_count, out));
+    RIA_TRY(ria_buf_append_str(out, ",\"eligible\":"));
+    RIA_TRY(render_nodes(p->eligible.ids, p->eligible.count, out));
+    RIA_TRY(ria_buf_append_str(out, ",\"unfit\":"));
+    RIA_TRY(render_nodes(p->unfit.ids, p->unfit.count, out));
+    RIA_TRY(ria_buf_append_str(out, ",\"target\":"));
+    RIA_TRY(render_nodes(p->target.ids, p->target.count, out));
+    RIA_TRY(ria_buf_append_str(out, ",\"forced_epoch\":"));
+    RIA_TRY(
+        p->forced_epoch < 0 ? ria_buf_append_str(out, "null")
+                            : ria_buf_printf(out, "%d", (int)p->forced_epoch)
+    );
     if (o != NULL && o->known) {
         return ria_buf_printf(
             out,

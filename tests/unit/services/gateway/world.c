@@ -166,6 +166,13 @@ fill_topics(const struct world *world, struct metadata_response *response, struc
             }
             row->isr = row->replicas;
             row->replicas_count = row->isr_count = WORLD_NODES;
+            if (topic->moving_to[p] > 0) {
+                row->target = ria_arena_alloc_array(arena, 2, sizeof(*row->target));
+                row->target[0] = topic->moving_to[p];
+                row->target[1] = 1;
+                row->target_count = 2;
+                row->isr_count = (uint32_t)topic->moving_to[p] - 1;
+            }
         }
     }
     response->topics_count = world->topic_count;
@@ -313,6 +320,13 @@ static void coordinator_call(struct world *world, struct world_call *call)
         world_reply(world, call, &response, RIA_SLICE_NULL);
         return;
     }
+    case API_ALTER_NODE:
+    case API_REASSIGN_PARTITIONS:
+    case API_PLAN_REBALANCE:
+    case API_ALTER_REBALANCE:
+    case API_ELECT_LEADER:
+        ria_list_push_back(&world->calls, &call->link);
+        return;
     default:
         world_refuse(world, call, RIA_ERR_UNSUPPORTED, "the test's coordinator cannot do that");
     }

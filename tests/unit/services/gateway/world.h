@@ -1,6 +1,7 @@
 /* world: a clock, a network and a coordinator that a test holds in its hands.
  *
- * Calls to the coordinator are answered here, from the topics that the test made. Calls to storage
+ * Calls to the coordinator are answered here, from the topics that the test made, but for those of
+ * an operator, which wait for the test. Calls to storage
  * nodes ("tcp://s1", "tcp://s2", ...) wait in a list until the test answers, loses or refuses them.
  */
 #pragma once
@@ -24,7 +25,8 @@ struct world_topic {
     bool deleted;
     int32_t leaders[WORLD_PARTITIONS_MAX]; /* -1: none */
     int32_t epochs[WORLD_PARTITIONS_MAX];
-    const char *max_message_bytes; /* NULL: default */
+    int32_t moving_to[WORLD_PARTITIONS_MAX]; /* 0: it is not; else the target is that and node 1 */
+    const char *max_message_bytes;           /* NULL: default */
 };
 
 /* A request that waits for its answer. */
