@@ -14,6 +14,9 @@
 
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
+/* MiB a second at which moved replicas are expected to be copied, unless --rate says better. */
+enum { CLI_COPY_RATE = 50 };
+
 struct cli {
     struct http_client *client;
     const char *gateway;
@@ -80,3 +83,8 @@ int cli_produce(struct cli *cli, int argc, char **argv);
 int cli_consume(struct cli *cli, int argc, char **argv);
 int cli_transform(struct cli *cli, int argc, char **argv);
 int cli_cluster(struct cli *cli, int argc, char **argv);
+int cli_node(struct cli *cli, int argc, char **argv);
+int cli_rebalance(struct cli *cli, int argc, char **argv);
+
+/* Behind "topic elect". */
+int cli_topic_elect(struct cli *cli, int argc, char **argv);

@@ -1,8 +1,9 @@
-/* riacho topic create|list|describe|delete */
+/* riacho topic create|list|describe|delete; elect is in cmd_elect.c */
 #include <stdlib.h>
 #include <string.h>
 
 #include "services/cli/cli.h"
+#include "services/cli/moves.h"
 
 enum { PATH_MAX_BYTES = 2048 };
 
@@ -118,29 +119,6 @@ static int list(struct cli *cli, int argc, char **argv)
     return status;
 }
 
-static void join(const json_t *numbers, char *out, size_t size)
-{
-    const json_t *number;
-    size_t used = 0;
-    size_t i;
-
-    out[0] = '\0';
-    json_array_foreach(numbers, i, number)
-    {
-        int n = snprintf(
-            out + used,
-            size - used,
-            "%s%lld",
-            i == 0 ? "" : ",",
-            (long long)json_integer_value(number)
-        );
-        if (n < 0 || (size_t)n >= size - used) {
-            return;
-        }
-        used += (size_t)n;
-    }
-}
-
 static void print_partitions(const json_t *partitions)
 {
     static const char *const headings[] = {
@@ -153,12 +131,18 @@ static void print_partitions(const json_t *partitions)
     json_array_foreach(partitions, i, partition)
     {
         cli_table_cell(table, "%lld", cli_integer(partition, "partition"));
-        cli_table_cell(table, "%lld", cli_integer(partition, "leader"));
+        if (json_is_integer(json_object_get(partition, "leader"))) {
+            cli_table_cell(table, "%lld", cli_integer(partition, "leader"));
+        } else {
+            cli_table_cell(table, "none");
+        }
         cli_table_cell(table, "%lld", cli_integer(partition, "leader_epoch"));
-        join(json_object_get(partition, "replicas"), text, sizeof(text));
-        cli_table_cell(table, "%s", text);
-        join(json_object_get(partition, "isr"), text, sizeof(text));
-        cli_table_cell(table, "%s", text);
+        cli_table_cell(
+            table, "%s", moves_ids(json_object_get(partition, "replicas"), text, sizeof(text))
+        );
+        cli_table_cell(
+            table, "%s", moves_ids(json_object_get(partition, "isr"), text, sizeof(text))
+        );
         if (json_is_integer(json_object_get(partition, "high_watermark"))) {
             cli_table_cell(table, "%lld", cli_integer(partition, "log_start_offset"));
             cli_table_cell(table, "%lld", cli_integer(partition, "high_watermark"));
@@ -171,12 +155,53 @@ static void print_partitions(const json_t *partitions)
     cli_table_free(table);
 }
 
+/* What is not as it should be, a line each. */
+static void print_notes(const json_t *partition)
+{
+    long long number = cli_integer(partition, "partition");
+    const json_t *target = json_object_get(partition, "target");
+    const json_t *unfit = json_object_get(partition, "unfit");
+    const json_t *eligible = json_object_get(partition, "eligible");
+    char text[256];
+
+    if (json_array_size(target) > 0) {
+        (void)printf(
+            "partition %lld is being moved to nodes %s\n",
+            number,
+            moves_ids(target, text, sizeof(text))
+        );
+    }
+    if (json_array_size(unfit) > 0) {
+        (void)printf(
+            "partition %lld: the replicas on nodes %s are failed or damaged and do not lead\n",
+            number,
+            moves_ids(unfit, text, sizeof(text))
+        );
+    }
+    if (json_array_size(eligible) > 0) {
+        (void)printf(
+            "partition %lld: nodes %s are not in sync but have all that is acknowledged\n",
+            number,
+            moves_ids(eligible, text, sizeof(text))
+        );
+    }
+    if (json_is_integer(json_object_get(partition, "forced_epoch"))) {
+        (void)printf(
+            "partition %lld: a leader was forced in epoch %lld; acknowledged records may have been "
+            "lost then\n",
+            number,
+            cli_integer(partition, "forced_epoch")
+        );
+    }
+}
+
 static int describe(struct cli *cli, int argc, char **argv)
 {
     char path[PATH_MAX_BYTES];
     json_t *answer = NULL;
     const char *name;
     json_t *value;
+    size_t i;
 
     if (argc != 1) {
         return cli_usage("topic describe wants one NAME");
@@ -197,6 +222,10 @@ static int describe(struct cli *cli, int argc, char **argv)
             (void)printf("  %s=%s\n", name, json_string_value(value));
         }
         print_partitions(json_object_get(answer, "partitions"));
+        json_array_foreach(json_object_get(answer, "partitions"), i, value)
+        {
+            print_notes(value);
+        }
     }
     json_decref(answer);
     return status;
@@ -235,5 +264,8 @@ int cli_topic(struct cli *cli, int argc, char **argv)
     if (argc > 0 && strcmp(argv[0], "delete") == 0) {
         return delete (cli, argc - 1, argv + 1);
     }
-    return cli_usage("topic wants create, list, describe or delete");
+    if (argc > 0 && strcmp(argv[0], "elect") == 0) {
+        return cli_topic_elect(cli, argc - 1, argv + 1);
+    }
+    return cli_usage("topic wants create, list, describe, delete or elect");
 }

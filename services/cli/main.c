@@ -18,6 +18,10 @@ static const char help[] =
     "  topic list\n"
     "  topic describe NAME\n"
     "  topic delete NAME\n"
+    "  topic elect NAME --partition N [--node N] [--force [--yes]]\n"
+    "                           another leader; with --force one that may lack acknowledged "
+    "records:\n"
+    "                           says first how many, and does it only with --yes\n"
     "  produce TOPIC [--key FIELD] [--partition N] [FILE...]\n"
     "                           each line of the files (standard input without any) is a record;\n"
     "                           --key takes the key from that field of the line's JSON object\n"
@@ -30,6 +34,15 @@ static const char help[] =
     "  transform describe NAME\n"
     "  transform delete NAME    the derived topic stays\n"
     "  cluster                  the processes and whether they are heard\n"
+    "  node list [--orphans]    the storage nodes and what they hold\n"
+    "  node drain N [--dry-run] [--stop] [--rate MIB]\n"
+    "                           move everything off a node, until it is empty\n"
+    "  node remove N            forget a node that is empty and stopped, for good\n"
+    "  rebalance [--dry-run | --status | --stop | --cancel] [--rate MIB]\n"
+    "                           even out replicas, racks and leaders; --dry-run only says what "
+    "would\n"
+    "                           move, --stop begins no more moves, --cancel also ends those under "
+    "way\n"
     "\n"
     "  --gateway=URL            default $RIACHO_GATEWAY or http://127.0.0.1:8080\n"
     "  --json                   print the gateway's JSON instead of tables\n"
@@ -48,6 +61,8 @@ static const struct command commands[] = {
     {"consume", cli_consume},
     {"transform", cli_transform},
     {"cluster", cli_cluster},
+    {"node", cli_node},
+    {"rebalance", cli_rebalance},
 };
 
 /* Options in front of the command. Returns the index of the command, -1 when all is said. */
