@@ -202,6 +202,10 @@ bench: ## measure a local cluster (tests/bench/run.sh, FLAVOR=release)
 	@+$(MAKE) --no-print-directory $(JOBS) FLAVOR=$(RUN_FLAVOR) everything
 	RIACHO_BIN='$(abspath $(O)/$(RUN_FLAVOR)/bin)' tests/bench/run.sh
 
+bench-failover: ## what the loss of a storage node costs (tests/bench/run.sh failover)
+	@+$(MAKE) --no-print-directory $(JOBS) FLAVOR=$(RUN_FLAVOR) everything
+	RIACHO_BIN='$(abspath $(O)/$(RUN_FLAVOR)/bin)' tests/bench/run.sh failover
+
 test-compose: ## test the containers of docker-compose.yml
 	tests/compose/run.sh
 
@@ -239,4 +243,4 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: all release everything fuzzers gen options clean test run-tests run-unit sim nemesis fuzz run-fuzzers mutants bench \
-  test-compose check-trixie check format deps up down reset help
+  bench-failover test-compose check-trixie check format deps up down reset help

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # run.sh [OPTIONS] [BENCHMARK...]: measure a cluster of release binaries on this machine. Called by
 # `make bench`; `tests/bench/run.sh --help` lists options and benchmarks. The method, and what was
-# found, is in docs/design/005-performance.md.
+# found, is in docs/design/005-performance.md. `run.sh failover [OPTION...]` measures what the loss of
+# a node costs (`make bench-failover`).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -11,4 +12,8 @@ tools/deps/install.sh bench || {
 }
 : "${RIACHO_BIN:=$PWD/build/release/bin}"
 export RIACHO_BIN PYTHONDONTWRITEBYTECODE=1
+if [ "${1:-}" = failover ]; then
+    shift
+    exec python3 tests/bench/failover/failover.py "$@"
+fi
 exec python3 tests/bench/bench.py "$@"

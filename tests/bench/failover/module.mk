@@ -1,0 +1,1 @@
+$(eval $(call test,tests/bench/failover/write_probe,schemas common))
