@@ -36,7 +36,8 @@ struct guest {
     struct ria_net *net;
     struct ria_net_link *link; /* NULL: lost */
     struct ria_list net_link;  /* in net->guests */
-    size_t held_count;
+    struct ria_list watched;   /* requests whose holder wants to know of the loss */
+    size_t held_count;         /* requests, and one while it closes */
     bool up;
 };
 
@@ -45,7 +46,10 @@ struct ria_rpc_request {
     struct guest *guest;
     struct ria_msg *msg;
     uint32_t id;
-    struct ria_list link; /* in net->held */
+    struct ria_list link;     /* in net->held */
+    struct ria_list watching; /* in guest->watched, or not linked */
+    ria_rpc_gone_fn gone;
+    void *gone_arg;
 };
 
 typedef enum call_state {
@@ -142,6 +146,7 @@ static void on_request(void *arg, uint32_t id, struct ria_msg *msg)
     request->guest = guest;
     request->id = id;
     request->msg = msg;
+    ria_list_init(&request->watching);
     guest->held_count++;
     ria_list_push_back(&net->held, &request->link);
     net->stats.requests_received++;
@@ -159,6 +164,7 @@ static void request_release(struct ria_net *net, struct ria_rpc_request *request
 
     ria_msg_freep(&request->msg);
     ria_list_remove(&request->link);
+    ria_list_remove(&request->watching);
     request->guest->held_count--;
     net->stats.requests_held--;
     if (net->stats.requests_held == RIA_RPC_HELD_MAX - 1) {
@@ -201,6 +207,18 @@ static void op_reply(struct ria_rpc *rpc, struct ria_rpc_request *request, struc
     ria_net_link_send(guest->link, &request->reply);
 }
 
+static void
+op_on_gone(struct ria_rpc *rpc, struct ria_rpc_request *request, ria_rpc_gone_fn fn, void *arg)
+{
+    (void)rpc;
+    RIA_ASSERT(fn != NULL);
+    RIA_ASSERT(!ria_list_is_linked(&request->watching));
+
+    request->gone = fn;
+    request->gone_arg = arg;
+    ria_list_push_back(&request->guest->watched, &request->watching);
+}
+
 /* Any thread: the reply is on its way, or given up. */
 static void on_reply_sent(struct ria_net_frame *frame)
 {
@@ -229,6 +247,17 @@ static void guest_close(struct guest *guest)
     guest_release(guest);
 }
 
+/* Its link is lost. Whoever is told may end any request, the guest's last one too. */
+static void guest_tell(struct guest *guest)
+{
+    struct ria_list *it = NULL;
+
+    while ((it = ria_list_pop_front(&guest->watched)) != NULL) {
+        struct ria_rpc_request *request = RIA_CONTAINER(it, struct ria_rpc_request, watching);
+        request->gone(request->gone_arg);
+    }
+}
+
 static void on_guest_up(void *arg)
 {
     struct guest *guest = arg;
@@ -244,7 +273,11 @@ static void on_guest_lost(void *arg, ria_err why)
     net->stats.connections_refused += !guest->up && why != RIA_ERR_DISCONNECTED;
     net->stats.frames_malformed +=
         guest->up && (why == RIA_ERR_MALFORMED || why == RIA_ERR_TOO_LARGE);
+    guest->held_count++; /* it outlives its link while its requests' holders are told */
     guest_close(guest);
+    guest_tell(guest);
+    guest->held_count--;
+    guest_release(guest);
 }
 
 static const struct ria_net_link_events guest_events = {
@@ -272,6 +305,7 @@ static void on_accepted(void *arg, ria_err err, struct ria_net_link *link)
     }
     guest->net = net;
     guest->link = link;
+    ria_list_init(&guest->watched);
     ria_list_push_back(&net->guests, &guest->net_link);
     net->stats.connections++;
     ria_net_link_start(link, &guest_events, guest);
@@ -588,6 +622,7 @@ static const struct ria_rpc_ops rpc_ops = {
     .request_msg = op_request_msg,
     .reply = op_reply,
     .drop = op_drop,
+    .on_gone = op_on_gone,
 };
 
 static void net_freep(struct ria_net **net)

@@ -30,6 +30,11 @@ typedef void (*ria_rpc_done_fn)(void *arg, ria_err err, struct ria_msg *reply);
  * request keeps the frame, see ria_rpc_request_msg). */
 typedef void (*ria_rpc_handler_fn)(void *arg, struct ria_rpc_request *request);
 
+/* The connection on which a held request came is lost: nobody will hear the reply. The peer may
+ * live on and call again. The request stays the handler's, to be ended as any other, also in here.
+ */
+typedef void (*ria_rpc_gone_fn)(void *arg);
+
 struct ria_rpc_ops {
     void (*call
     )(struct ria_rpc *rpc,
@@ -42,6 +47,10 @@ struct ria_rpc_ops {
     struct ria_msg *(*request_msg)(const struct ria_rpc_request *request);
     void (*reply)(struct ria_rpc *rpc, struct ria_rpc_request *request, struct ria_msg *msg);
     void (*drop)(struct ria_rpc *rpc, struct ria_rpc_request *request);
+
+    /* NULL: this network never tells. */
+    void (*on_gone
+    )(struct ria_rpc *rpc, struct ria_rpc_request *request, ria_rpc_gone_fn fn, void *arg);
 };
 
 struct ria_rpc {
@@ -85,4 +94,15 @@ ria_rpc_reply(struct ria_rpc *rpc, struct ria_rpc_request *request, struct ria_m
 static inline void ria_rpc_drop(struct ria_rpc *rpc, struct ria_rpc_request *request)
 {
     rpc->ops->drop(rpc, request);
+}
+
+/* Ask to be told, at most once, if the connection of a request that is held breaks; not any more
+ * once the request has ended. A machine that loses its power or its network breaks nothing for a
+ * while: that fn is not called says nothing. Call it where the request is handed over. */
+static inline void
+ria_rpc_on_gone(struct ria_rpc *rpc, struct ria_rpc_request *request, ria_rpc_gone_fn fn, void *arg)
+{
+    if (rpc->ops->on_gone != NULL) {
+        rpc->ops->on_gone(rpc, request, fn, arg);
+    }
 }

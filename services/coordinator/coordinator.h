@@ -6,7 +6,7 @@
 #include "common/base.h"
 #include "common/env.h"
 #include "common/err.h"
-#include "common/list.h"
+#include "common/map.h"
 #include "common/metrics.h"
 #include "common/uuid.h"
 
@@ -79,10 +79,10 @@ struct coordinator {
     int64_t elections_version; /* metadata version at the last look */
     bool preferred_dirty;      /* something changed since the preferred leaders were looked at */
     struct ria_timer preferred_timer;
-    struct ria_list beats; /* heartbeats whose answer waits for the others' */
-    struct ria_timer beats_timer;
+    struct ria_map beats;        /* heartbeats that are held back, by process */
+    int64_t beats_living;        /* liveness_changes() when they were looked at */
     struct ria_timer wake_timer; /* answers parked requests at the end of the turn */
-    struct ria_timer tick_timer; /* ages liveness, checks assignments */
+    struct ria_timer tick_timer; /* ages liveness, and what follows from it */
     struct coordinator_metrics metrics;
 };
 
@@ -153,11 +153,16 @@ void handle_metadata_unparked(
     int64_t known_version
 );
 
-/* ---- handle_heartbeat.c: answers that wait ---- */
+/* ---- handle_heartbeat.c: answers that are held back ---- */
 
 void beats_init(struct coordinator *coordinator);
+void beats_fini(struct coordinator *coordinator);
+
+/* Answer all of them. */
 void beats_answer(struct coordinator *coordinator);
-void beats_drop(struct coordinator *coordinator);
+
+/* Answer those whose process knows other workers than there are. Cheap if nothing has changed. */
+void beats_check(struct coordinator *coordinator);
 
 /* ---- assigner.c ---- */
 
@@ -174,5 +179,9 @@ void elections_stop(struct coordinator *coordinator);
  */
 void elections_check(struct coordinator *coordinator);
 
-/* What follows from a change of who is alive or of the metadata: assigner and elections. */
+/* What follows from a change of who is alive or of the metadata: leaders, tasks, leases. Replies;
+ * not while the arena is in use. */
 void coordinator_react(struct coordinator *coordinator);
+
+/* The next tick comes when the next process may have died, or in half a second. */
+void coordinator_arm_tick(struct coordinator *coordinator);

@@ -65,10 +65,8 @@ liveness_find(const struct liveness *liveness, const struct ria_uuid *uuid)
 /* When something happens to the process if it stays silent. */
 static int64_t deadline_us(const struct liveness_process *process)
 {
-    int64_t after_ms =
-        process->alive ? (int64_t)MEMBERSHIP_SESSION_MS : (int64_t)LIVENESS_FORGET_MS;
-
-    return process->heard_us + after_ms * 1000;
+    return process->alive ? process->deadline_us
+                          : process->heard_us + LIVENESS_FORGET_MS * INT64_C(1000);
 }
 
 ria_err liveness_heard(struct liveness *liveness, const struct liveness_process *process)
@@ -97,9 +95,26 @@ ria_err liveness_heard(struct liveness *liveness, const struct liveness_process 
     }
     *entry = *process;
     entry->heard_us = ria_clock_mono_us(liveness->clock);
+    entry->deadline_us = entry->heard_us + membership_session_ms(entry->role) * 1000;
     entry->alive = true;
     liveness->next_us = ria_min_i64(liveness->next_us, deadline_us(entry));
     return RIA_OK;
+}
+
+void liveness_hint(struct liveness *liveness, const struct ria_uuid *uuid, int64_t incarnation)
+{
+    struct liveness_process *entry = find_process(liveness, uuid);
+    int64_t deadline = ria_clock_mono_us(liveness->clock) + LIVENESS_HINT_MS * INT64_C(1000);
+
+    if (entry != NULL && entry->alive && entry->incarnation == incarnation) {
+        entry->deadline_us = ria_min_i64(entry->deadline_us, deadline);
+        liveness->next_us = ria_min_i64(liveness->next_us, entry->deadline_us);
+    }
+}
+
+int64_t liveness_next_us(const struct liveness *liveness)
+{
+    return liveness->next_us;
 }
 
 static int64_t silent_us(const struct liveness *liveness, const struct liveness_process *process)
@@ -138,15 +153,16 @@ void liveness_expire(struct liveness *liveness)
 {
     struct liveness_process *process = NULL;
     size_t cursor = 0;
+    int64_t now_us = ria_clock_mono_us(liveness->clock);
 
-    if (ria_clock_mono_us(liveness->clock) < liveness->next_us) {
+    if (now_us < liveness->next_us) {
         return;
     }
     while (forget(liveness) == FORGET_BATCH) {
     }
     liveness->next_us = INT64_MAX;
     while ((process = next_process(liveness, &cursor)) != NULL) {
-        if (silent_us(liveness, process) >= (int64_t)MEMBERSHIP_SESSION_MS * 1000) {
+        if (now_us >= process->deadline_us) {
             liveness->changes += process->alive ? 1 : 0;
             process->alive = false;
         }

@@ -1,7 +1,8 @@
 /* liveness: who was heard of lately. In memory only; its consequences are commands.
  *
- * A process is alive while its last heartbeat is younger than the session time, on the monotonic
- * clock. A silent one is remembered for LIVENESS_FORGET_MS, for descriptions, then forgotten.
+ * A process is alive while its last heartbeat is younger than the session of its role, on the
+ * monotonic clock. A hint that it may have died shortens that; being heard ends the hint. A silent
+ * one is remembered for LIVENESS_FORGET_MS, for descriptions, then forgotten.
  *
  * Pure but for the clock it is given. Thread: the loop's.
  */
@@ -18,6 +19,7 @@
 enum {
     LIVENESS_PROCESSES_MAX = 8000, /* with all nodes still within DescribeCluster's limit */
     LIVENESS_FORGET_MS = 60 * 1000,
+    LIVENESS_HINT_MS = 400, /* to be heard again after a hint: a new connection takes less */
 };
 
 struct liveness_process {
@@ -26,8 +28,9 @@ struct liveness_process {
     process_role role;
     int32_t node_id; /* storage: its number, else -1 */
     char address[RIA_ADDRESS_MAX + 1];
-    int64_t heard_us; /* mono clock */
-    bool alive;       /* as of the last liveness_expire() */
+    int64_t heard_us;    /* mono clock */
+    int64_t deadline_us; /* then it is taken for dead */
+    bool alive;          /* as of the last liveness_expire() */
 };
 
 struct liveness;
@@ -36,10 +39,17 @@ struct liveness;
 ria_err liveness_new(const struct ria_clock *clock, struct liveness **out_liveness) RIA_MUST_USE;
 void liveness_free(struct liveness *liveness);
 
-/* A process was heard now. Copies from `process` all but heard_us and alive. Errors: RIA_ERR_BUSY
+/* A process was heard now. Copies from `process` all but heard_us,
+ * deadline_us and alive. Errors: RIA_ERR_BUSY
  * (table full), RIA_ERR_NOMEM. */
 ria_err
 liveness_heard(struct liveness *liveness, const struct liveness_process *process) RIA_MUST_USE;
+
+/* This life of the process may have died: it has LIVENESS_HINT_MS left if it is not heard. */
+void liveness_hint(struct liveness *liveness, const struct ria_uuid *uuid, int64_t incarnation);
+
+/* liveness_expire() has nothing to do before, on the mono clock. */
+int64_t liveness_next_us(const struct liveness *liveness);
 
 /* Mark those alive no longer who have been silent too long, forget the long gone. Call it before
  * asking who is alive: nothing else ages. */

@@ -19,7 +19,12 @@ _Static_assert(
     (int)COORDINATOR_REASON_SIZE >= (int)DATA_DIR_REASON_SIZE, "reasons are handed through"
 );
 _Static_assert(
-    2 * TICK_MS < MEMBERSHIP_SESSION_MS, "a death is noticed soon after the session ends"
+    (int)TICK_MS < (int)MEMBERSHIP_SESSION_FAST_MS,
+    "who is new since the tick was armed does not die before"
+);
+_Static_assert(
+    (int)LIVENESS_PROCESSES_MAX + (int)METADATA_WAITS_MAX < (int)RIA_RPC_HELD_MAX / 2,
+    "what is parked here leaves room for requests"
 );
 
 /* ---- answering ---- */
@@ -155,6 +160,7 @@ void coordinator_react(struct coordinator *coordinator)
 {
     elections_check(coordinator);
     assigner_check(coordinator);
+    beats_check(coordinator);
 }
 
 static void on_wake(struct ria_timer *timer, void *arg)
@@ -178,16 +184,32 @@ static int64_t count_leaderless(struct coordinator *coordinator)
     return count;
 }
 
+void coordinator_arm_tick(struct coordinator *coordinator)
+{
+    int64_t left_us =
+        liveness_next_us(coordinator->liveness) - ria_clock_mono_us(coordinator->env->clock);
+
+    if (!coordinator->running) {
+        return;
+    }
+    ria_timer_start(
+        coordinator->env->timers,
+        &coordinator->tick_timer,
+        ria_min_i64(ria_max_i64(left_us, 0), TICK_MS * INT64_C(1000))
+    );
+}
+
 static void on_tick(struct ria_timer *timer, void *arg)
 {
     struct coordinator *coordinator = arg;
 
+    (void)timer;
     liveness_expire(coordinator->liveness);
     coordinator_react(coordinator);
     coordinator->metrics.parked.value = metadata_waits_count(coordinator->parked);
     coordinator->metrics.processes.value = liveness_count(coordinator->liveness);
     coordinator->metrics.leaderless.value = count_leaderless(coordinator);
-    ria_timer_start(coordinator->env->timers, timer, TICK_MS * INT64_C(1000));
+    coordinator_arm_tick(coordinator);
 }
 
 bool coordinator_is_settling(const struct coordinator *coordinator)
@@ -329,7 +351,7 @@ void coordinator_start(struct coordinator *coordinator)
     coordinator->tasks_changed = true;
     coordinator->started_us = ria_clock_mono_us(coordinator->env->clock);
     ria_rpc_set_handler(coordinator->env->rpc, on_request, coordinator);
-    ria_timer_start(coordinator->env->timers, &coordinator->tick_timer, TICK_MS * INT64_C(1000));
+    coordinator_arm_tick(coordinator);
     elections_start(coordinator);
     ria_uuid_format(coordinator->cluster_id, id);
     ria_log_info(
@@ -364,7 +386,7 @@ void coordinator_free(struct coordinator *coordinator)
     ria_timer_stop(coordinator->env->timers, &coordinator->tick_timer);
     elections_stop(coordinator);
     ria_timer_stop(coordinator->env->timers, &coordinator->wake_timer);
-    beats_drop(coordinator);
+    beats_fini(coordinator);
     consensus_free(coordinator->consensus);
     metadata_waits_free(coordinator->parked);
     liveness_free(coordinator->liveness);

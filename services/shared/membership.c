@@ -11,9 +11,15 @@
 #include "schemas/gen/heartbeat_request.h"
 #include "schemas/gen/heartbeat_response.h"
 
-enum { HEARTBEAT_TIMEOUT_MS = 1000 };
+enum {
+    HEARTBEAT_TIMEOUT_MS = 2 * MEMBERSHIP_HOLD_MS,
+    HEARTBEAT_PAUSE_MS = 50,  /* at least, from one to the next: the lease may change often */
+    HEARTBEAT_RETRY_MS = 100, /* at least, after one that failed */
+    HEARTBEAT_ARENA_SIZE_MAX = 1024 * 1024,
+};
 _Static_assert(
-    2 * HEARTBEAT_TIMEOUT_MS < MEMBERSHIP_SESSION_MS, "one lost heartbeat does not end a session"
+    2 * HEARTBEAT_TIMEOUT_MS < MEMBERSHIP_SESSION_FAST_MS,
+    "one lost heartbeat does not end a session"
 );
 
 /* One heartbeat under way. Outlives the membership if that is freed first. */
@@ -33,7 +39,9 @@ struct membership {
     int32_t node_id; /* -1 = none */
     uint32_t registration;
     struct beat *beat; /* NULL: none under way */
-    int64_t next_us;   /* when the next one is due */
+    int64_t sent_us;   /* the last one */
+    int64_t workers_hash;
+    struct ria_uuid *workers; /* state.workers */
     struct ria_timer timer;
     struct ria_timer session;
     struct membership_state state;
@@ -58,12 +66,19 @@ const char *process_role_name(process_role role)
     return "unknown"; /* numbers come from the wire */
 }
 
+int64_t membership_session_ms(process_role role)
+{
+    return role == PROCESS_STORAGE || role == PROCESS_REPLICATION ? MEMBERSHIP_SESSION_FAST_MS
+                                                                  : MEMBERSHIP_SESSION_MS;
+}
+
 /* ---- state ---- */
 
 static bool states_equal(const struct membership_state *a, const struct membership_state *b)
 {
     return a->heard == b->heard && a->registered == b->registered &&
-           a->worker_index == b->worker_index && a->worker_count == b->worker_count;
+           a->worker_index == b->worker_index && a->worker_count == b->worker_count &&
+           a->workers == b->workers;
 }
 
 static void set_state(struct membership *membership, struct membership_state state)
@@ -95,12 +110,52 @@ static void beat_due(struct ria_timer *timer, void *arg)
     beat_start(arg);
 }
 
-/* At next_us, or now if that has passed. */
-static void beat_schedule(struct membership *membership)
+/* So long after the last one was sent, or now if that has passed. */
+static void beat_schedule(struct membership *membership, int64_t pause_ms)
 {
-    int64_t left_us = membership->next_us - ria_clock_mono_us(membership->env->clock);
+    int64_t due_us = membership->sent_us + pause_ms * 1000;
+    int64_t left_us = due_us - ria_clock_mono_us(membership->env->clock);
 
     ria_timer_start(membership->env->timers, &membership->timer, ria_max_i64(left_us, 0));
+}
+
+static bool
+same_workers(const struct membership *membership, const struct ria_uuid *workers, uint32_t count)
+{
+    return count == 0 ? membership->workers == NULL
+                      : membership->workers != NULL && membership->state.worker_count == count &&
+                            memcmp(membership->workers, workers, count * sizeof(*workers)) == 0;
+}
+
+/* The lease as the answer tells it, into state. Without memory everything stays as it was: the same
+ * comes again with the next answer, at once. */
+static void take_lease(
+    struct membership *membership,
+    const struct heartbeat_response *response,
+    struct membership_state *state
+)
+{
+    /* An index outside its count would lease nothing or everything twice: no lease. */
+    bool leased = response->worker_index >= 0 && response->worker_index < response->worker_count;
+    uint32_t count = leased ? (uint32_t)response->worker_count : 0;
+    uint32_t told = response->workers_count == count ? count : 0;
+
+    if (!same_workers(membership, response->workers, told)) {
+        struct ria_uuid *workers = malloc((size_t)told * sizeof(*workers) + 1);
+        if (workers == NULL) {
+            return;
+        }
+        if (told > 0) {
+            memcpy(workers, response->workers, told * sizeof(*workers));
+        } else {
+            free(RIA_STEAL(&workers));
+        }
+        membership->workers = workers;
+    }
+    membership->workers_hash = response->workers_hash;
+    state->worker_index = leased ? (uint32_t)response->worker_index : 0;
+    state->worker_count = count;
+    state->workers = membership->workers;
 }
 
 static void take_response(
@@ -110,58 +165,82 @@ static void take_response(
 )
 {
     struct membership_state state = membership->state;
+    struct ria_uuid *before = membership->workers;
 
     ria_timer_start(
-        membership->env->timers, &membership->session, MEMBERSHIP_SESSION_MS * INT64_C(1000)
+        membership->env->timers,
+        &membership->session,
+        membership_session_ms(membership->identity.role) * 1000
     );
     state.heard = true;
     if (beat->registration == membership->registration) {
         state.registered = response->registered;
     }
-    /* An index outside its count would lease nothing or everything twice: no lease. */
-    bool leased = response->worker_index >= 0 && response->worker_index < response->worker_count;
-    state.worker_index = leased ? (uint32_t)response->worker_index : 0;
-    state.worker_count = leased ? (uint32_t)response->worker_count : 0;
+    take_lease(membership, response, &state);
     cluster_hint(membership->cluster, response->metadata_version);
     set_state(membership, state);
+    if (before != membership->workers) {
+        free(before); /* nobody knows it any more */
+    }
+}
+
+/* An answer that was not held back has nothing new to say if it says "not registered": no hurry. */
+static int64_t pause_ms(const struct membership *membership)
+{
+    bool unregistered =
+        membership->identity.role == PROCESS_STORAGE && !membership->state.registered;
+
+    return unregistered ? MEMBERSHIP_HOLD_MS : HEARTBEAT_PAUSE_MS;
 }
 
 /* Errors: those of the envelope. */
-static ria_err decode_reply(const struct ria_msg *reply, struct heartbeat_response *out_response)
+static ria_err decode_reply(
+    const struct ria_msg *reply, struct ria_arena *arena, struct heartbeat_response *out_response
+)
 {
     char text[RIA_ERROR_TEXT_MAX + 1] = "";
     struct response_header header = {0};
     struct ria_slice body = RIA_SLICE_NULL;
     struct ria_slice payload = RIA_SLICE_NULL;
-    struct ria_arena arena;
 
     RIA_TRY(envelope_open_reply(reply, API_HEARTBEAT, &header, &body, &payload, text, sizeof(text))
     );
-    ria_arena_init(&arena, 1); /* the message has no arrays */
-    ria_err err = envelope_decode_body(
-        schema_response(API_HEARTBEAT), header.api_version, body, &arena, out_response
+    return envelope_decode_body(
+        schema_response(API_HEARTBEAT), header.api_version, body, arena, out_response
     );
+}
+
+static void
+take_reply(struct membership *membership, const struct beat *beat, struct ria_msg *reply)
+{
+    struct ria_arena arena;
+    struct heartbeat_response response;
+
+    ria_arena_init(&arena, HEARTBEAT_ARENA_SIZE_MAX);
+    ria_err err = decode_reply(reply, &arena, &response);
+    if (err == RIA_OK) {
+        take_response(membership, beat, &response);
+        beat_schedule(membership, pause_ms(membership));
+    } else {
+        cluster_coordinator_failed(membership->cluster);
+        beat_schedule(membership, HEARTBEAT_RETRY_MS);
+    }
     ria_arena_fini(&arena);
-    return err;
 }
 
 static void beat_done(void *arg, ria_err err, struct ria_msg *reply)
 {
     struct beat *beat = arg;
     struct membership *membership = beat->membership;
-    struct heartbeat_response response;
 
     if (membership != NULL) {
         membership->beat = NULL;
-        beat_schedule(membership);
         if (err == RIA_OK) {
-            err = decode_reply(reply, &response);
-        }
-        if (err == RIA_OK) {
-            take_response(membership, beat, &response);
+            take_reply(membership, beat, reply);
         } else {
             /* cluster logs the loss; here it shows when the session ends. */
             cluster_coordinator_failed(membership->cluster);
+            beat_schedule(membership, HEARTBEAT_RETRY_MS);
         }
     }
     ria_msg_free(reply);
@@ -177,12 +256,13 @@ static void beat_start(struct membership *membership)
         .role = (int8_t)identity->role,
         .node_id = membership->node_id,
         .address = ria_slice_cstr(identity->address),
+        .wait_ms = MEMBERSHIP_HOLD_MS,
+        .workers_hash = membership->workers_hash,
     };
 
     RIA_ASSERT(membership->beat == NULL);
 
-    membership->next_us =
-        ria_clock_mono_us(membership->env->clock) + MEMBERSHIP_HEARTBEAT_MS * INT64_C(1000);
+    membership->sent_us = ria_clock_mono_us(membership->env->clock);
     struct beat *beat = calloc(1, sizeof(*beat));
     struct ria_msg *msg = envelope_request(
         API_HEARTBEAT,
@@ -196,7 +276,7 @@ static void beat_start(struct membership *membership)
     if (beat == NULL || msg == NULL) {
         free(beat);
         ria_msg_free(msg);
-        beat_schedule(membership);
+        beat_schedule(membership, HEARTBEAT_RETRY_MS);
         return;
     }
     beat->membership = membership;
@@ -266,6 +346,7 @@ void membership_free(struct membership *membership)
     }
     ria_timer_stop(membership->env->timers, &membership->timer);
     ria_timer_stop(membership->env->timers, &membership->session);
+    free(membership->workers);
     free(membership);
 }
 

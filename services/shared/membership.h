@@ -1,4 +1,6 @@
-/* membership: heartbeats of one process to the coordinator, every half second.
+/* membership: heartbeats of one process to the coordinator, one after the other: each is held back
+ * there for a while, so that news of the lease come at once and the end of this process is noticed
+ * by the connection it leaves behind (docs/design/008-failover.md).
  *
  * Thread: the loop's.
  */
@@ -20,17 +22,27 @@ typedef enum process_role {
 
 const char *process_role_name(process_role role); /* "gateway"..., "unknown" */
 
-enum { MEMBERSHIP_HEARTBEAT_MS = 500, MEMBERSHIP_SESSION_MS = 3000 };
+enum {
+    MEMBERSHIP_HOLD_MS = 250,          /* so long the coordinator holds a heartbeat back */
+    MEMBERSHIP_SESSION_MS = 3000,      /* the longest session */
+    MEMBERSHIP_SESSION_FAST_MS = 1200, /* of those that others wait for */
+};
+
+/* A process that is not heard for so long is taken for dead, and takes itself for unheard. */
+int64_t membership_session_ms(process_role role);
 
 struct membership_state {
     bool heard;      /* the coordinator answered within the session time */
     bool registered; /* storage only */
     uint32_t worker_index;
-    uint32_t worker_count; /* 0 = no lease */
+    uint32_t worker_count;          /* 0 = no lease */
+    const struct ria_uuid *workers; /* worker_count live processes of this role, ascending, or NULL:
+                                     * only replication and transform workers are told. The
+                                     * membership's, until the state changes again */
 };
 
-/* Called when the state changes. When no answer came for MEMBERSHIP_SESSION_MS heard is false; what
- * the process knows stays valid. */
+/* Called when the state changes. When no answer came for a session heard is false; what the process
+ * knows stays valid. */
 typedef void (*membership_fn)(void *arg, const struct membership_state *state);
 
 struct membership;

@@ -83,6 +83,21 @@ static void on_notice(struct ria_timer *timer, void *arg)
     sim_peer_lose(connection->peer);
 }
 
+static void on_gone(struct ria_timer *timer, void *arg)
+{
+    struct sim_connection *connection = arg;
+    const struct sim_fabric *fabric = &connection->net->fabric;
+
+    if (connection->server == NULL) {
+        return;
+    }
+    if (fabric->blocked[connection->client_host][connection->server_host]) {
+        ria_timer_start(fabric->timers[connection->server_host], timer, RETRY_NOTICE_US);
+        return;
+    }
+    sim_process_lose_guest(connection->server, connection);
+}
+
 struct sim_connection *sim_connection_new(struct sim_peer *peer, struct sim_host *server)
 {
     struct sim_net *net = peer->process->net;
@@ -98,17 +113,19 @@ struct sim_connection *sim_connection_new(struct sim_peer *peer, struct sim_host
     sim_wire_init(&connection->up, &net->fabric, client, server->number, on_request, connection);
     sim_wire_init(&connection->down, &net->fabric, server->number, client, on_reply, connection);
     ria_timer_init(&connection->notice, on_notice, connection);
+    ria_timer_init(&connection->gone, on_gone, connection);
     ria_list_push_back(&net->connections, &connection->link);
     return connection;
 }
 
 void sim_connection_free(struct sim_connection *connection)
 {
-    struct ria_timers *timers = connection->net->fabric.timers[connection->client_host];
+    struct ria_timers *const *timers = connection->net->fabric.timers;
 
     sim_wire_fini(&connection->up);
     sim_wire_fini(&connection->down);
-    ria_timer_stop(timers, &connection->notice);
+    ria_timer_stop(timers[connection->client_host], &connection->notice);
+    ria_timer_stop(timers[connection->server_host], &connection->gone);
     free(connection);
 }
 
@@ -161,6 +178,22 @@ void sim_connection_notify(struct sim_connection *connection)
     }
 }
 
+void sim_connection_notify_server(struct sim_connection *connection)
+{
+    struct sim_fabric *fabric = &connection->net->fabric;
+    int64_t latency_us =
+        sim_fabric_latency(fabric, connection->client_host, connection->server_host);
+
+    if (connection->server != NULL && !connection->gone.active) {
+        int64_t behind_us = connection->up.last_us - ria_clock_mono_us(fabric->trace->clock) + 1;
+        ria_timer_start(
+            fabric->timers[connection->server_host],
+            &connection->gone,
+            ria_max_i64(latency_us, behind_us)
+        );
+    }
+}
+
 void sim_connection_break(struct sim_connection *connection, bool silent)
 {
     connection->is_broken = true;
@@ -168,6 +201,7 @@ void sim_connection_break(struct sim_connection *connection, bool silent)
     sim_wire_cut(&connection->down, 0);
     if (!silent) {
         sim_connection_notify(connection);
+        sim_connection_notify_server(connection);
     }
 }
 
@@ -193,6 +227,7 @@ void sim_connection_leave(struct sim_connection *connection)
 
 void sim_connection_orphan(struct sim_connection *connection, bool power_cut)
 {
+    ria_timer_stop(connection->net->fabric.timers[connection->server_host], &connection->gone);
     connection->server = NULL;
     connection->is_broken = true;
     sim_wire_cut(&connection->up, 0);

@@ -131,6 +131,7 @@ void sim_peer_lose(struct sim_peer *peer)
         peer->address
     );
     sim_connection_leave(connection);
+    sim_connection_notify_server(connection);
     peer->silent_since_us = 0;
     peer->dial_us = NET_DIAL_US_MIN;
     peer_redial(peer, peer->dial_us);
@@ -354,12 +355,23 @@ static void op_drop(struct ria_rpc *rpc, struct ria_rpc_request *request)
     request_free(request);
 }
 
+static void
+op_on_gone(struct ria_rpc *rpc, struct ria_rpc_request *request, ria_rpc_gone_fn fn, void *arg)
+{
+    (void)rpc;
+    RIA_ASSERT(fn != NULL);
+    RIA_ASSERT(request->gone == NULL);
+    request->gone = fn;
+    request->gone_arg = arg;
+}
+
 static const struct ria_rpc_ops rpc_ops = {
     .call = op_call,
     .set_handler = op_set_handler,
     .request_msg = op_request_msg,
     .reply = op_reply,
     .drop = op_drop,
+    .on_gone = op_on_gone,
 };
 
 /* ---- processes ---- */
@@ -378,6 +390,30 @@ void sim_process_take_request(
     request->id = id;
     ria_list_push_back(&process->held, &request->link);
     process->handler(process->handler_arg, request);
+}
+
+/* A request of the connection whose holder wants to know, or NULL. */
+static struct ria_rpc_request *
+find_watched(struct sim_process *process, const struct sim_connection *connection)
+{
+    RIA_LIST_FOREACH (it, &process->held) {
+        struct ria_rpc_request *request = RIA_CONTAINER(it, struct ria_rpc_request, link);
+        if (request->connection == connection && request->gone != NULL) {
+            return request;
+        }
+    }
+    return NULL;
+}
+
+void sim_process_lose_guest(struct sim_process *process, const struct sim_connection *connection)
+{
+    struct ria_rpc_request *request = NULL;
+
+    while (!process->is_dead && (request = find_watched(process, connection)) != NULL) {
+        ria_rpc_gone_fn fn = request->gone;
+        request->gone = NULL;
+        fn(request->gone_arg); /* may end any of them */
+    }
 }
 
 struct ria_rpc *sim_net_boot(struct sim_net *net, uint32_t number)
@@ -417,7 +453,11 @@ void sim_net_kill(struct sim_net *net, uint32_t number, bool power_cut)
         struct sim_peer *peer = RIA_CONTAINER(it, struct sim_peer, link);
         ria_timer_stop(timers_of(process), &peer->dial);
         if (peer->connection != NULL) {
-            sim_connection_leave(RIA_STEAL(&peer->connection));
+            struct sim_connection *connection = RIA_STEAL(&peer->connection);
+            sim_connection_leave(connection);
+            if (!power_cut) {
+                sim_connection_notify_server(connection);
+            }
         }
     }
     RIA_LIST_FOREACH (it, &net->connections) {

@@ -18,6 +18,8 @@ struct ria_rpc_request {
     struct sim_connection *connection;
     struct ria_msg *msg;
     uint64_t id;
+    ria_rpc_gone_fn gone; /* NULL: nobody asked, or it was told */
+    void *gone_arg;
 };
 
 struct sim_call {
@@ -45,6 +47,7 @@ struct sim_connection {
     struct sim_wire up;
     struct sim_wire down;
     struct ria_timer notice; /* on the client's timers: it learns that it is broken */
+    struct ria_timer gone;   /* on the server's timers: the same */
 };
 
 /* What a process calls at one address. */
@@ -110,6 +113,9 @@ void sim_connection_break(struct sim_connection *connection, bool silent);
 /* The client will learn that it is broken, behind what is still on its way. */
 void sim_connection_notify(struct sim_connection *connection);
 
+/* The server will learn that the client has closed it, behind what is still on its way. */
+void sim_connection_notify_server(struct sim_connection *connection);
+
 /* The client has died or given it up: what it sent may arrive, what it is sent may not. */
 void sim_connection_leave(struct sim_connection *connection);
 
@@ -123,6 +129,8 @@ void sim_peer_lose(struct sim_peer *peer);
 
 /* Takes msg. */
 void sim_peer_take_reply(struct sim_peer *peer, struct ria_msg *msg, uint64_t id);
+/* Whoever holds a request that came on the connection, and asked, is told that it is lost. */
+void sim_process_lose_guest(struct sim_process *process, const struct sim_connection *connection);
 void sim_process_take_request(
     struct sim_process *process, struct sim_connection *from, struct ria_msg *msg, uint64_t id
 );

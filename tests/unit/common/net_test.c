@@ -303,6 +303,90 @@ static void lost_connection_ends_calls_at_once(void)
     tear_down();
 }
 
+static void count_gone(void *arg)
+{
+    (*(int *)arg)++;
+}
+
+/* Ends what it was asked about, and the one behind it. */
+static void drop_both(void *arg)
+{
+    count_gone(arg);
+    drop_parked();
+}
+
+static void holder_of_a_request_hears_that_its_connection_is_lost(void)
+{
+    int gone[3] = {0};
+
+    set_up();
+    parks = true;
+    for (uint32_t i = 0; i < 3; i++) {
+        call(i, WAIT_MS);
+    }
+    wait_parked(3);
+    for (size_t i = 0; i < 3; i++) {
+        ria_rpc_on_gone(ria_net_rpc(server), parked[i], count_gone, &gone[i]);
+    }
+    reply_parked(2); /* who has ended it hears nothing */
+    wait_answers(1);
+    CU_ASSERT_EQUAL(gone[0] + gone[1] + gone[2], 0);
+    ria_net_free(client); /* as the end of its process */
+    CU_ASSERT_EQUAL_FATAL(ria_net_new(loop, NULL, &client), RIA_OK);
+    for (int i = 0; i < WAIT_MS / 5 && gone[0] + gone[1] < 2; i++) {
+        run_ms(5);
+    }
+    CU_ASSERT_EQUAL(gone[0], 1);
+    CU_ASSERT_EQUAL(gone[1], 1);
+    CU_ASSERT_EQUAL(gone[2], 0);
+    CU_ASSERT_EQUAL(stats_of(server).requests_held, 2); /* they are the holder's still */
+    reply_parked(0);
+    drop_parked();
+    tear_down();
+}
+
+static void holder_may_end_every_request_of_a_lost_connection_when_told(void)
+{
+    int gone = 0;
+
+    set_up();
+    parks = true;
+    call(0, WAIT_MS);
+    call(1, WAIT_MS);
+    wait_parked(2);
+    ria_rpc_on_gone(ria_net_rpc(server), parked[0], drop_both, &gone);
+    ria_rpc_on_gone(ria_net_rpc(server), parked[1], drop_both, &gone);
+    ria_net_free(client);
+    CU_ASSERT_EQUAL_FATAL(ria_net_new(loop, NULL, &client), RIA_OK);
+    for (int i = 0; i < WAIT_MS / 5 && gone == 0; i++) {
+        run_ms(5);
+    }
+    run_ms(20);
+    CU_ASSERT_EQUAL(gone, 1); /* the other had ended by then */
+    CU_ASSERT_EQUAL(stats_of(server).requests_held, 0);
+    parks = false;
+    call(2, WAIT_MS);
+    wait_answers(3);
+    CU_ASSERT_EQUAL(answers[2].err, RIA_OK);
+    tear_down();
+}
+
+static void nobody_is_told_when_the_server_closes(void)
+{
+    int gone = 0;
+
+    set_up();
+    parks = true;
+    call(0, WAIT_MS);
+    wait_parked(1);
+    ria_rpc_on_gone(ria_net_rpc(server), parked[0], count_gone, &gone);
+    parked_count = 0; /* left to ria_net_free() */
+    stop_server();
+    wait_answers(1);
+    CU_ASSERT_EQUAL(gone, 0);
+    tear_down();
+}
+
 static void parked_requests_are_answered_in_any_order(void)
 {
     enum { COUNT = RIA_RPC_INFLIGHT_MAX + 40, FIRST = RIA_RPC_INFLIGHT_MAX };
@@ -660,6 +744,9 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(call_waits_for_a_peer_that_comes_later),
     HARNESS_TEST(deadline_without_connection_is_disconnected),
     HARNESS_TEST(lost_connection_ends_calls_at_once),
+    HARNESS_TEST(holder_of_a_request_hears_that_its_connection_is_lost),
+    HARNESS_TEST(holder_may_end_every_request_of_a_lost_connection_when_told),
+    HARNESS_TEST(nobody_is_told_when_the_server_closes),
     HARNESS_TEST(parked_requests_are_answered_in_any_order),
     HARNESS_TEST(hundred_requests_of_two_clients_are_held),
     HARNESS_TEST(calls_past_the_inflight_bound_wait),

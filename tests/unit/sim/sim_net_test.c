@@ -315,6 +315,72 @@ static void without_a_connection_a_call_ends_at_its_deadline(void)
     end(&s);
 }
 
+static void count_gone(void *arg)
+{
+    (*(int *)arg)++;
+}
+
+/* A client with a request that the server holds, and wants to know about. */
+static void hold(struct scene *s, struct call *parked, int *gone)
+{
+    begin(s);
+    s->holds = true;
+    call(s, 1, 10000, parked);
+    advance_ms(s, 100);
+    CU_ASSERT_EQUAL_FATAL(s->held_count, 1);
+    ria_rpc_on_gone(s->rpc[SERVER], s->held[0], count_gone, gone);
+}
+
+static void a_holder_hears_that_the_client_is_gone(void)
+{
+    struct scene s;
+    struct call parked;
+    int gone = 0;
+
+    hold(&s, &parked, &gone);
+    advance_ms(&s, 100);
+    CU_ASSERT_EQUAL(gone, 0);
+    bury(&s, CLIENT);
+    advance_ms(&s, 100);
+    CU_ASSERT_EQUAL(gone, 1);
+    ria_rpc_drop(s.rpc[SERVER], s.held[0]);
+    boot(&s, CLIENT);
+    end(&s);
+}
+
+static void a_holder_hears_that_the_connection_broke(void)
+{
+    struct scene s;
+    struct call parked;
+    int gone = 0;
+
+    hold(&s, &parked, &gone);
+    sim_net_reset(s.net, CLIENT, SERVER, false);
+    advance_ms(&s, 100);
+    CU_ASSERT_EQUAL(gone, 1);
+    ASSERT_ENDED(parked, RIA_ERR_DISCONNECTED);
+    ria_rpc_drop(s.rpc[SERVER], s.held[0]);
+    end(&s);
+}
+
+static void a_holder_hears_nothing_of_a_power_cut_or_a_silent_break(void)
+{
+    struct scene s;
+    struct call parked;
+    int gone = 0;
+
+    hold(&s, &parked, &gone);
+    sim_net_reset(s.net, CLIENT, SERVER, true);
+    advance_ms(&s, 1000);
+    CU_ASSERT_EQUAL(gone, 0);
+    end(&s);
+    hold(&s, &parked, &gone);
+    sim_net_kill(s.net, CLIENT, true);
+    advance_ms(&s, 1000);
+    CU_ASSERT_EQUAL(gone, 0);
+    end(&s);
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(frames_arrive_in_the_order_of_the_calls),
     HARNESS_TEST(a_blocked_way_delays_and_loses_nothing),
@@ -325,5 +391,8 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_power_cut_is_noticed_when_the_machine_is_back),
     HARNESS_TEST(calls_of_a_dead_process_end_with_shutdown),
     HARNESS_TEST(without_a_connection_a_call_ends_at_its_deadline),
+    HARNESS_TEST(a_holder_hears_that_the_client_is_gone),
+    HARNESS_TEST(a_holder_hears_that_the_connection_broke),
+    HARNESS_TEST(a_holder_hears_nothing_of_a_power_cut_or_a_silent_break),
 };
 HARNESS_MAIN(tests);

@@ -142,6 +142,8 @@ struct ria_rpc_request {
     struct ria_msg *reply;
     bool dropped;
     int16_t api_key;
+    ria_rpc_gone_fn gone;
+    void *gone_arg;
 };
 
 struct fixture_request {
@@ -191,6 +193,24 @@ static void rpc_drop(struct ria_rpc *rpc, struct ria_rpc_request *request)
     request->dropped = true;
 }
 
+static void
+rpc_on_gone(struct ria_rpc *rpc, struct ria_rpc_request *request, ria_rpc_gone_fn fn, void *arg)
+{
+    (void)rpc;
+    RIA_ASSERT(request->gone == NULL);
+    request->gone = fn;
+    request->gone_arg = arg;
+}
+
+void fixture_disconnect(struct fixture_request *request)
+{
+    struct ria_rpc_request *rpc = &request->rpc;
+
+    if (rpc->gone != NULL && rpc->reply == NULL && !rpc->dropped) {
+        rpc->gone(rpc->gone_arg);
+    }
+}
+
 void fixture_open(struct fixture *f)
 {
     memset(f, 0, sizeof(*f));
@@ -206,6 +226,7 @@ void fixture_open(struct fixture *f)
         .request_msg = rpc_request_msg,
         .reply = rpc_reply,
         .drop = rpc_drop,
+        .on_gone = rpc_on_gone,
     };
     f->rpc.ops = &f->rpc_ops;
     f->env = (struct ria_env){

@@ -95,6 +95,9 @@ void fixture_advance(struct fixture *f, int64_t ms);
 struct fixture_request *fixture_send(struct fixture *f, int16_t api_key, const void *body);
 struct fixture_request *fixture_send_frame(struct fixture *f, struct ria_msg *frame);
 
+/* The connection it came on breaks. */
+void fixture_disconnect(struct fixture_request *request);
+
 bool fixture_is_answered(const struct fixture_request *request);
 bool fixture_is_dropped(const struct fixture_request *request);
 

@@ -5,6 +5,7 @@
 #include "schemas/gen/heartbeat_request.h"
 #include "schemas/gen/heartbeat_response.h"
 
+#include "services/coordinator/liveness.h"
 #include "services/coordinator/service.h"
 #include "services/shared/membership.h"
 #include "tests/lib/harness.h"
@@ -90,24 +91,176 @@ static void replication_workers_share(void)
     CU_ASSERT_EQUAL(fixture_heartbeat(&f, 8, PROCESS_REPLICATION, &response), RIA_OK);
     CU_ASSERT_EQUAL(response.worker_index, 0);
     CU_ASSERT_EQUAL(response.worker_count, 1);
+    CU_ASSERT_EQUAL(response.workers_count, 1);
     CU_ASSERT_EQUAL(fixture_heartbeat(&f, 5, PROCESS_REPLICATION, &response), RIA_OK);
     CU_ASSERT_EQUAL(response.worker_index, 0);
     CU_ASSERT_EQUAL(response.worker_count, 2);
+    CU_ASSERT_EQUAL_FATAL(response.workers_count, 2);
+    CU_ASSERT_TRUE(ria_uuid_equal(response.workers[0], fixture_uuid(5)));
+    CU_ASSERT_TRUE(ria_uuid_equal(response.workers[1], fixture_uuid(8)));
+    CU_ASSERT_EQUAL(fixture_heartbeat(&f, 6, PROCESS_TRANSFORM, &response), RIA_OK);
+    CU_ASSERT_EQUAL(response.workers_count, 1); /* of its own role */
     CU_ASSERT_EQUAL(fixture_heartbeat(&f, 8, PROCESS_REPLICATION, &response), RIA_OK);
     CU_ASSERT_EQUAL(response.worker_index, 1);
-    fixture_advance(&f, MEMBERSHIP_SESSION_MS);
+    fixture_advance(&f, MEMBERSHIP_SESSION_FAST_MS);
     CU_ASSERT_EQUAL(fixture_heartbeat(&f, 8, PROCESS_REPLICATION, &response), RIA_OK);
     CU_ASSERT_EQUAL(response.worker_index, 0);
     CU_ASSERT_EQUAL(response.worker_count, 1);
     fixture_close(&f);
 }
 
-static struct fixture_request *send_beat(struct fixture *f, uint32_t uuid)
+/* ---- answers that are held back ---- */
+
+static struct fixture_request *
+send_beat(struct fixture *f, uint32_t uuid, process_role role, int64_t workers_hash)
 {
     const struct heartbeat_request request = {
-        .process_uuid = fixture_uuid(uuid), .role = PROCESS_REPLICATION, .node_id = -1};
+        .process_uuid = fixture_uuid(uuid),
+        .incarnation = 100,
+        .role = (int8_t)role,
+        .node_id = role == PROCESS_STORAGE ? (int32_t)uuid : -1,
+        .wait_ms = MEMBERSHIP_HOLD_MS,
+        .workers_hash = workers_hash,
+    };
 
     return fixture_send(f, API_HEARTBEAT, &request);
+}
+
+static void an_answer_is_held_back_as_long_as_allowed(void)
+{
+    struct fixture f;
+    struct heartbeat_response response;
+
+    fixture_up(&f);
+    fixture_register_nodes(&f, 1);
+    struct fixture_request *beat = send_beat(&f, 1, PROCESS_STORAGE, 0);
+    fixture_advance(&f, MEMBERSHIP_HOLD_MS - 1);
+    CU_ASSERT_FALSE(fixture_is_answered(beat));
+    fixture_advance(&f, 1);
+    CU_ASSERT_EQUAL(fixture_answer(&f, beat, &response), RIA_OK);
+    CU_ASSERT_TRUE(response.registered);
+    CU_ASSERT_EQUAL(response.metadata_version, coordinator_version(f.coordinator));
+    beat = send_beat(&f, 2, PROCESS_STORAGE, 0); /* not registered: it should hear that now */
+    CU_ASSERT_EQUAL(fixture_answer(&f, beat, &response), RIA_OK);
+    CU_ASSERT_FALSE(response.registered);
+    fixture_close(&f);
+}
+
+static void a_newer_heartbeat_ends_the_older(void)
+{
+    struct fixture f;
+
+    fixture_up(&f);
+    struct fixture_request *older = send_beat(&f, 7, PROCESS_GATEWAY, 0);
+    struct fixture_request *newer = send_beat(&f, 7, PROCESS_GATEWAY, 0);
+    CU_ASSERT_TRUE(fixture_is_answered(older));
+    CU_ASSERT_FALSE(fixture_is_answered(newer));
+    fixture_advance(&f, MEMBERSHIP_HOLD_MS);
+    CU_ASSERT_TRUE(fixture_is_answered(newer));
+    fixture_close(&f);
+}
+
+static void stopping_answers_what_is_held(void)
+{
+    struct fixture f;
+
+    fixture_up(&f);
+    struct fixture_request *beat = send_beat(&f, 7, PROCESS_GATEWAY, 0);
+    fixture_stop(&f);
+    CU_ASSERT_TRUE(fixture_is_answered(beat));
+    CU_ASSERT_EQUAL(fixture_start(&f), RIA_OK);
+    beat = send_beat(&f, 7, PROCESS_GATEWAY, 0);
+    fixture_crash(&f, false);
+    CU_ASSERT_TRUE(fixture_is_dropped(beat));
+    fixture_close(&f);
+}
+
+static void workers_hear_at_once_who_comes_and_who_goes(void)
+{
+    struct fixture f;
+    struct heartbeat_response response;
+
+    fixture_up(&f);
+    struct fixture_request *beat = send_beat(&f, 5, PROCESS_REPLICATION, 0);
+    CU_ASSERT_EQUAL(fixture_answer(&f, beat, &response), RIA_OK); /* it knew nothing */
+    int64_t alone = response.workers_hash;
+    beat = send_beat(&f, 5, PROCESS_REPLICATION, alone);
+    fixture_advance(&f, 100);
+    CU_ASSERT_FALSE(fixture_is_answered(beat));
+    struct fixture_request *other = send_beat(&f, 6, PROCESS_REPLICATION, 0);
+    CU_ASSERT_TRUE(fixture_is_answered(other));
+    CU_ASSERT_EQUAL(fixture_answer(&f, beat, &response), RIA_OK);
+    CU_ASSERT_EQUAL(response.worker_count, 2);
+    CU_ASSERT_NOT_EQUAL(response.workers_hash, alone);
+    int64_t both = response.workers_hash;
+
+    other = send_beat(&f, 6, PROCESS_REPLICATION, both);
+    for (int i = 0; i < 3; i++) { /* in which the other one dies */
+        beat = send_beat(&f, 5, PROCESS_REPLICATION, both);
+        fixture_advance(&f, 100);
+        fixture_disconnect(other);
+    }
+    CU_ASSERT_FALSE(fixture_is_answered(beat));
+    beat = send_beat(&f, 5, PROCESS_REPLICATION, both);
+    fixture_advance(&f, 199);
+    CU_ASSERT_FALSE(fixture_is_answered(beat));
+    fixture_advance(&f, 1); /* 400 ms since the connection broke */
+    CU_ASSERT_EQUAL(fixture_answer(&f, beat, &response), RIA_OK);
+    CU_ASSERT_EQUAL(response.worker_count, 1);
+    CU_ASSERT_EQUAL(response.workers_hash, alone);
+    fixture_close(&f);
+}
+
+static void a_lost_connection_alone_costs_a_living_process_nothing(void)
+{
+    struct fixture f;
+
+    fixture_up(&f);
+    fixture_register_nodes(&f, 1);
+    CU_ASSERT_EQUAL(fixture_create_topic(&f, 1, "a"), RIA_OK);
+    fixture_advance(&f, 900);
+    for (int i = 0; i < 20; i++) {
+        struct fixture_request *beat = send_beat(&f, 1, PROCESS_STORAGE, 0);
+        fixture_advance(&f, 100);
+        fixture_disconnect(beat);
+        CU_ASSERT_TRUE(fixture_is_dropped(beat));
+        fixture_advance(&f, 250); /* to notice, to connect, to call */
+    }
+    int64_t version = coordinator_version(f.coordinator);
+    (void)send_beat(&f, 1, PROCESS_STORAGE, 0);
+    fixture_advance(&f, 100);
+    CU_ASSERT_EQUAL(coordinator_version(f.coordinator), version);
+    fixture_close(&f);
+}
+
+/* The whole way: killed 100 ms after its last heartbeat, its partitions led by another 400 ms after
+ * its connection broke. */
+static void a_killed_node_has_successors_in_half_a_second(void)
+{
+    struct fixture f;
+    struct coordinator_partition_info info;
+    struct ria_uuid id = fixture_uuid(1);
+    const struct create_topic_request body = fixture_topic(1, "a", 1, 2);
+
+    fixture_up(&f);
+    fixture_register_nodes(&f, 2);
+    CU_ASSERT_EQUAL(fixture_call(&f, API_CREATE_TOPIC, &body, NULL), RIA_OK);
+    for (int i = 0; i < 20; i++) {
+        (void)send_beat(&f, 2, PROCESS_STORAGE, 0);
+        (void)send_beat(&f, 1, PROCESS_STORAGE, 0);
+        fixture_advance(&f, 200);
+    }
+    struct fixture_request *last = send_beat(&f, 1, PROCESS_STORAGE, 0);
+    fixture_advance(&f, 100);
+    fixture_disconnect(last);
+    (void)send_beat(&f, 2, PROCESS_STORAGE, 0);
+    fixture_advance(&f, LIVENESS_HINT_MS - 1);
+    CU_ASSERT_TRUE(coordinator_describe_partition(f.coordinator, &id, 0, &info));
+    CU_ASSERT_EQUAL(info.leader, 1);
+    fixture_advance(&f, 1);
+    CU_ASSERT_TRUE(coordinator_describe_partition(f.coordinator, &id, 0, &info));
+    CU_ASSERT_EQUAL(info.leader, 2);
+    fixture_close(&f);
 }
 
 static void after_a_restart_replication_workers_keep_their_shares(void)
@@ -119,17 +272,18 @@ static void after_a_restart_replication_workers_keep_their_shares(void)
     fixture_register_nodes(&f, 1);
     fixture_stop(&f);
     CU_ASSERT_EQUAL(fixture_start(&f), RIA_OK);
-    struct fixture_request *first = send_beat(&f, 5);
-    fixture_advance(&f, 500);
+    struct fixture_request *first = send_beat(&f, 5, PROCESS_REPLICATION, 0);
+    fixture_advance(&f, MEMBERSHIP_HOLD_MS + 100);
     CU_ASSERT_FALSE(fixture_is_answered(first)); /* not "you are alone" */
-    struct fixture_request *second = send_beat(&f, 6);
-    fixture_advance(&f, 100);
+    struct fixture_request *second = send_beat(&f, 6, PROCESS_REPLICATION, 0);
+    fixture_advance(&f, 50);
     CU_ASSERT_EQUAL(fixture_answer(&f, first, &response), RIA_OK);
     CU_ASSERT_EQUAL(response.worker_index, 0);
     CU_ASSERT_EQUAL(response.worker_count, 2);
+    fixture_advance(&f, MEMBERSHIP_HOLD_MS);
     CU_ASSERT_EQUAL(fixture_answer(&f, second, &response), RIA_OK);
     CU_ASSERT_EQUAL(response.worker_index, 1);
-    struct fixture_request *third = send_beat(&f, 5);
+    struct fixture_request *third = send_beat(&f, 5, PROCESS_REPLICATION, 0);
     CU_ASSERT_TRUE(fixture_is_answered(third));
     fixture_close(&f);
 }
@@ -150,6 +304,12 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(once_settled_the_default_counts_the_living),
     HARNESS_TEST(a_node_is_told_whether_it_is_registered),
     HARNESS_TEST(replication_workers_share),
+    HARNESS_TEST(an_answer_is_held_back_as_long_as_allowed),
+    HARNESS_TEST(a_newer_heartbeat_ends_the_older),
+    HARNESS_TEST(stopping_answers_what_is_held),
+    HARNESS_TEST(workers_hear_at_once_who_comes_and_who_goes),
+    HARNESS_TEST(a_lost_connection_alone_costs_a_living_process_nothing),
+    HARNESS_TEST(a_killed_node_has_successors_in_half_a_second),
     HARNESS_TEST(after_a_restart_replication_workers_keep_their_shares),
     HARNESS_TEST(a_strange_role_is_refused),
 };

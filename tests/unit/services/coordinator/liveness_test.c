@@ -5,7 +5,7 @@
 #include "tests/lib/harness.h"
 #include "tests/unit/services/coordinator/fixture.h"
 
-enum { SESSION_US = MEMBERSHIP_SESSION_MS * 1000 };
+enum { SESSION_US = MEMBERSHIP_SESSION_MS * 1000, FAST_US = MEMBERSHIP_SESSION_FAST_MS * 1000 };
 
 struct world {
     struct ria_clock clock;
@@ -47,16 +47,83 @@ static bool is_alive(struct world *w, uint32_t uuid)
 
 static void silent_for_a_session_is_dead(void)
 {
+    static const struct {
+        process_role role;
+        int64_t session_us;
+    } cases[] = {
+        {PROCESS_STORAGE, FAST_US},
+        {PROCESS_REPLICATION, FAST_US},
+        {PROCESS_GATEWAY, SESSION_US},
+        {PROCESS_TRANSFORM, SESSION_US},
+    };
+
+    for (size_t i = 0; i < RIA_COUNT(cases); i++) {
+        struct world w;
+        set_up(&w);
+        CU_ASSERT_EQUAL(hear(&w, 1, cases[i].role), RIA_OK);
+        CU_ASSERT_EQUAL(liveness_next_us(w.liveness), w.now_us + cases[i].session_us);
+        w.now_us += cases[i].session_us - 1;
+        liveness_expire(w.liveness);
+        CU_ASSERT_TRUE(is_alive(&w, 1));
+        w.now_us += 1;
+        liveness_expire(w.liveness);
+        CU_ASSERT_FALSE(is_alive(&w, 1));
+        liveness_free(w.liveness);
+    }
+}
+
+static void a_hint_shortens_the_session_until_it_is_heard(void)
+{
     struct world w;
+    struct ria_uuid id = fixture_uuid(1);
 
     set_up(&w);
     CU_ASSERT_EQUAL(hear(&w, 1, PROCESS_STORAGE), RIA_OK);
-    w.now_us += SESSION_US - 1;
+    liveness_hint(w.liveness, &id, 77); /* of another life */
+    CU_ASSERT_EQUAL(liveness_next_us(w.liveness), w.now_us + FAST_US);
+    liveness_hint(w.liveness, &id, 0);
+    CU_ASSERT_EQUAL(liveness_next_us(w.liveness), w.now_us + LIVENESS_HINT_MS * 1000);
+    w.now_us += LIVENESS_HINT_MS * 1000 - 1;
+    liveness_expire(w.liveness);
+    CU_ASSERT_TRUE(is_alive(&w, 1));
+    CU_ASSERT_EQUAL(hear(&w, 1, PROCESS_STORAGE), RIA_OK); /* just in time */
+    w.now_us += FAST_US - 1;
+    liveness_hint(w.liveness, &id, 0); /* prolongs nothing */
     liveness_expire(w.liveness);
     CU_ASSERT_TRUE(is_alive(&w, 1));
     w.now_us += 1;
     liveness_expire(w.liveness);
     CU_ASSERT_FALSE(is_alive(&w, 1));
+    liveness_hint(w.liveness, &id, 0);
+    CU_ASSERT_EQUAL(hear(&w, 1, PROCESS_STORAGE), RIA_OK);
+    liveness_hint(w.liveness, &id, 0);
+    w.now_us += LIVENESS_HINT_MS * 1000;
+    liveness_expire(w.liveness);
+    CU_ASSERT_FALSE(is_alive(&w, 1));
+    liveness_free(w.liveness);
+}
+
+static void changes_are_counted_and_heartbeats_are_none(void)
+{
+    struct world w;
+
+    set_up(&w);
+    int64_t before = liveness_changes(w.liveness);
+    (void)hear(&w, 1, PROCESS_STORAGE);
+    CU_ASSERT_EQUAL(liveness_changes(w.liveness), before + 1);
+    (void)hear(&w, 1, PROCESS_STORAGE);
+    CU_ASSERT_EQUAL(liveness_changes(w.liveness), before + 1);
+    w.now_us += FAST_US;
+    liveness_expire(w.liveness);
+    CU_ASSERT_EQUAL(liveness_changes(w.liveness), before + 2);
+    liveness_expire(w.liveness);
+    CU_ASSERT_EQUAL(liveness_changes(w.liveness), before + 2);
+    (void)hear(&w, 1, PROCESS_STORAGE);
+    CU_ASSERT_EQUAL(liveness_changes(w.liveness), before + 3);
+    const struct liveness_process restarted = {
+        .uuid = fixture_uuid(1), .role = PROCESS_STORAGE, .node_id = 1, .incarnation = 5};
+    CU_ASSERT_EQUAL(liveness_heard(w.liveness, &restarted), RIA_OK);
+    CU_ASSERT_EQUAL(liveness_changes(w.liveness), before + 4);
     liveness_free(w.liveness);
 }
 
@@ -169,6 +236,8 @@ static void a_full_table_is_busy(void)
 
 static const struct harness_test tests[] = {
     HARNESS_TEST(silent_for_a_session_is_dead),
+    HARNESS_TEST(a_hint_shortens_the_session_until_it_is_heard),
+    HARNESS_TEST(changes_are_counted_and_heartbeats_are_none),
     HARNESS_TEST(heard_again_is_alive_again),
     HARNESS_TEST(each_heartbeat_begins_a_session),
     HARNESS_TEST(long_dead_are_forgotten),

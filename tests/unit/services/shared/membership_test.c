@@ -75,29 +75,86 @@ static void heartbeat_says_who_we_are(void)
     struct fake_call *call = beat(&f);
     fake_call_body(call, API_HEARTBEAT, &request);
     CU_ASSERT_STRING_EQUAL(call->address, "tcp://c:1");
-    CU_ASSERT_EQUAL(call->timeout_ms, 1000);
+    CU_ASSERT_EQUAL(call->timeout_ms, 500);
     CU_ASSERT_TRUE(ria_uuid_equal(request.process_uuid, process_uuid));
     CU_ASSERT_EQUAL(request.incarnation, 42);
     CU_ASSERT_EQUAL(request.role, PROCESS_GATEWAY);
     CU_ASSERT_EQUAL(request.node_id, -1);
+    CU_ASSERT_EQUAL(request.wait_ms, MEMBERSHIP_HOLD_MS);
+    CU_ASSERT_EQUAL(request.workers_hash, 0);
     CU_ASSERT_TRUE(ria_slice_equal(request.address, RIA_SLICE_LITERAL("tcp://me:1")));
     tear_down(&f);
 }
 
-static void heartbeats_come_every_half_second(void)
+static void the_next_heartbeat_follows_the_answer_at_once(void)
 {
     struct fixture f;
 
     set_up(&f, PROCESS_GATEWAY);
     for (int i = 0; i < 10; i++) {
-        fake_env_advance_ms(&f.fake, 100); /* the answer takes a while */
+        fake_env_advance_ms(&f.fake, 250); /* held back */
         answer(&f, (struct heartbeat_response){0});
-        fake_env_advance_ms(&f.fake, 399);
-        CU_ASSERT_PTR_NULL(fake_env_call(&f.fake, API_HEARTBEAT));
-        fake_env_advance_ms(&f.fake, 1);
+        fake_env_advance_ms(&f.fake, 0);
         CU_ASSERT_PTR_NOT_NULL(fake_env_call(&f.fake, API_HEARTBEAT));
     }
     CU_ASSERT_EQUAL(f.fake.call_count, 11);
+    tear_down(&f);
+}
+
+static void answers_that_are_not_held_back_make_no_storm(void)
+{
+    struct fixture f;
+
+    set_up(&f, PROCESS_GATEWAY);
+    answer(&f, (struct heartbeat_response){0});
+    fake_env_advance_ms(&f.fake, 49);
+    CU_ASSERT_EQUAL(f.fake.call_count, 1);
+    fake_env_advance_ms(&f.fake, 1);
+    CU_ASSERT_EQUAL(f.fake.call_count, 2);
+    fake_call_fail(beat(&f), RIA_ERR_DISCONNECTED);
+    fake_env_advance_ms(&f.fake, 99);
+    CU_ASSERT_EQUAL(f.fake.call_count, 2);
+    fake_env_advance_ms(&f.fake, 1);
+    CU_ASSERT_EQUAL(f.fake.call_count, 3);
+    tear_down(&f);
+}
+
+static void workers_are_told_and_their_hash_is_sent_back(void)
+{
+    struct fixture f;
+    struct heartbeat_request request;
+    struct ria_uuid two[] = {{{1}}, {{2}}};
+    struct ria_uuid other[] = {{{1}}, {{3}}};
+    struct heartbeat_response response = {
+        .worker_index = 1,
+        .worker_count = 2,
+        .workers = two,
+        .workers_count = 2,
+        .workers_hash = 77,
+    };
+
+    set_up(&f, PROCESS_REPLICATION);
+    answer(&f, response);
+    CU_ASSERT_EQUAL(f.told_count, 1);
+    CU_ASSERT_EQUAL(f.told.worker_count, 2);
+    CU_ASSERT_TRUE(ria_uuid_equal(f.told.workers[1], two[1]));
+    fake_env_advance_ms(&f.fake, 250);
+    fake_call_body(beat(&f), API_HEARTBEAT, &request);
+    CU_ASSERT_EQUAL(request.workers_hash, 77);
+    answer(&f, response);
+    CU_ASSERT_EQUAL(f.told_count, 1); /* the same */
+    fake_env_advance_ms(&f.fake, 250);
+    response.workers = other; /* as many, the same place, and another one */
+    response.workers_hash = 78;
+    answer(&f, response);
+    CU_ASSERT_EQUAL(f.told_count, 2);
+    CU_ASSERT_TRUE(ria_uuid_equal(membership_state(f.membership)->workers[1], other[1]));
+    fake_env_advance_ms(&f.fake, 250);
+    response = (struct heartbeat_response){0};
+    answer(&f, response);
+    CU_ASSERT_EQUAL(f.told_count, 3);
+    CU_ASSERT_EQUAL(f.told.worker_count, 0);
+    CU_ASSERT_PTR_NULL(f.told.workers);
     tear_down(&f);
 }
 
@@ -177,7 +234,7 @@ static void silence_ends_the_session_and_keeps_what_is_known(void)
 
     set_up(&f, PROCESS_REPLICATION);
     answer(&f, response);
-    for (int i = 0; i < 29; i++) {
+    for (int i = 0; i < 11; i++) {
         fake_env_advance_ms(&f.fake, 100);
         if (fake_env_call(&f.fake, API_HEARTBEAT) != NULL) {
             fake_call_fail(beat(&f), RIA_ERR_TIMEOUT);
@@ -279,7 +336,9 @@ static void roles_have_names(void)
 
 static const struct harness_test tests[] = {
     HARNESS_TEST(heartbeat_says_who_we_are),
-    HARNESS_TEST(heartbeats_come_every_half_second),
+    HARNESS_TEST(the_next_heartbeat_follows_the_answer_at_once),
+    HARNESS_TEST(answers_that_are_not_held_back_make_no_storm),
+    HARNESS_TEST(workers_are_told_and_their_hash_is_sent_back),
     HARNESS_TEST(only_one_heartbeat_is_under_way),
     HARNESS_TEST(storage_is_silent_until_it_has_a_node_id),
     HARNESS_TEST(state_is_told_when_it_changes),
