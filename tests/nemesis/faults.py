@@ -4,9 +4,10 @@ import random
 import signal
 import time
 
-# Those of OPTIONAL want code that may not be there yet: --with=fill,flip.
-ALWAYS = ("kill", "kill-some", "pause", "restart", "split", "one-way", "ring", "cut-off", "scale")
-OPTIONAL = ("fill", "flip")
+# Those of OPTIONAL want code that may not be there yet: --with=flip.
+ALWAYS = ("kill", "kill-some", "pause", "restart", "split", "one-way", "ring", "cut-off", "scale",
+          "fill")
+OPTIONAL = ("flip",)
 WEIGHTS = {"kill": 5, "kill-some": 1, "pause": 4, "restart": 2, "split": 3, "one-way": 3, "ring": 1,
            "cut-off": 2, "scale": 2, "fill": 2, "flip": 2}
 
@@ -20,6 +21,7 @@ class Nemesis:
     def __init__(self, cluster, seed, kinds, say, on_scale):
         self.cluster, self.random, self.kinds, self.say = cluster, random.Random(seed), kinds, say
         self.on_scale, self.active, self.counts, self.scaled = on_scale, [], {}, set()
+        self.full = {}  # node: until when it may refuse to start for lack of space
 
     def run(self, seconds):
         end = time.monotonic() + seconds
@@ -35,8 +37,15 @@ class Nemesis:
         self.heal()
 
     def check_processes(self):
-        died = [p.name for p in self.cluster.processes.values() if p.has_died()]
-        assert not died, "ended by themselves: %s" % ", ".join(died)
+        died = [p for p in self.cluster.processes.values() if p.has_died()]
+        for process in list(died):
+            # On a full disk it may say that it cannot start; then it is started again, as by a supervisor.
+            if process.popen.returncode == 1 and self.full.get(process.name, 0) > time.monotonic():
+                self.say("start %s again" % process.name)
+                process.start()
+                died.remove(process)
+        assert not died, "ended by themselves: %s" % ", ".join(
+            "%s with %d" % (p.name, p.popen.returncode) for p in died)
 
     def end_due(self, all_of_them=False):
         for fault in list(self.active):
@@ -169,7 +178,12 @@ class Nemesis:
                     filler.write(b"\0" * 65536)
             except OSError:
                 pass
-        return "fill the disk of %s" % name, lambda: os.path.exists(path) and os.unlink(path)
+        self.full[name] = time.monotonic() + 3600
+
+        def undo():
+            os.unlink(path)
+            self.full[name] = time.monotonic() + 2
+        return "fill the disk of %s" % name, undo
 
     def do_flip(self):
         """Bits of a stopped node's files, never of two nodes: a minority."""

@@ -199,6 +199,7 @@ class Reader(Client):
         reply, _ = self.ask("GET", "/v1/topics/%s/partitions/%d/records?offset=%d&wait_ms=1000"
                             "&max_bytes=65536" % (self.topic, self.number, self.offset))
         if reply is None or reply[0] != 200:
+            assert reply is None or reply[0] in (429, 500, 503), (reply, self.offset)
             self.halt.wait(0.1)
             return
         answer = json.loads(reply[1])

@@ -135,7 +135,7 @@ def check_plainly(history):
             place, stored.get(value), value)
     assert not failed & set(stored), "failed and stored: %s" % sorted(failed & set(stored))[:5]
     last = {}
-    for value, (_, offset) in sorted(stored.items(), key=lambda item: item[1]):
+    for value in sorted(acked, key=lambda value: acked[value]):  # what is unknown may come late
         producer, number = value.split(".")
         assert int(number) > last.get(producer, -1), "out of order: %s" % value
         last[producer] = int(number)
