@@ -4,9 +4,10 @@
  *
  * Image n is a point in the journal and a choice of what had reached the disk by then (disk.h),
  * both drawn from the seed and n. The real recovery opens every log on it (partition_log_open, with
- * the checkpoint file as checkpoint_load finds it), and the judge reads them. Then the recovered
- * node goes on: each log takes a batch and syncs it, the power fails again, and everything must be
- * there once more.
+ * the checkpoint file as checkpoint_load finds it), and the judge reads them. In every second image
+ * the power fails once before, in the middle of that recovery. Then the recovered node goes on:
+ * each log takes a batch and syncs it, the power fails again, and everything must be there once
+ * more.
  *
  * Each image is one test. --only repeats one of them; what it was is printed, and what recovery
  * logged.
@@ -25,6 +26,7 @@
 #include "tests/crash/disk.h"
 #include "tests/crash/judge.h"
 #include "tests/crash/layout.h"
+#include "tests/lib/fault_fs.h"
 
 #define DATA "data"
 
@@ -32,6 +34,7 @@ enum {
     IMAGES_DEFAULT = 1000,
     SEGMENT_BYTES = 65536, /* as the workload's topics have it */
     OPEN_FILES = 16,
+    RECOVERY_CALLS_MAX = 60, /* that change the disk: about as many as one makes */
     LINES_MAX = 64 * 1024,
 };
 
@@ -108,7 +111,8 @@ struct machine {
     struct ria_timers timers;
     struct ria_rand rand;
     struct ria_log logger;
-    struct ria_fs *fs;
+    struct ria_fs *fs;      /* the disk */
+    struct fault_fs *fault; /* what the node sees of it */
     int64_t now_us;
     struct segment_cache *cache;
     struct checkpoint *checkpoint;
@@ -148,7 +152,8 @@ static void machine_init(struct machine *m, uint64_t seed)
     m->env = (struct ria_env
     ){.clock = &m->clock, .timers = &m->timers, .rand = &m->rand, .log = &m->logger};
     RIA_ASSERT(ria_fs_sim_new(&m->timers, &m->rand, &m->fs) == RIA_OK);
-    m->env.fs = m->fs;
+    m->fault = fault_fs_new(m->fs, &m->timers, NULL, NULL);
+    m->env.fs = fault_fs_fs(m->fault);
     RIA_ASSERT(ria_fs_mkdir(m->fs, DATA) == RIA_OK);
     RIA_ASSERT(ria_fs_sync_dir(m->fs, ".") == RIA_OK);
 }
@@ -169,6 +174,7 @@ static void forget(struct machine *m)
 static void machine_fini(struct machine *m)
 {
     forget(m);
+    fault_fs_free(m->fault);
     ria_fs_sim_free(m->fs);
     ria_timers_fini(&m->timers);
 }
@@ -230,7 +236,7 @@ static bool check_identity(struct machine *m)
 {
     struct identity identity = {.node_id = -1};
 
-    ria_err err = identity_open(m->fs, DATA, &m->rand, &identity);
+    ria_err err = identity_open(m->env.fs, DATA, &m->rand, &identity);
     if (err == RIA_OK && (!m->must_have_number || identity.node_id == LAYOUT_NODE)) {
         return true;
     }
@@ -246,7 +252,7 @@ static bool check_identity(struct machine *m)
 
 static bool recover(struct machine *m, struct judge *judge)
 {
-    RIA_ASSERT(segment_cache_new(m->fs, OPEN_FILES, &m->cache) == RIA_OK);
+    RIA_ASSERT(segment_cache_new(m->env.fs, OPEN_FILES, &m->cache) == RIA_OK);
     RIA_ASSERT(checkpoint_load(&m->env, DATA, &m->checkpoint) == RIA_OK);
     if (!check_identity(m)) {
         return false;
@@ -320,6 +326,36 @@ static void go_on(struct machine *m, struct judge *judge)
     }
 }
 
+static void cut_power(struct machine *m)
+{
+    fault_fs_crash(m->fault);
+    ria_fs_sim_crash(m->fs, true);
+    forget(m);
+}
+
+/* From this call on nothing reaches the disk, and then the power is gone. Whatever the recovery
+ * makes of it, it is not asked. */
+static void recover_in_part(struct machine *m, uint64_t calls)
+{
+    const struct fault fault = {
+        .at = calls, .err = RIA_ERR_IO, .and_later = true, .any_change = true};
+    const struct fault none = {.at = 0};
+    struct identity identity;
+
+    fault_fs_set(m->fault, &fault);
+    ria_err err = segment_cache_new(m->env.fs, OPEN_FILES, &m->cache);
+    RIA_ASSERT(err == RIA_OK);
+    err = identity_open(m->env.fs, DATA, &m->rand, &identity);
+    if (err == RIA_OK) {
+        err = checkpoint_load(&m->env, DATA, &m->checkpoint);
+    }
+    for (int32_t p = 0; err == RIA_OK && p < LAYOUT_PARTITIONS; p++) {
+        err = open_log(m, p);
+    }
+    fault_fs_set(m->fault, &none);
+    cut_power(m);
+}
+
 /* ---- images ---- */
 
 struct image {
@@ -327,6 +363,7 @@ struct image {
     size_t point; /* entries of the journal that have happened */
     disk_cut cut;
     uint64_t seed;
+    uint64_t recovery_calls; /* after so many the power fails once more; 0: it does not */
 };
 
 /* The judge's view is the journal's; what the machine does on its own is taken back. */
@@ -345,11 +382,13 @@ try_image(const struct image *image, const struct disk *disk, struct judge *judg
         m->must_have_number = m->must_have_number || judge_expected(judge, p) > 0;
     }
     const char *when = "after the power cut";
+    if (image->recovery_calls > 0) {
+        recover_in_part(m, image->recovery_calls);
+    }
     bool good = recover(m, judge);
     if (good) {
         go_on(m, judge);
-        ria_fs_sim_crash(m->fs, true);
-        forget(m);
+        cut_power(m);
         when = "after the second power cut";
         good = recover(m, judge);
     }
@@ -394,6 +433,8 @@ static struct image draw(uint64_t seed, uint64_t number, size_t count)
     uint64_t how = ria_rand_below(&rand, 10);
     image.cut = how == 0 ? DISK_KILL : how < 3 ? DISK_LOSE : how < 6 ? DISK_PREFIX : DISK_MIX;
     image.seed = ria_rand_u64(&rand);
+    image.recovery_calls =
+        ria_rand_one_in(&rand, 2) ? 1 + ria_rand_below(&rand, RECOVERY_CALLS_MAX) : 0;
     return image;
 }
 

@@ -1,7 +1,7 @@
 # Crash images: a real storage process is journaled, every legal disk after a power cut is recovered.
 $(call test,tests/crash/workload,crash_node schemas common)
 $(call library,crash_node,tests/crash/node.c)
-$(call test,tests/crash/images,crash_images storage shared schemas common)
+$(call test,tests/crash/images,crash_images fault_fs storage shared schemas common)
 $(call library,crash_images,tests/crash/disk.c tests/crash/judge.c)
 
 # It goes into a process that may have a sanitizer of its own.

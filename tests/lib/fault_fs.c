@@ -71,9 +71,18 @@ static void leave(struct fault_fs *fs)
     }
 }
 
+static bool is_change(fault_kind kind)
+{
+    return kind == FAULT_WRITE || kind == FAULT_TRUNCATE || kind == FAULT_SYNC ||
+           kind == FAULT_SYNC_DIR || kind == FAULT_MKDIR || kind == FAULT_RENAME ||
+           kind == FAULT_UNLINK;
+}
+
 static bool strikes(struct fault_fs *fs, fault_kind kind)
 {
-    if (fs->fault.at == 0 || kind != fs->fault.kind) {
+    bool counts = fs->fault.any_change ? is_change(kind) : kind == fs->fault.kind;
+
+    if (fs->fault.at == 0 || !counts) {
         return false;
     }
     fs->calls++;

@@ -28,8 +28,9 @@ struct fault {
     fault_kind kind;
     uint64_t at; /* 0: none */
     ria_err err;
-    bool half;      /* WRITE: half of it is written */
-    bool and_later; /* the calls of this kind that follow as well, until the fault is taken back */
+    bool half;       /* WRITE: half of it is written */
+    bool and_later;  /* the calls of this kind that follow as well, until the fault is taken back */
+    bool any_change; /* instead of kind: calls that change the disk */
 };
 
 struct fault_fs;
