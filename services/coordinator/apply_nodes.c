@@ -284,8 +284,7 @@ ria_err apply_alter_isr(struct apply *apply, const void *body)
 
     struct partition_row after = before;
     leader_change_isr(&after, &isr, apply_min_insync(apply, &after.topic_id));
-    RIA_TRY(apply_moves_settle(apply, &after));
     RIA_TRY(apply_put_partition(apply, &before, &after));
     apply->result->response.alter_isr.partition_epoch = after.partition_epoch;
-    return RIA_OK;
+    return apply_moves_settle(apply, &after);
 }

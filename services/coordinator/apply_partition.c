@@ -172,7 +172,8 @@ static bool same_rest(const struct partition_row *a, const struct partition_row 
 {
     return a->leader == b->leader && a->leader_epoch == b->leader_epoch &&
            a->forced_epoch == b->forced_epoch && node_list_equal(&a->replicas, &b->replicas) &&
-           node_list_equal(&a->target, &b->target) && node_list_equal(&a->dropped, &b->dropped);
+           node_list_equal(&a->target, &b->target) && node_list_equal(&a->dropped, &b->dropped) &&
+           node_list_equal(&a->origin, &b->origin);
 }
 
 static ria_err
@@ -265,6 +266,7 @@ ria_err apply_put_partition(
     bind_list(stmt, 11, &after->replicas);
     bind_list(stmt, 12, &after->target);
     bind_list(stmt, 13, &after->dropped);
+    bind_list(stmt, 14, &after->origin);
     RIA_TRY(meta_run(stmt));
     return write_counts(apply, before, after);
 }

@@ -30,9 +30,11 @@ enum { COORDINATOR_ARENA_SIZE_MAX = 256 * 1024 * 1024 };
     X(requests, "riacho_coordinator_requests_total", "requests received")                        \
     X(requests_refused, "riacho_coordinator_requests_refused_total", "requests answered with an error") \
     X(commands, "riacho_coordinator_commands_total", "commands committed")                       \
+    X(moves_begun, "riacho_coordinator_moves_begun_total", "moves of partitions begun by drains and rebalancing") \
     X(groups, "riacho_coordinator_groups_total", "transactions, each of one or more commands")   \
     X(leader_changes, "riacho_coordinator_leader_changes_total", "partitions that got another leader, or lost theirs")
 #define COORDINATOR_GAUGES(X)                                                                    \
+    X(moving, "riacho_coordinator_moving_partitions", "partitions on their way to other nodes")  \
     X(parked, "riacho_coordinator_metadata_parked", "Metadata requests that wait for a change")  \
     X(processes, "riacho_coordinator_processes", "processes heard of lately")                    \
     X(version, "riacho_coordinator_metadata_version", "metadata version")                        \
@@ -45,6 +47,18 @@ struct coordinator_metrics {
     COORDINATOR_COUNTERS(COORDINATOR_COUNTER_FIELD_)
     COORDINATOR_GAUGES(COORDINATOR_GAUGE_FIELD_)
     struct ria_histogram commit_us; /* of one group, its sync included */
+};
+
+struct rebalance;
+
+/* What mover.c remembers between two looks; all of it may be forgotten. */
+struct mover {
+    bool busy;             /* a command is under way */
+    bool rebalancing;      /* when it looked */
+    int64_t version;       /* metadata version when it looked; -1: look again in any case */
+    int64_t living;        /* liveness_changes() when it looked */
+    int64_t next_us;       /* not before */
+    int64_t idle_since_us; /* evening out has found nothing to move since; 0 = it has */
 };
 
 struct coordinator {
@@ -81,6 +95,7 @@ struct coordinator {
     struct ria_timer preferred_timer;
     struct ria_map beats;        /* heartbeats that are held back, by process */
     int64_t beats_living;        /* liveness_changes() when they were looked at */
+    struct mover mover;
     struct ria_timer wake_timer; /* answers parked requests at the end of the turn */
     struct ria_timer tick_timer; /* ages liveness, and what follows from it */
     struct coordinator_metrics metrics;
@@ -185,3 +200,40 @@ void coordinator_react(struct coordinator *coordinator);
 
 /* The next tick comes when the next process may have died, or in half a second. */
 void coordinator_arm_tick(struct coordinator *coordinator);
+/* ---- planning.c ---- */
+
+typedef enum planning_kind { PLANNING_EVEN_OUT, PLANNING_EMPTY } planning_kind;
+
+enum { PLANNING_MOVES_MAX = 100000 }; /* in one response */
+
+/* A plan from the committed rows and the nodes that are alive. node_id: the node to empty, whether
+ * it is being drained or not; -1 = all that are. Borrows from arena. Errors: RIA_ERR_NOMEM,
+ * RIA_ERR_LIMIT. */
+ria_err planning_make(
+    struct coordinator *coordinator,
+    planning_kind kind,
+    int32_t node_id,
+    struct ria_arena *arena,
+    struct rebalance *out_plan
+) RIA_MUST_USE;
+
+/* Node ids of nodes of the plan. */
+ria_err planning_ids(
+    const struct rebalance *plan,
+    const uint16_t *nodes,
+    uint32_t count,
+    struct ria_arena *arena,
+    int32_t **out_ids
+) RIA_MUST_USE;
+
+/* ---- mover.c ---- */
+
+/* Begin moves that drains and rebalancing ask for. Cheap if nothing does. */
+void mover_check(struct coordinator *coordinator);
+
+/* Partitions on their way; whether evening out was asked for; how many may move at once. */
+uint32_t mover_count(struct coordinator *coordinator);
+bool mover_is_rebalancing(struct coordinator *coordinator);
+int32_t mover_moves_max(const struct coordinator *coordinator);
+
+void handle_plan_rebalance(struct coordinator *coordinator, const struct coordinator_call *call);

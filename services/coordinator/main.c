@@ -15,6 +15,8 @@ static const struct ria_option options[] = {
      "partitions of a topic that does not say how many"},
     {"default-replicas", RIA_OPTION_INT, OFFSET(default_replicas), "3", 1, 16, NULL, "N",
      "replicas of a topic that does not say how many, if that many nodes live"},
+    {"moves-max", RIA_OPTION_INT, OFFSET(moves_max), "32", 1, 1000, NULL, "N",
+     "partitions that drains and rebalancing move at once"},
     RIA_OPTION_END,
 };
 /* clang-format on */

@@ -8,7 +8,7 @@
 /* What partition_row.c reads, in its order. */
 #define META_PARTITION_COLUMNS_                                                            \
     "p.leader, p.leader_epoch, p.partition_epoch, p.replicas, p.isr, p.eligible, p.unfit," \
-    " p.target, p.dropped, p.forced_epoch, p.topic_id, p.partition"
+    " p.target, p.dropped, p.forced_epoch, p.topic_id, p.partition, p.origin"
 
 /* clang-format off */
 #define META_SQL_TABLE(X)                                                                           \
@@ -22,6 +22,8 @@
         " next_producer_id FROM cluster WHERE one = 1")                                             \
     X(CLUSTER_INIT, "INSERT INTO cluster VALUES (1, ?1, 0, 0, 1, 1, 1, 0)")                         \
     X(CLUSTER_APPLIED, "UPDATE cluster SET applied_index = ?1 WHERE one = 1")                       \
+    X(REBALANCING_GET, "SELECT rebalancing FROM cluster WHERE one = 1")                             \
+    X(REBALANCING_SET, "UPDATE cluster SET rebalancing = ?1 WHERE one = 1")                         \
     X(CLUSTER_COUNTERS, "UPDATE cluster SET version = ?1, next_node_id = ?2,"                       \
         " next_producer_id = ?3 WHERE one = 1")                                                     \
                                                                                                     \
@@ -39,6 +41,7 @@
         " leader_count = leader_count + ?3 WHERE node_id = ?1")                                     \
     X(NODE_BY_ID, "SELECT incarnation, state, draining, replica_count, leader_count FROM nodes"     \
         " WHERE node_id = ?1")                                                                      \
+    X(NODE_SET_DRAINING, "UPDATE nodes SET draining = ?2, version = ?3 WHERE node_id = ?1")         \
     X(NODE_SET_STATE, "UPDATE nodes SET state = ?2, version = ?3 WHERE node_id = ?1")               \
                                                                                                     \
     X(TOPIC_BY_ID, "SELECT name, deleted, partition_count, replication_factor, version FROM topics" \
@@ -66,6 +69,12 @@
         " ORDER BY r.topic_id, r.partition LIMIT ?3")                                               \
     X(PARTITIONS_LED, "SELECT " META_PARTITION_COLUMNS_ " FROM partitions AS p WHERE p.leader = ?4" \
         " AND (p.topic_id, p.partition) > (?1, ?2) ORDER BY p.topic_id, p.partition LIMIT ?3")      \
+    X(PARTITIONS_ALL, "SELECT " META_PARTITION_COLUMNS_ " FROM partitions AS p"                     \
+        " WHERE (p.topic_id, p.partition) > (?1, ?2) ORDER BY p.topic_id, p.partition LIMIT ?3")    \
+    X(PARTITIONS_MOVING, "SELECT " META_PARTITION_COLUMNS_ " FROM partitions AS p"                  \
+        " WHERE p.target <> '' AND (p.topic_id, p.partition) > (?1, ?2)"                            \
+        " ORDER BY p.topic_id, p.partition LIMIT ?3")                                               \
+    X(MOVES_COUNT, "SELECT count(*) FROM partitions WHERE target <> ''")                            \
     X(PARTITIONS_ASTRAY, "SELECT " META_PARTITION_COLUMNS_ " FROM partitions AS p"                  \
         " WHERE p.leader <> CAST(p.replicas AS INTEGER) AND (p.topic_id, p.partition) > (?1, ?2)"   \
         " ORDER BY p.topic_id, p.partition LIMIT ?3")                                               \
@@ -81,7 +90,8 @@
         " unfit = ?6, version = ?7 WHERE topic_id = ?1 AND partition = ?2")                         \
     X(PARTITION_SET, "UPDATE partitions SET partition_epoch = ?3, isr = ?4, eligible = ?5,"         \
         " unfit = ?6, version = ?7, leader = ?8, leader_epoch = ?9, forced_epoch = ?10,"            \
-        " replicas = ?11, target = ?12, dropped = ?13 WHERE topic_id = ?1 AND partition = ?2")      \
+        " replicas = ?11, target = ?12, dropped = ?13, origin = ?14"                                \
+        " WHERE topic_id = ?1 AND partition = ?2")                                                  \
     X(PARTITIONS_DELETE, "DELETE FROM partitions WHERE topic_id = ?1")                              \
     X(REPLICA_INSERT, "INSERT INTO replicas VALUES (?1, ?2, ?3)")                                   \
     X(REPLICA_DELETE, "DELETE FROM replicas WHERE node_id = ?1 AND topic_id = ?2 AND partition = ?3")\

@@ -18,6 +18,7 @@ $(call library,coordinator,\
   services/coordinator/handle_heartbeat.c \
   services/coordinator/handle_list_transforms.c \
   services/coordinator/handle_metadata.c \
+  services/coordinator/handle_plan_rebalance.c \
   services/coordinator/inspect.c \
   services/coordinator/leader_choice.c \
   services/coordinator/liveness.c \
@@ -25,9 +26,11 @@ $(call library,coordinator,\
   services/coordinator/metadata_view.c \
   services/coordinator/metadata_waits.c \
   services/coordinator/migrations.c \
+  services/coordinator/mover.c \
   services/coordinator/node_list.c \
   services/coordinator/partition_row.c \
   services/coordinator/placement.c \
+  services/coordinator/planning.c \
   services/coordinator/propose.c \
   services/coordinator/rebalance.c \
   services/coordinator/service.c \

@@ -24,6 +24,7 @@ static void read_row(struct meta_stmt *stmt, struct partition_row *out)
     out->forced_epoch = (int32_t)meta_column_int(stmt, 9);
     out->topic_id = meta_column_uuid(stmt, 10);
     out->partition = (int32_t)meta_column_int(stmt, 11);
+    read_list(stmt, 12, &out->origin);
 }
 
 bool partition_row_read(
@@ -73,6 +74,16 @@ void partition_walk_astray(struct partition_walk *walk, struct meta_db *db)
     walk_init(walk, db, META_PARTITIONS_ASTRAY, -1);
 }
 
+void partition_walk_all(struct partition_walk *walk, struct meta_db *db)
+{
+    walk_init(walk, db, META_PARTITIONS_ALL, -1);
+}
+
+void partition_walk_moving(struct partition_walk *walk, struct meta_db *db)
+{
+    walk_init(walk, db, META_PARTITIONS_MOVING, -1);
+}
+
 bool partition_walk_next(struct partition_walk *walk)
 {
     struct meta_stmt *stmt = meta_query(walk->db, walk->sql);
@@ -80,7 +91,7 @@ bool partition_walk_next(struct partition_walk *walk)
     meta_bind_uuid(stmt, 1, &walk->topic_id);
     meta_bind_int(stmt, 2, walk->partition);
     meta_bind_int(stmt, 3, PARTITION_PAGE);
-    if (walk->sql != META_PARTITIONS_ASTRAY) {
+    if (walk->sql == META_PARTITIONS_OF_NODE || walk->sql == META_PARTITIONS_LED) {
         meta_bind_int(stmt, 4, walk->node_id);
     }
     walk->count = 0;

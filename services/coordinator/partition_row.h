@@ -27,6 +27,7 @@ struct partition_row {
     struct node_list unfit;
     struct node_list target; /* empty = it is not being moved */
     struct node_list dropped;
+    struct node_list origin; /* replicas before the move began; empty = it is not being moved */
 };
 
 /* False: there is none. */
@@ -54,6 +55,10 @@ struct partition_walk {
 void partition_walk_node(struct partition_walk *walk, struct meta_db *db, int32_t node_id);
 void partition_walk_led(struct partition_walk *walk, struct meta_db *db, int32_t node_id);
 void partition_walk_astray(struct partition_walk *walk, struct meta_db *db);
+
+/* All partitions; those that are being moved. */
+void partition_walk_all(struct partition_walk *walk, struct meta_db *db);
+void partition_walk_moving(struct partition_walk *walk, struct meta_db *db);
 
 /* The next rows, in order of topic id and partition, into rows and count. False: no more. */
 bool partition_walk_next(struct partition_walk *walk);

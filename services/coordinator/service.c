@@ -99,6 +99,7 @@ static const struct route routes[] = {
     {API_METADATA, handle_metadata},
     {API_DESCRIBE_CLUSTER, handle_describe_cluster},
     {API_LIST_TRANSFORMS, handle_list_transforms},
+    {API_PLAN_REBALANCE, handle_plan_rebalance},
 };
 
 static void route(struct coordinator *coordinator, const struct coordinator_call *call)
@@ -206,6 +207,7 @@ static void on_tick(struct ria_timer *timer, void *arg)
     (void)timer;
     liveness_expire(coordinator->liveness);
     coordinator_react(coordinator);
+    mover_check(coordinator);
     coordinator->metrics.parked.value = metadata_waits_count(coordinator->parked);
     coordinator->metrics.processes.value = liveness_count(coordinator->liveness);
     coordinator->metrics.leaderless.value = count_leaderless(coordinator);

@@ -22,6 +22,7 @@ struct coordinator_options {
     const char *data_dir;
     int64_t default_partitions; /* of a topic that asks for -1 */
     int64_t default_replicas;   /* of a topic that asks for -1, if that many nodes live */
+    int64_t moves_max;          /* partitions that drains and rebalancing move at once; 0 = 32 */
 
     /* Not on the command line: meta.db, too, goes through env's fs. For a simulated disk; data_dir
      * is an absolute path there. */

@@ -20,6 +20,8 @@
 
 #include "schemas/gen/allocate_producer_ids_response.h"
 #include "schemas/gen/alter_isr_response.h"
+#include "schemas/gen/alter_node_response.h"
+#include "schemas/gen/alter_rebalance_response.h"
 #include "schemas/gen/command.h"
 #include "schemas/gen/commit_task_response.h"
 #include "schemas/gen/create_topic_response.h"
@@ -28,6 +30,7 @@
 #include "schemas/gen/delete_transform_response.h"
 #include "schemas/gen/elect_leader_response.h"
 #include "schemas/gen/messages.h"
+#include "schemas/gen/reassign_partitions_response.h"
 #include "schemas/gen/register_node_response.h"
 #include "schemas/gen/report_replicas_response.h"
 #include "schemas/gen/shutdown_node_response.h"
@@ -45,6 +48,8 @@ enum {
     STATE_TOPICS_MAX = 100000, /* deleted ones included: they stay as a word to storage */
     STATE_TRANSFORMS_MAX = 10000,
     STATE_PRODUCER_IDS_MAX = 1000, /* per command */
+
+    STATE_MOVES_MAX = 1000, /* partitions that move at once, however they came to it */
 
     /* Encoded bytes of a command's body (schemas/records/Command.json). Rejected: TOO_LARGE. */
     STATE_BODY_MAX = 1024 * 1024,
@@ -69,6 +74,9 @@ struct command_result {
         struct shutdown_node_response shutdown_node;
         struct report_replicas_response report_replicas;
         struct elect_leader_response elect_leader;
+        struct reassign_partitions_response reassign_partitions;
+        struct alter_node_response alter_node;
+        struct alter_rebalance_response alter_rebalance;
     } response; /* the one of the command's kind, if err == RIA_OK */
 };
 

@@ -132,6 +132,8 @@ static void on_answer(void *arg, ria_err err, struct ria_msg *reply)
             s->data_dir,
             cluster_coordinator(s->cluster)
         );
+    } else if (err == RIA_ERR_CONFLICT) {
+        storage_fatal(s, "%s", text[0] != '\0' ? text : "the coordinator refuses this node");
     } else if (err == RIA_OK) {
         on_registered(s, &response);
     } else {
