@@ -188,18 +188,6 @@ static void weigh_orphans(struct storage *s)
 
 /* ---- the scan ---- */
 
-/* The coordinator's word allows it: the topic was deleted, or this node dropped from the partition.
- */
-static bool may_go(const struct storage *s, const struct partition_id *id)
-{
-    const struct cluster_topic *topic = cluster_topic_by_id(s->cluster, &id->topic_id);
-    const struct cluster_partition *partition =
-        cluster_partition(s->cluster, &id->topic_id, partition_id_number(id));
-
-    return topic != NULL &&
-           (topic->deleted || (partition != NULL && storage_is_dropped(s, partition)));
-}
-
 static bool on_folder_entry(void *arg, const char *name, bool is_dir)
 {
     struct scan *scan = arg;
@@ -215,8 +203,13 @@ static bool on_folder_entry(void *arg, const char *name, bool is_dir)
     if (!parse_folder_name(name, &id) || storage_find_id(scan->s, &id) != NULL) {
         return true;
     }
-    if (may_go(scan->s, &id)) {
+    const struct cluster_topic *topic = cluster_topic_by_id(scan->s->cluster, &id.topic_id);
+    const struct cluster_partition *partition =
+        cluster_partition(scan->s->cluster, &id.topic_id, partition_id_number(&id));
+    if (topic != NULL && topic->deleted) {
         scan->err = ria_buf_append(&scan->garbage, name, strlen(name) + 1);
+    } else if (partition != NULL && storage_is_dropped(scan->s, partition)) {
+        storage_look_at(scan->s, &id);
     } else {
         note_orphan(scan->s, name);
     }
@@ -239,7 +232,7 @@ void storage_scan_folder(struct storage *s)
     }
     for (size_t at = 0; at < scan.garbage.size;) {
         const char *name = (const char *)scan.garbage.data + at;
-        ria_log_info(s->env->log, "storage.replica_removed", "folder=%s why=while_down", name);
+        ria_log_info(s->env->log, "storage.replica_removed", "folder=%s why=topic_deleted", name);
         storage_throw_away(s, name);
         at += strlen(name) + 1;
     }

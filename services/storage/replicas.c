@@ -112,6 +112,117 @@ void storage_replica_free(struct replica *replica)
     free(replica);
 }
 
+/* ---- removal: when the metadata says of this topic id that it was deleted, or of this partition
+ * that this node was dropped from it; never because something is missing ---- */
+
+/* waiting: what those hear who wait for something of it. */
+static void begin_removal(struct replica *replica, ria_err waiting)
+{
+    struct storage *s = replica->storage;
+
+    if (replica->state == REPLICA_REMOVING) {
+        return;
+    }
+    partition_resign(&replica->partition);
+    for (size_t i = 0; i < REPLICA_WAITS; i++) {
+        parked_wake_all(&replica->waits[i], waiting);
+    }
+    replica->state = REPLICA_REMOVING;
+    ria_list_remove(&replica->queue_link);
+    ria_list_push_back(&s->removing, &replica->queue_link);
+    storage_want_flush(s);
+}
+
+/* A folder without a replica, if there is one. */
+static void throw_orphan(struct storage *s, const struct partition_id *id)
+{
+    char name[STORAGE_FOLDER_MAX];
+
+    storage_folder_name(id, name);
+    if (storage_is_orphan(s, name)) {
+        storage_throw_away(s, name);
+        ria_log_info(s->env->log, "storage.replica_removed", "folder=%s why=orphan", name);
+    }
+}
+
+/* ---- no replica any more ---- */
+
+bool storage_is_assigned(const struct storage *s, const struct cluster_partition *assigned)
+{
+    for (uint32_t i = 0; i < assigned->replica_count; i++) {
+        if (assigned->replicas[i] == s->identity.node_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool storage_is_dropped(const struct storage *s, const struct cluster_partition *assigned)
+{
+    return cluster_nodes_has(&assigned->dropped, s->identity.node_id) &&
+           !storage_is_assigned(s, assigned);
+}
+
+void storage_look_at(struct storage *s, const struct partition_id *id)
+{
+    char name[STORAGE_FOLDER_MAX];
+
+    storage_folder_name(id, name);
+    storage_forget_orphan(s, name);
+    if (replica_new(s, id) == NULL) {
+        storage_fatal(s, "out of memory while creating replicas; give this node more memory");
+        return;
+    }
+    ria_timer_start(s->env->timers, &s->open_timer, 0);
+}
+
+/* Dropped, by a word that is as new as anything this node has heard of the partition, or wrote into
+ * its log: a coordinator that was set back to an old copy of its database may call a replica
+ * dropped that has come back since. */
+static bool may_delete(const struct replica *replica, const struct cluster_partition *assigned)
+{
+    const struct partition *p = &replica->partition;
+
+    return storage_is_dropped(replica->storage, assigned) &&
+           p->partition_epoch <= assigned->partition_epoch &&
+           p->leader_epoch <= assigned->leader_epoch;
+}
+
+/* Not a replica any more. Its data goes only by the coordinator's word; else it stays, served to
+ * nobody. */
+static void unassign(struct storage *s, const struct cluster_partition *assigned)
+{
+    struct partition_id id = partition_id_of(&assigned->topic->id, assigned->number);
+    struct replica *replica = storage_find_id(s, &id);
+    char name[STORAGE_FOLDER_MAX];
+
+    storage_folder_name(&id, name);
+    if (replica == NULL) {
+        if (storage_is_dropped(s, assigned) && storage_is_orphan(s, name)) {
+            storage_look_at(s, &id);
+        }
+        return;
+    }
+    switch (replica->state) {
+    case REPLICA_REMOVING:
+        break;
+    case REPLICA_OPEN:
+        if (may_delete(replica, assigned)) {
+            begin_removal(replica, RIA_ERR_NOT_LEADER);
+        } else {
+            partition_resign(&replica->partition);
+        }
+        break;
+    case REPLICA_OPENING:
+    case REPLICA_FAILED:
+        if (!storage_is_dropped(s, assigned)) { /* never opened: nothing to keep but the folder */
+            storage_replica_free(replica);
+            storage_add_orphan(s, name);
+        } /* else it is decided when it is open */
+        break;
+    }
+}
+
 /* ---- opening ---- */
 
 static struct partition_log_options log_options(const struct topic_config *config)
@@ -197,7 +308,11 @@ static bool open_replica(struct replica *replica)
         storage_folder_name(id, name);
         ria_log_error(s->env->log, "storage.replica_damaged", "folder=%s", name);
     }
-    apply(replica, assigned);
+    if (storage_is_assigned(s, assigned)) {
+        apply(replica, assigned);
+    } else {
+        unassign(s, assigned); /* it was opened to see how new it is */
+    }
     return true;
 }
 
@@ -218,7 +333,9 @@ void storage_open_step(struct storage *s)
             break;
         }
         if (open_replica(replica)) {
-            ria_list_remove(&replica->queue_link);
+            if (replica->state != REPLICA_REMOVING) { /* that is another queue */
+                ria_list_remove(&replica->queue_link);
+            }
         } else {
             next_us = ria_min_i64(next_us, replica->retry_us);
         }
@@ -230,84 +347,7 @@ void storage_open_step(struct storage *s)
     storage_note_ready(s);
 }
 
-/* ---- removal: when the metadata says of this topic id that it was deleted, or of this partition
- * that this node was dropped from it; never because something is missing ---- */
-
-/* waiting: what those hear who wait for something of it. */
-static void begin_removal(struct replica *replica, ria_err waiting)
-{
-    struct storage *s = replica->storage;
-
-    if (replica->state == REPLICA_REMOVING) {
-        return;
-    }
-    partition_resign(&replica->partition);
-    for (size_t i = 0; i < REPLICA_WAITS; i++) {
-        parked_wake_all(&replica->waits[i], waiting);
-    }
-    replica->state = REPLICA_REMOVING;
-    ria_list_remove(&replica->queue_link);
-    ria_list_push_back(&s->removing, &replica->queue_link);
-    storage_want_flush(s);
-}
-
-/* A folder without a replica, if there is one. */
-static void throw_orphan(struct storage *s, const struct partition_id *id)
-{
-    char name[STORAGE_FOLDER_MAX];
-
-    storage_folder_name(id, name);
-    if (storage_is_orphan(s, name)) {
-        storage_throw_away(s, name);
-        ria_log_info(s->env->log, "storage.replica_removed", "folder=%s why=orphan", name);
-    }
-}
-
-/* ---- the metadata's word ---- */
-
-bool storage_is_assigned(const struct storage *s, const struct cluster_partition *assigned)
-{
-    for (uint32_t i = 0; i < assigned->replica_count; i++) {
-        if (assigned->replicas[i] == s->identity.node_id) {
-            return true;
-        }
-    }
-    return false;
-}
-
-bool storage_is_dropped(const struct storage *s, const struct cluster_partition *assigned)
-{
-    return cluster_nodes_has(&assigned->dropped, s->identity.node_id) &&
-           !storage_is_assigned(s, assigned);
-}
-
-/* Not a replica any more. Its data goes only on the coordinator's word that is as new as anything
- * this node has heard of the partition; else it stays, served to nobody. */
-static void unassign(struct storage *s, const struct cluster_partition *assigned)
-{
-    struct partition_id id = partition_id_of(&assigned->topic->id, assigned->number);
-    struct replica *replica = storage_find_id(s, &id);
-    bool is_known_newer =
-        replica != NULL && replica->partition.partition_epoch > assigned->partition_epoch;
-
-    if (replica != NULL && replica->state == REPLICA_REMOVING) {
-        return;
-    }
-    if (storage_is_dropped(s, assigned) && !is_known_newer) {
-        if (replica != NULL) {
-            begin_removal(replica, RIA_ERR_NOT_LEADER);
-        } else {
-            throw_orphan(s, &id);
-        }
-    } else if (replica != NULL && replica->state == REPLICA_OPEN) {
-        partition_resign(&replica->partition);
-    } else if (replica != NULL) { /* never opened: nothing to keep but the folder */
-        char name[STORAGE_FOLDER_MAX];
-        storage_folder_name(&id, name);
-        storage_replica_free(replica);
-        storage_add_orphan(s, name);
-    }
-}
+/* ---- following the metadata ---- */
 
 void storage_assign(struct storage *s, struct cluster_partition *assigned)
 {
@@ -322,14 +362,7 @@ void storage_assign(struct storage *s, struct cluster_partition *assigned)
     }
     if (replica == NULL) {
         struct partition_id id = partition_id_of(&assigned->topic->id, assigned->number);
-        char name[STORAGE_FOLDER_MAX];
-        storage_folder_name(&id, name);
-        storage_forget_orphan(s, name);
-        if (replica_new(s, &id) == NULL) {
-            storage_fatal(s, "out of memory while creating replicas; give this node more memory");
-            return;
-        }
-        ria_timer_start(s->env->timers, &s->open_timer, 0);
+        storage_look_at(s, &id);
     } else if (replica->state == REPLICA_OPEN) {
         apply(replica, assigned);
     }

@@ -235,6 +235,9 @@ void storage_assign(struct storage *s, struct cluster_partition *assigned);
 void storage_configure(struct storage *s, struct cluster_topic *topic);
 void storage_remove_topic(struct storage *s, struct cluster_topic *topic);
 
+/* Open the folder of a partition that this node is dropped from, to see whether it may go. */
+void storage_look_at(struct storage *s, const struct partition_id *id);
+
 /* Remove replicas whose log has become quiet. */
 void storage_finish_removals(struct storage *s);
 

@@ -185,7 +185,7 @@ static void dropped_while_the_node_was_down_is_removed_at_its_start(void)
     CU_ASSERT_TRUE(fixture_start(f));
     fixture_run_ms(f, GONE_MS);
     CU_ASSERT_EQUAL(entries(f, "aa000000"), 0);
-    CU_ASSERT_EQUAL(fixture_logged(f, "why=while_down"), 1);
+    CU_ASSERT_EQUAL(fixture_logged(f, "why=dropped epoch=2"), 1);
     teardown(f);
 }
 
@@ -202,6 +202,51 @@ static void an_orphan_that_turns_out_to_be_dropped_is_removed(void)
     move_away(f, 3, "1");
     fixture_publish(f);
     fixture_run_ms(f, GONE_MS);
+    CU_ASSERT_EQUAL(entries(f, "aa000000"), 0);
+    teardown(f);
+}
+
+/* The coordinator was set back to an old copy of its database, in which this node is dropped; it
+ * had come back since, and what it wrote then says so. */
+static void a_word_older_than_what_is_in_the_log_deletes_nothing(void)
+{
+    struct storage_fixture *f = setup();
+
+    fixture_kill(f);
+    fixture_forget(f);
+    fixture_topic(f, 1, 1, 3, false, NULL);
+    fixture_partition(f, 1, 0, 2, 4, 9, "234", "234");
+    fixture_dropped(f, 1, 0, "1");
+    f->metadata_version++;
+    CU_ASSERT_TRUE(fixture_start(f));
+    fixture_run_ms(f, GONE_MS);
+    CU_ASSERT_EQUAL(entries(f, "aa000000"), 1);
+    CU_ASSERT_EQUAL(entries(f, ".deleted"), 0);
+    fixture_partition(f, 1, 0, 2, 5, 10, "234", "234");
+    fixture_dropped(f, 1, 0, "1");
+    fixture_publish(f);
+    fixture_run_ms(f, GONE_MS);
+    CU_ASSERT_EQUAL(entries(f, "aa000000"), 0);
+    teardown(f);
+}
+
+static void a_dropped_folder_that_cannot_be_opened_stays_until_it_can(void)
+{
+    struct storage_fixture *f = setup();
+
+    fixture_kill(f);
+    move_away(f, 2, "");
+    f->metadata_version++;
+    CU_ASSERT_TRUE(fixture_start(f));
+    fixture_run_ms(f, GONE_MS);
+    ria_fs_sim_set_faults(f->fs, &(struct ria_fs_sim_faults){.fail_open_one_in = 1});
+    move_away(f, 3, "1");
+    fixture_publish(f);
+    fixture_run_ms(f, GONE_MS);
+    CU_ASSERT_EQUAL(entries(f, "aa000000"), 1);
+    CU_ASSERT_EQUAL(entries(f, ".deleted"), 0);
+    ria_fs_sim_set_faults(f->fs, &(struct ria_fs_sim_faults){0});
+    fixture_run_ms(f, 10000);
     CU_ASSERT_EQUAL(entries(f, "aa000000"), 0);
     teardown(f);
 }
@@ -311,6 +356,8 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(forgotten_metadata_deletes_nothing),
     HARNESS_TEST(dropped_while_the_node_was_down_is_removed_at_its_start),
     HARNESS_TEST(an_orphan_that_turns_out_to_be_dropped_is_removed),
+    HARNESS_TEST(a_word_older_than_what_is_in_the_log_deletes_nothing),
+    HARNESS_TEST(a_dropped_folder_that_cannot_be_opened_stays_until_it_can),
     HARNESS_TEST(dying_in_the_middle_of_a_removal_ends_it_at_the_next_start),
     HARNESS_TEST(added_again_after_the_removal_it_begins_empty),
     HARNESS_TEST(added_again_during_the_removal_it_begins_empty),
