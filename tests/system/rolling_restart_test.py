@@ -58,8 +58,8 @@ class SteadyProducer(Producer):
 
 
 def all_in_sync(cluster):
-    parts = cluster.get("/v1/topics/load").json()["partitions"]
-    return all(p["leader"] >= 0 and len(p["isr"]) == len(p["replicas"]) for p in parts)
+    parts = cluster.get("/topics/load/partitions").json()
+    return all(p["leader"] >= 0 and all(r["in_sync"] for r in p["replicas"]) for p in parts)
 
 
 def roll(cluster, producers, victims):
