@@ -9,10 +9,9 @@
  *
  *     group LEADER PARTITION...      before `go`; a partition is in one group
  *     go PERIOD_MS                   begin, or change the period
- *     fault PID SIGNAL LEADER        send the signal; answered with one line of JSON when each group
- *                                    has been acknowledged by a request that was sent after it
- *     stats                          latencies since the last `stats` or `fault`, one line of JSON
- *     quit
+ *     fault PID SIGNAL LEADER        send the signal; answered with one line of JSON when each
+ * group has been acknowledged by a request that was sent after it stats latencies since the last
+ * `stats` or `fault`, one line of JSON quit
  *
  * After a fault every group is written at once, whatever the period. What is measured is from the
  * signal to the acknowledgement, for partitions of the groups of LEADER and for the others. A
@@ -296,10 +295,7 @@ static bool reply_is_whole(const struct group *group)
 static void read_group(struct probe *probe, struct group *group)
 {
     ssize_t n = recv(
-        group->fd,
-        group->reply + group->reply_used,
-        REPLY_MAX - 1 - group->reply_used,
-        MSG_DONTWAIT
+        group->fd, group->reply + group->reply_used, REPLY_MAX - 1 - group->reply_used, MSG_DONTWAIT
     );
 
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
