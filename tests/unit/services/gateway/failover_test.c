@@ -312,6 +312,25 @@ static void a_silent_leader_until_the_end_is_503_and_unknown(void)
     teardown(&s);
 }
 
+/* Refused by every leader since; but who led when it was sent may have stored it. */
+static void a_batch_under_way_when_the_leader_changed_is_unknown_at_the_end(void)
+{
+    struct setup s;
+
+    setup(&s);
+    post(&s, 0, "/v1/topics/one/records", "a");
+    move_leader(&s, s.one, 0, 2);
+    kill_node(&s, "tcp://s1");
+    for (int i = 0; i < 30 && waits(&s, 0); i++) {
+        if (world_next_call(&s.world, API_PRODUCE) != NULL) {
+            refuse(&s, API_PRODUCE, RIA_ERR_NOT_ENOUGH_REPLICAS);
+        }
+        world_advance(&s.world, SECOND / 2);
+    }
+    CU_ASSERT_TRUE(answered(&s, 0, 503, "\"outcome\":\"unknown\""));
+    teardown(&s);
+}
+
 static void a_damaged_leader_is_waited_out(void)
 {
     struct setup s;
@@ -503,6 +522,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(stalled_partitions_hold_half_of_the_budget),
     HARNESS_TEST(no_leader_until_the_end_is_503_and_definite),
     HARNESS_TEST(a_silent_leader_until_the_end_is_503_and_unknown),
+    HARNESS_TEST(a_batch_under_way_when_the_leader_changed_is_unknown_at_the_end),
     HARNESS_TEST(a_damaged_leader_is_waited_out),
     HARNESS_TEST(own_batches_do_not_wait_for_a_leader_that_is_none),
     HARNESS_TEST(an_own_batch_given_up_after_a_lost_answer_is_unknown),
