@@ -200,6 +200,7 @@ void coordinator_react(struct coordinator *coordinator);
 
 /* The next tick comes when the next process may have died, or in half a second. */
 void coordinator_arm_tick(struct coordinator *coordinator);
+
 /* ---- planning.c ---- */
 
 typedef enum planning_kind { PLANNING_EVEN_OUT, PLANNING_EMPTY } planning_kind;
