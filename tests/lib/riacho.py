@@ -254,6 +254,7 @@ class Producer(threading.Thread):
         super().__init__(daemon=True)
         self.cluster, self.topic, self.key, self.gateway = cluster, topic, name, gateway
         self.acked, self.unknown, self.errors = [], [], []
+        self.acked_at = []  # when, on the monotonic clock
         self.halt = threading.Event()
 
     def run(self):
@@ -272,10 +273,17 @@ class Producer(threading.Thread):
             entry = reply.json()["offsets"][0] if reply.status == 200 else None
             if entry is not None and entry.get("error_code") is None:
                 self.acked.append((entry["partition"], entry["offset"], value))
+                self.acked_at.append(time.monotonic())
             else:
                 self.unknown.append(value)
                 self.errors.append(repr(reply))
                 time.sleep(0.02)
+
+    def gap_since(self, moment):
+        """Seconds of the longest wait for an acknowledgement that ended after the moment."""
+        times = list(self.acked_at)
+        gaps = [b - a for a, b in zip(times, times[1:]) if b > moment]
+        return max(gaps, default=time.monotonic() - moment)
 
     def finish(self):
         self.halt.set()
