@@ -122,7 +122,7 @@ static void on_fatal(void *arg, const char *reason)
     if (node->is_doomed || !node->is_up) {
         return;
     }
-    if (node->has_bad_disk) {
+    if (node->has_bad_disk || plan_has(node->world->plan, PLAN_DISK_FULL)) {
         trace_say(&node->world->trace, "%s ends: %s", node->name, reason);
         node->is_doomed = true;
         return;

@@ -1,0 +1,157 @@
+/* What only somebody sees who looks at all nodes at once: each rule of inspect.h is broken in a
+ * cluster that runs, and holds in its twin. */
+#include "tests/sim/inspect.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/lib/harness.h"
+#include "tests/sim/nemesis.h"
+#include "tests/sim/workload.h"
+#include "tests/sim/world.h"
+
+enum { CALM_US = 5 * 1000 * 1000 };
+
+struct scene {
+    struct plan plan;
+    struct world world;
+    struct workload workload;
+    struct nemesis nemesis;
+    struct inspector inspector;
+};
+
+/* A cluster without faults that has done some work: one topic of three replicas, all in sync. */
+static struct scene *begin(void)
+{
+    struct scene *s = calloc(1, sizeof(*s));
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(s);
+    plan_draw(&s->plan, 4, NULL);
+    s->plan.fault_count = 0;
+    s->plan.profile.spike_one_in = 0;
+    s->plan.profile.reset_one_in = 0;
+    for (uint32_t i = 0; i < s->plan.topic_count; i++) {
+        s->plan.topics[i].replicas = 3;
+        s->plan.topics[i].min_insync = 2;
+        s->plan.topics[i].lag_ms = 10000;
+    }
+    world_init(&s->world, &s->plan, false);
+    workload_init(&s->workload, &s->world);
+    nemesis_init(&s->nemesis, &s->world);
+    inspector_init(&s->inspector, &s->world);
+    nemesis_start(&s->nemesis);
+    workload_start(&s->workload);
+    world_run(&s->world, WORLD_START_US + CALM_US);
+    inspector_glance(&s->inspector);
+    return s;
+}
+
+static void end(struct scene *s)
+{
+    workload_close(&s->workload);
+    for (uint32_t i = 0; i < s->world.node_count; i++) {
+        sim_node_kill(&s->world.nodes[i], false);
+    }
+    workload_fini(&s->workload);
+    world_fini(&s->world);
+    free(s);
+}
+
+static size_t count_broken(const struct scene *s, const char *rule)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < s->world.history.count; i++) {
+        const struct history_event *event = &s->world.history.events[i];
+        count += event->kind == HISTORY_BROKEN && strcmp(event->rule, rule) == 0;
+    }
+    return count;
+}
+
+/* A storage node that follows partition 0 and is in sync. */
+static struct sim_node *a_follower(struct scene *s)
+{
+    for (uint32_t i = 0; i < s->world.node_count; i++) {
+        struct sim_node *node = &s->world.nodes[i];
+        if (node->storage != NULL && node->durable[0] > 0 &&
+            node->node_id != s->world.nodes[0].known[0].leader) {
+            return node;
+        }
+    }
+    return NULL;
+}
+
+static void commit_beyond_isr(bool bad)
+{
+    struct scene *s = begin();
+    struct sim_node *follower = a_follower(s);
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(follower);
+    sim_node_kill(follower, false);
+    CU_ASSERT(follower->durable[0] > 0);
+    if (bad) {
+        follower->durable[0] = 0; /* as if it had never had it */
+    }
+    inspector_glance(&s->inspector);
+    CU_ASSERT_EQUAL(count_broken(s, "commit-beyond-isr") > 0, bad);
+    end(s);
+}
+
+static void commit_that_a_dead_member_does_not_have_is_found(void)
+{
+    commit_beyond_isr(true);
+    commit_beyond_isr(false);
+}
+
+static void epoch_back(bool bad)
+{
+    struct scene *s = begin();
+    struct sim_node *coordinator = &s->world.nodes[0];
+
+    CU_ASSERT_TRUE(coordinator->is_known[0]);
+    coordinator->known[0].partition_epoch += bad;
+    s->inspector.version = -1; /* look again */
+    inspector_glance(&s->inspector);
+    CU_ASSERT_EQUAL(count_broken(s, "epoch-back"), bad ? 1 : 0);
+    end(s);
+}
+
+static void epoch_that_falls_at_the_coordinator_is_found(void)
+{
+    epoch_back(true);
+    epoch_back(false);
+}
+
+static void liveness(bool bad)
+{
+    struct scene *s = begin();
+    bool is_whole = false;
+
+    workload_finish(&s->workload);
+    if (bad) {
+        sim_node_kill(a_follower(s), false);
+    }
+    for (int i = 0; i < 100 && !is_whole; i++) {
+        world_run(&s->world, s->world.now_us + 100 * 1000);
+        is_whole = workload_is_done(&s->workload) && inspect_is_whole(&s->world);
+    }
+    CU_ASSERT_EQUAL(is_whole, !bad);
+    if (!is_whole) {
+        inspect_report_stuck(&s->world);
+    }
+    CU_ASSERT_EQUAL(count_broken(s, "liveness") > 0, bad);
+    end(s);
+}
+
+static void cluster_with_a_dead_node_is_not_whole(void)
+{
+    liveness(true);
+    liveness(false);
+}
+
+static const struct harness_test tests[] = {
+    HARNESS_TEST(commit_that_a_dead_member_does_not_have_is_found),
+    HARNESS_TEST(epoch_that_falls_at_the_coordinator_is_found),
+    HARNESS_TEST(cluster_with_a_dead_node_is_not_whole),
+};
+HARNESS_MAIN(tests);
