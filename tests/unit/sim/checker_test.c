@@ -572,6 +572,158 @@ static void offset_that_cannot_be(bool bad)
     expect(&s, bad ? "gap" : NULL);
 }
 
+/* ---- derivations: partition 1 comes from partition 0, without the numbers that 3 divides ---- */
+
+static void log_of(struct history *h, uint32_t partition, const uint32_t *numbers, int64_t count)
+{
+    add(h,
+        HISTORY_REPLICA,
+        (struct history_event
+        ){.actor = LEADER,
+          .partition = partition,
+          .count = count,
+          .watermark = count,
+          .is_leader = true,
+          .is_in_sync = true});
+    for (int64_t i = 0; i < count; i++) {
+        add(h,
+            HISTORY_RECORD,
+            (struct history_event
+            ){.actor = LEADER,
+              .partition = partition,
+              .offset = i,
+              .value = history_value(0, numbers[i])});
+    }
+}
+
+#define LOG_OF(h, partition, ...)                                             \
+    log_of(                                                                   \
+        h,                                                                    \
+        partition,                                                            \
+        (const uint32_t[]){__VA_ARGS__},                                      \
+        (int64_t)(sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t)) \
+    )
+
+/* Values 0..5 were sent and are in the source, but for 5. */
+static struct scene begin_derived(void)
+{
+    struct scene s = begin(false);
+
+    add(&s.h, HISTORY_DERIVED, (struct history_event){.partition = 1, .from = 0, .skip = 3});
+    send(&s.h, 0, 0, 6);
+    LOG_OF(&s.h, 0, 0, 1, 2, 3, 4);
+    return s;
+}
+
+static void derived_lost(bool bad)
+{
+    struct scene s = begin_derived();
+
+    if (bad) {
+        LOG_OF(&s.h, 1, 1, 4);
+    } else {
+        LOG_OF(&s.h, 1, 1, 2, 4);
+    }
+    expect(&s, bad ? "derived-lost" : NULL);
+}
+
+static void input_without_output_is_derived_lost(void)
+{
+    derived_lost(true);
+    derived_lost(false);
+}
+
+/* In one log it is stored twice, too; in two only the count tells. */
+static void derived_twice(bool bad)
+{
+    struct scene s = begin_derived();
+
+    add(&s.h, HISTORY_DERIVED, (struct history_event){.partition = 2, .from = 0, .skip = 3});
+    LOG_OF(&s.h, 1, 1, 2);
+    if (bad) {
+        LOG_OF(&s.h, 2, 2, 4);
+    } else {
+        LOG_OF(&s.h, 2, 4);
+    }
+    expect(&s, bad ? "derived-twice" : NULL);
+}
+
+static void output_in_two_partitions_is_derived_twice(void)
+{
+    derived_twice(true);
+    derived_twice(false);
+}
+
+static void derived_invented(bool bad)
+{
+    struct scene s = begin_derived();
+
+    if (bad) {
+        LOG_OF(&s.h, 1, 1, 2, 4, 5);
+    } else {
+        LOG_OF(&s.h, 1, 1, 2, 4);
+    }
+    expect(&s, bad ? "derived-invented" : NULL);
+}
+
+static void output_whose_input_is_not_there_is_invented(void)
+{
+    derived_invented(true);
+    derived_invented(false);
+}
+
+static void output_that_must_be_skipped_or_is_foreign_is_invented(void)
+{
+    struct scene s = begin_derived();
+
+    LOG_OF(&s.h, 1, 1, 2, 3, 4);
+    expect(&s, "invented");
+
+    s = begin_derived();
+    (void)history_add_producer(&s.h, false);
+    add(&s.h,
+        HISTORY_SEND,
+        (struct history_event){.actor = 1, .partition = 2, .value = history_value(1, 1), .count = 1}
+    );
+    add(&s.h,
+        HISTORY_STORED,
+        (struct history_event){.actor = LEADER, .partition = 1, .value = history_value(1, 1)});
+    expect(&s, "invented");
+}
+
+static void derived_order(bool bad)
+{
+    struct scene s = begin_derived();
+
+    if (bad) {
+        LOG_OF(&s.h, 1, 2, 1, 4);
+    } else {
+        LOG_OF(&s.h, 1, 1, 2, 4);
+    }
+    expect(&s, bad ? "derived-order" : NULL);
+}
+
+static void outputs_out_of_the_order_of_their_source_are_found(void)
+{
+    derived_order(true);
+    derived_order(false);
+}
+
+/* A follower that lags behind at the end says nothing about the transform. */
+static void only_leaders_of_derived_partitions_count(void)
+{
+    struct scene s = begin_derived();
+
+    LOG_OF(&s.h, 1, 1, 2, 4);
+    add(&s.h,
+        HISTORY_REPLICA,
+        (struct history_event){.actor = LAGGARD, .partition = 1, .count = 1, .watermark = 1});
+    add(&s.h,
+        HISTORY_RECORD,
+        (struct history_event){.actor = LAGGARD, .partition = 1, .value = history_value(0, 1)});
+    expect(&s, NULL);
+}
+
 static void absurd_offset_is_a_gap(void)
 {
     offset_that_cannot_be(true);
@@ -597,6 +749,12 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(history_that_makes_no_sense_is_refused),
     HARNESS_TEST(dropped_partition_need_not_be_there_at_the_end),
     HARNESS_TEST(absurd_offset_is_a_gap),
+    HARNESS_TEST(input_without_output_is_derived_lost),
+    HARNESS_TEST(output_in_two_partitions_is_derived_twice),
+    HARNESS_TEST(output_whose_input_is_not_there_is_invented),
+    HARNESS_TEST(output_that_must_be_skipped_or_is_foreign_is_invented),
+    HARNESS_TEST(outputs_out_of_the_order_of_their_source_are_found),
+    HARNESS_TEST(only_leaders_of_derived_partitions_count),
     HARNESS_TEST(broken_promise_is_a_violation),
     HARNESS_TEST(violations_past_the_limit_are_counted),
 };

@@ -44,6 +44,7 @@ static const char all_kinds[] =
     " 12.000000 REPLICA   node=1 partition=2 offset=0 epoch=3 records=1 watermark=3 leader=yes "
     "in-sync=no\n"
     " 12.000000 RECORD    node=1 partition=2 value=1.0 offset=0 watermark=3\n"
+    "  0.000000 DERIVED   partition=4 from=2 skip=3\n"
     " 12.000000 DROPPED   partition=3\n"
     "123.000000 BROKEN    partition=0 rule=liveness text=a thing = another, and so on\n";
 
@@ -55,9 +56,9 @@ static void every_kind_is_written_as_it_was_read(void)
 
     CU_ASSERT_EQUAL(read_text(&history, all_kinds, reason), RIA_OK);
     CU_ASSERT_STRING_EQUAL(reason, "");
-    CU_ASSERT_EQUAL(history.count, 13);
+    CU_ASSERT_EQUAL(history.count, 14);
     CU_ASSERT_EQUAL(history.producer_count, 2);
-    CU_ASSERT_EQUAL(history.partition_count, 4);
+    CU_ASSERT_EQUAL(history.partition_count, 5);
     FILE *out = fmemopen(text, sizeof(text), "w");
     CU_ASSERT_PTR_NOT_NULL_FATAL(out);
     history_write(&history, out);

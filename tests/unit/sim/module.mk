@@ -1,5 +1,7 @@
 $(eval $(call test,tests/unit/sim/checker_test,harness simlib common))
 $(eval $(call test,tests/unit/sim/history_text_test,harness simlib common))
+$(eval $(call test,tests/unit/sim/plan_test,harness simlib common))
+$(eval $(call test,tests/unit/sim/sim_http_test,harness simlib schemas common))
 $(eval $(call test,tests/unit/sim/sim_disk_test,harness simlib common))
 $(eval $(call test,tests/unit/sim/sim_net_test,harness simlib schemas common))
 $(eval $(call test,tests/unit/sim/run_test,\

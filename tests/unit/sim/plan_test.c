@@ -1,0 +1,89 @@
+/* What plans promise to whoever reads a verdict: they are what the seed says, and ask for nothing
+ * that was not promised. */
+#include "tests/sim/plan.h"
+
+#include <string.h>
+
+#include "tests/lib/harness.h"
+
+enum { SEEDS = 2000 };
+
+static void a_seed_draws_the_same_plan_again(void)
+{
+    static struct plan first, second;
+
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        plan_draw(&first, seed, NULL);
+        plan_draw(&second, seed, NULL);
+        CU_ASSERT_EQUAL(memcmp(&first, &second, sizeof(first)), 0);
+    }
+}
+
+static void every_kind_with_weight_comes_alone_and_mixed(void)
+{
+    static struct plan plan;
+    static uint32_t alone[PLAN_FAULT_KIND_COUNT], mixed[PLAN_FAULT_KIND_COUNT];
+
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        uint32_t kinds = 0;
+        plan_draw(&plan, seed, NULL);
+        for (uint32_t i = 0; i < plan.fault_count; i++) {
+            kinds |= UINT32_C(1) << plan.faults[i].kind;
+        }
+        for (uint32_t i = 0; i < PLAN_FAULT_KIND_COUNT; i++) {
+            alone[i] += kinds == UINT32_C(1) << i;
+            mixed[i] += (kinds >> i & 1) != 0 && kinds != UINT32_C(1) << i;
+        }
+    }
+#define CHECK(name, text, weight, about) \
+    CU_ASSERT_EQUAL(alone[PLAN_##name] > 0 && mixed[PLAN_##name] > 0, (weight) > 0);
+    PLAN_FAULT_KINDS(CHECK)
+#undef CHECK
+}
+
+static void kinds_that_are_asked_for_are_the_only_ones(void)
+{
+    static struct plan plan;
+    struct plan_choice choice;
+    uint32_t count = 0;
+
+    CU_ASSERT_TRUE_FATAL(plan_parse_kinds("rot,kill-at", &choice.fault_kinds));
+    for (uint64_t seed = 1; seed <= 50; seed++) {
+        plan_draw(&plan, seed, &choice);
+        count += plan.fault_count;
+        for (uint32_t i = 0; i < plan.fault_count; i++) {
+            plan_fault_kind kind = plan.faults[i].kind;
+            CU_ASSERT(kind == PLAN_ROT || kind == PLAN_KILL_AT);
+        }
+    }
+    CU_ASSERT(count > 50);
+    CU_ASSERT_FALSE(plan_parse_kinds("rot,kill-", &choice.fault_kinds));
+    CU_ASSERT_FALSE(plan_parse_kinds("", &choice.fault_kinds));
+}
+
+/* One disk at most breaks its promises, and then everything is on three. */
+static void bad_disks_are_a_minority_of_every_partitions_replicas(void)
+{
+    static struct plan plan;
+    struct plan_choice choice;
+
+    CU_ASSERT_TRUE_FATAL(plan_parse_kinds("rot,io-error,sync-error", &choice.fault_kinds));
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        plan_draw(&plan, seed, &choice);
+        for (uint32_t i = 1; i < plan.fault_count; i++) {
+            CU_ASSERT_EQUAL(plan.faults[i].a, plan.faults[0].a);
+        }
+        for (uint32_t i = 0; plan.fault_count > 0 && i < plan.topic_count; i++) {
+            CU_ASSERT(plan.topics[i].replicas == 3 && plan.topics[i].min_insync == 2);
+            CU_ASSERT_FALSE(plan.topics[i].relaxed);
+        }
+    }
+}
+
+static const struct harness_test tests[] = {
+    HARNESS_TEST(a_seed_draws_the_same_plan_again),
+    HARNESS_TEST(every_kind_with_weight_comes_alone_and_mixed),
+    HARNESS_TEST(kinds_that_are_asked_for_are_the_only_ones),
+    HARNESS_TEST(bad_disks_are_a_minority_of_every_partitions_replicas),
+};
+HARNESS_MAIN(tests);
