@@ -10,7 +10,6 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import riacho  # noqa: E402
 
 COORDINATOR_PORT, STORAGE_PORT, GATEWAY_PORT = 9100, 9111, 8080
-DISK_MIB = 192  # of each storage node, a tmpfs: small enough to be filled
 
 
 class Process(riacho.Process):
@@ -37,9 +36,10 @@ class Process(riacho.Process):
 
 
 class NetCluster(riacho.Cluster):
-    def __init__(self, net, storage=3, replication=2, gateways=2, folder=None):
-        self.net = net
-        self.dir = folder or tempfile.mkdtemp(prefix="riacho-nemesis-")
+    def __init__(self, net, disk_mib, storage=3, replication=2, gateways=2):
+        """disk_mib: of each storage node, a tmpfs."""
+        self.net, self.disk_mib = net, disk_mib
+        self.dir = tempfile.mkdtemp(prefix="riacho-nemesis-")
         self.processes, self.gateway_hosts = {}, []
         self.gateway_names = []
         host = net.add("coordinator")
@@ -63,7 +63,7 @@ class NetCluster(riacho.Cluster):
         name = "storage-%d" % n
         host = self.net.add(name)
         os.makedirs(self.path(name), exist_ok=True)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dm" % DISK_MIB, "none",
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dm" % self.disk_mib, "none",
                         self.path(name)], check=True)
         return self.add(name, "riacho-storage", "--listen=tcp://%s:%d" % (host, STORAGE_PORT),
                         "--coordinator=" + self.coordinator_address,

@@ -105,7 +105,7 @@ class Producer(Client):
         self.value, self.sequence, self.identity = 0, 0, None
         self.open = None  # (first value, count): on its way, perhaps again
         self.unresolved = False  # an attempt at it had an unknown outcome
-        self.last_ack, self.last_offset = None, -1
+        self.last_ack, self.last_offset, self.said = None, -1, "nothing yet"
 
     def values(self, first, count):
         return "producer=%d partition=%d values=%d.%d+%d" % (
@@ -152,6 +152,7 @@ class Producer(Client):
             self.on_stored(what, count, json.loads(reply[1]))
             self.halt.wait(self.random.random() * 2 * self.pause)
             return
+        self.said = "no answer" if reply is None else reply[1][:200].decode()
         outcome = "unknown" if sent else "not_stored"
         if reply is not None:
             answer = json.loads(reply[1])

@@ -20,6 +20,8 @@ from verdict import Verdict  # noqa: E402
 
 HEALED_S = 15  # promise 7
 SETTLE_S = 60  # until every replica is in sync again
+# Several times what the load writes, and small enough to be filled by the nemesis.
+DISK_MIB, DISK_MIB_PER_S = 128, 1
 TOPICS = (("load", 4, {}), ("rolls", 2, {"segment.bytes": "65536"}))
 
 
@@ -38,7 +40,7 @@ class Run:
     def __init__(self, chosen):
         self.chosen, self.passed, self.failed = chosen, 0, 0
         self.random = random.Random(chosen.seed)
-        self.cluster = NetCluster(net.Net())
+        self.cluster = NetCluster(net.Net(), int(DISK_MIB + DISK_MIB_PER_S * chosen.seconds))
         self.history = History()
         self.clients, self.readers = [], 0
         kinds = set(filter(None, chosen.only.split(","))) or set(faults.ALWAYS)
@@ -106,9 +108,12 @@ class Run:
             producers = [p for p in self.producers()
                          if p.idempotent and (p.topic, p.number) == (topic, partition)]
             left = self.healed + HEALED_S * riacho.PATIENCE - time.monotonic()
-            riacho.wait_for(lambda: any(p.last_ack is not None and p.last_ack > self.healed
-                                        for p in producers),
-                            "%s/%d to be written" % (topic, partition),
+
+            def is_written():
+                assert any(p.last_ack is not None and p.last_ack > self.healed for p in producers), \
+                    "; ".join(p.said for p in producers)
+                return True
+            riacho.wait_for(is_written, "%s/%d to be written" % (topic, partition),
                             max(0.1, left) / riacho.PATIENCE)
             readers = [c for c in self.clients if isinstance(c, Reader) and
                        (c.topic, c.number) == (topic, partition)]
