@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import riacho  # noqa: E402
@@ -17,10 +18,10 @@ class Process(riacho.Process):
 
     def __init__(self, cluster, name, argv):
         super().__init__(cluster, name, argv)
-        self.wanted, self.paused = False, False
+        self.wanted, self.paused, self.started = False, False, 0
 
     def start(self):
-        self.wanted = True
+        self.wanted, self.started = True, time.monotonic()
         super().start()
 
     def kill(self):

@@ -8,6 +8,7 @@ import time
 ALWAYS = ("kill", "kill-some", "pause", "restart", "split", "one-way", "ring", "cut-off", "scale",
           "fill")
 OPTIONAL = ("flip",)
+SETTLED_S = 5
 WEIGHTS = {"kill": 5, "kill-some": 1, "pause": 4, "restart": 2, "split": 3, "one-way": 3, "ring": 1,
            "cut-off": 2, "scale": 2, "fill": 2, "flip": 2}
 
@@ -34,7 +35,6 @@ class Nemesis:
                 self.end_due()
                 self.check_processes()
                 time.sleep(0.02)
-        self.heal()
 
     def check_processes(self):
         died = [p for p in self.cluster.processes.values() if p.has_died()]
@@ -107,14 +107,15 @@ class Nemesis:
         return "pause %s" % victim.name, resume
 
     def do_restart(self):
-        """A clean end and a start, with nothing in between."""
-        victims = self.running()
+        """A clean end and a start, with nothing in between. Not of one that may not have begun to listen to
+        signals yet."""
+        victims = [p for p in self.running() if time.monotonic() > p.started + SETTLED_S]
         if not victims:
             return None
         victim = self.random.choice(victims)
         status = victim.stop(30)
-        assert status == 0, "%s ended with %d after SIGTERM" % (victim.name, status)
         victim.start()
+        assert status == 0, "%s ended with %d after SIGTERM" % (victim.name, status)
         return "restart %s" % victim.name, lambda: None
 
     # ---- the network ----

@@ -95,8 +95,11 @@ class Run:
             return False
 
     def under_faults(self):
-        self.nemesis.run(self.chosen.seconds)
-        self.healed = time.monotonic()
+        try:
+            self.nemesis.run(self.chosen.seconds)
+        finally:
+            self.nemesis.heal()
+            self.healed = time.monotonic()
         counts = ", ".join("%s %d" % item for item in sorted(self.nemesis.counts.items()))
         return "%s; acknowledged %d, unknown %d, failed %d" % (
             counts, self.history.counts.get("ACK", 0), self.history.counts.get("UNKNOWN", 0),
@@ -110,6 +113,7 @@ class Run:
             left = self.healed + HEALED_S * riacho.PATIENCE - time.monotonic()
 
             def is_written():
+                self.nemesis.check_processes()
                 assert any(p.last_ack is not None and p.last_ack > self.healed for p in producers), \
                     "; ".join(p.said for p in producers)
                 return True
@@ -171,12 +175,11 @@ class Run:
             self.cluster.start()
             for name, partitions, config in TOPICS:
                 self.add_topic(name, partitions, config)
-            good = self.test("under faults", self.under_faults)
-            good = good and self.test("accepts again", self.accepts_again)
-            good = self.test("clients get answers", self.clients_did_not_break) and good
-            good = good and self.test("gets in sync", self.gets_in_sync)
-            good = self.test("stops", self.stops) and good
-            if good:
+            self.test("under faults", self.under_faults)
+            self.test("accepts again", self.accepts_again)
+            self.test("clients get answers", self.clients_did_not_break)
+            in_sync = self.test("gets in sync", self.gets_in_sync)
+            if self.test("stops", self.stops) and in_sync:
                 self.verdict()
         finally:
             self.cluster.stop()
