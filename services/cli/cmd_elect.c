@@ -72,6 +72,8 @@ static void print_loss(const json_t *answer, const json_t *candidate, long long 
 
     if (!json_is_integer(json_object_get(candidate, "may_lose"))) {
         (void)printf("node %lld does not say what it has: nobody knows what would be lost\n", node);
+    } else if (cli_integer(candidate, "may_lose") == 0) {
+        (void)printf("node %lld has every record that is known to be acknowledged\n", node);
     } else {
         long long lost = cli_integer(candidate, "may_lose");
         (void)printf(
@@ -81,7 +83,7 @@ static void print_loss(const json_t *answer, const json_t *candidate, long long 
             silent > 0 ? "at least " : "",
             lost,
             cli_integer(candidate, "end_offset"),
-            cli_integer(candidate, "end_offset") + lost
+            cli_integer(candidate, "end_offset") + lost - 1
         );
     }
     if (silent > 0) {

@@ -134,7 +134,7 @@ static void print_partitions(const json_t *partitions)
         if (json_is_integer(json_object_get(partition, "leader"))) {
             cli_table_cell(table, "%lld", cli_integer(partition, "leader"));
         } else {
-            cli_table_cell(table, "none");
+            cli_table_cell(table, "-");
         }
         cli_table_cell(table, "%lld", cli_integer(partition, "leader_epoch"));
         cli_table_cell(

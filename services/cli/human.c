@@ -30,11 +30,11 @@ const char *human_seconds(double seconds, char out[HUMAN_SIZE])
     if (seconds < 1) {
         (void)snprintf(out, HUMAN_SIZE, "less than a second");
     } else if (seconds < 120) {
-        (void)snprintf(out, HUMAN_SIZE, "%.0f s", seconds);
+        (void)snprintf(out, HUMAN_SIZE, "about %.0f s", seconds);
     } else if (seconds < 120 * 60) {
-        (void)snprintf(out, HUMAN_SIZE, "%.0f min", seconds / 60);
+        (void)snprintf(out, HUMAN_SIZE, "about %.0f min", seconds / 60);
     } else {
-        (void)snprintf(out, HUMAN_SIZE, "%.1f h", seconds / 3600);
+        (void)snprintf(out, HUMAN_SIZE, "about %.1f h", seconds / 3600);
     }
     return out;
 }

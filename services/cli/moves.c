@@ -104,8 +104,8 @@ void moves_print_plan(const json_t *plan, bool each, double rate)
         (void)printf("nothing to move\n");
     } else {
         (void)printf(
-            "%zu partitions change, %lld new replicas, %s to copy, about %s at %g MiB/s, at most "
-            "%lld partitions at once\n",
+            "%zu partitions change, %lld new replicas, %s to copy: %s at %g MiB/s; at most %lld "
+            "partitions move at once\n",
             json_array_size(moves),
             count_new(moves),
             human_bytes(bytes, size),
