@@ -89,10 +89,23 @@ static void end_call(struct fake_rpc_call *made, ria_err err, struct ria_msg *re
 
 void fake_rpc_answer(struct fake_rpc_call *made, const void *response)
 {
+    fake_rpc_answer_with(made, response, RIA_SLICE_NULL);
+}
+
+void fake_rpc_answer_with(
+    struct fake_rpc_call *made, const void *response, struct ria_slice payload
+)
+{
     struct ria_slice body;
     struct request_header header = open_call(made, &body);
+    uint8_t *room = NULL;
+    struct ria_msg *reply = envelope_reply(&header, response, payload.size, &room);
 
-    end_call(made, RIA_OK, envelope_reply(&header, response, 0, NULL));
+    RIA_ASSERT(reply != NULL);
+    if (payload.size > 0) {
+        memcpy(room, payload.data, payload.size);
+    }
+    end_call(made, RIA_OK, reply);
 }
 
 void fake_rpc_refuse(struct fake_rpc_call *made, ria_err err)

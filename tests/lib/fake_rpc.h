@@ -11,6 +11,7 @@
 #include "common/limits.h"
 #include "common/list.h"
 #include "common/rpc.h"
+#include "common/slice.h"
 
 /* A call the core made. */
 struct fake_rpc_call {
@@ -56,5 +57,8 @@ void fake_rpc_decode(const struct fake_rpc_call *call, struct ria_arena *arena, 
 
 /* All take the call. */
 void fake_rpc_answer(struct fake_rpc_call *call, const void *response);
+void fake_rpc_answer_with(
+    struct fake_rpc_call *call, const void *response, struct ria_slice payload
+);
 void fake_rpc_refuse(struct fake_rpc_call *call, ria_err err);
 void fake_rpc_fail(struct fake_rpc_call *call, ria_err err);
