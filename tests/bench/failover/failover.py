@@ -66,8 +66,8 @@ class Table:
 
 
 def quantile(values, per_cent):
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, len(ordered) * per_cent // 100)]
+    """The smallest value that so many per cent do not exceed."""
+    return sorted(values)[(len(values) * per_cent + 99) // 100 - 1]
 
 
 # ---- the cluster ----
@@ -243,11 +243,11 @@ def fault_rounds(bench, cluster, topic, partitions, sig, rounds):
     return answers
 
 
-def add_fault_rows(bench, what, answers):
+def add_fault_rows(bench, what, answers, aim_s):
     all_max = [max(a["hit"]["max_ms"], a["others"]["max_ms"]) / 1000 for a in answers]
     bench.table.add(what + ", median partition of the node", quantile(
         [a["hit"]["p50_ms"] / 1000 for a in answers], 50), "s")
-    bench.table.add(what + ", every partition: p50", quantile(all_max, 50), "s", "<=", 1)
+    bench.table.add(what + ", every partition: p50", quantile(all_max, 50), "s", "<=", aim_s)
     bench.table.add(what + ", every partition: p99", quantile(all_max, 99), "s", "<=", 2)
     bench.table.add(what + ", every partition: max of %d" % len(answers), max(all_max), "s",
                     "<=", 2)
@@ -261,9 +261,10 @@ def faults(bench, partitions):
         time.sleep(2 * warm.period_ms / 1000 + 2)
         warm.close()
         before = cost_of(cluster)
-        for sig, name in ((signal.SIGKILL, "kill -9"), (signal.SIGSTOP, "SIGSTOP")):
+        # A pause is noticed when the session is over, a death when the connection breaks.
+        for sig, name, aim_s in ((signal.SIGKILL, "kill -9", 1), (signal.SIGSTOP, "SIGSTOP", 1.6)):
             answers = fault_rounds(bench, cluster, "load", partitions, sig, bench.rounds)
-            add_fault_rows(bench, "%d partitions: %s" % (partitions, name), answers)
+            add_fault_rows(bench, "%d partitions: %s" % (partitions, name), answers, aim_s)
         time.sleep(bench.cool_s)
         add_cost_rows(bench, partitions, before, cost_of(cluster))
 
