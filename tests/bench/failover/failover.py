@@ -28,6 +28,7 @@ GROUP_SIZE = 25  # partitions that one request of the probe writes
 RECORDS_PER_SECOND = 500  # of the probe, over all partitions
 VALUE_SIZE = 100
 SETTLE_S = 120
+POLL_S = 0.1  # between two looks at thousands of partitions
 GIB = 1 << 30
 BODY_RECORDS = 1000
 BODY_VALUE = 1000
@@ -113,11 +114,13 @@ def node_ids(cluster):
 
 
 def in_sync(cluster, topic):
+    time.sleep(POLL_S)
     return all(p["leader"] >= 0 and len(p["isr"]) == len(p["replicas"])
                for p in partitions_of(cluster, topic))
 
 
 def leads_as_preferred(cluster, topic):
+    time.sleep(POLL_S)
     return all(p["leader"] == p["replicas"][0] for p in partitions_of(cluster, topic))
 
 
@@ -133,7 +136,11 @@ def settle(cluster, topic):
 
 def create_topic(cluster, name, partitions, **config):
     config.setdefault("min.insync.replicas", "2")
-    cluster.create_topic(name, partitions, 3, **config)
+    try:
+        cluster.create_topic(name, partitions, 3, **config)
+    except AssertionError as error:  # too slow to be answered: it comes all the same
+        say("creating the topic: %s" % error)
+    riacho.wait_for(lambda: len(partitions_of(cluster, name)) == partitions, "the topic", SETTLE_S)
     settle(cluster, name)
 
 
@@ -406,6 +413,7 @@ def catch_up(bench):
 
 
 def timed_catch_up(cluster, node):
+    riacho.wait_for(lambda: not in_sync(cluster, "load"), "the node to have left", 20)
     start_timed(node)
     began = time.monotonic()
     riacho.wait_for(lambda: in_sync(cluster, "load"), "the node to catch up", 600)
