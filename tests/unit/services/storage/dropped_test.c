@@ -230,7 +230,7 @@ static void a_word_older_than_what_is_in_the_log_deletes_nothing(void)
     teardown(f);
 }
 
-static void a_dropped_folder_that_cannot_be_opened_stays_until_it_can(void)
+static void a_dropped_folder_that_cannot_be_opened_stays_until_a_start_that_can(void)
 {
     struct storage_fixture *f = setup();
 
@@ -247,6 +247,10 @@ static void a_dropped_folder_that_cannot_be_opened_stays_until_it_can(void)
     CU_ASSERT_EQUAL(entries(f, ".deleted"), 0);
     ria_fs_sim_set_faults(f->fs, &(struct ria_fs_sim_faults){0});
     fixture_run_ms(f, 10000);
+    CU_ASSERT_EQUAL(entries(f, "aa000000"), 1); /* a disk that failed once is not asked again */
+    fixture_kill(f);
+    CU_ASSERT_TRUE(fixture_start(f));
+    fixture_run_ms(f, GONE_MS);
     CU_ASSERT_EQUAL(entries(f, "aa000000"), 0);
     teardown(f);
 }
@@ -357,7 +361,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(dropped_while_the_node_was_down_is_removed_at_its_start),
     HARNESS_TEST(an_orphan_that_turns_out_to_be_dropped_is_removed),
     HARNESS_TEST(a_word_older_than_what_is_in_the_log_deletes_nothing),
-    HARNESS_TEST(a_dropped_folder_that_cannot_be_opened_stays_until_it_can),
+    HARNESS_TEST(a_dropped_folder_that_cannot_be_opened_stays_until_a_start_that_can),
     HARNESS_TEST(dying_in_the_middle_of_a_removal_ends_it_at_the_next_start),
     HARNESS_TEST(added_again_after_the_removal_it_begins_empty),
     HARNESS_TEST(added_again_during_the_removal_it_begins_empty),
