@@ -1,10 +1,11 @@
 /* fs: the file seam. Two implementations: fs_posix.c (the disk) and fs_sim.c (memory that loses
  * unsynced writes at a crash, fails and tears on a seed).
  *
- * Every call but ria_fs_sync_start() completes before it returns and may touch the disk; the ones
- * on a hot path (pread, pwrite of appended data) meet the page cache. Paths are absolute or
- * relative to the working directory. Durability is only what the caller asks for: a write is
- * durable after a sync of its file, a new, renamed or removed name after a sync of its folder.
+ * Every call but ria_fs_sync_start() and ria_fs_read_start() completes before it returns and may
+ * touch the disk; the ones on a hot path (pread, pwrite of appended data) meet the page cache.
+ * Paths are absolute or relative to the working directory. Durability is only what the caller asks
+ * for: a write is durable after a sync of its file, a new, renamed or removed name after a sync of
+ * its folder.
  *
  * Thread: the loop's thread. sync_start's callback comes back on it.
  */
@@ -23,12 +24,17 @@ typedef enum ria_fs_open_flags {
     RIA_FS_EXCL = 1 << 2,   /* RIA_ERR_EXISTS if present (with CREATE) */
 } ria_fs_open_flags;
 
-/* A sync under way. Storage is the caller's until done runs; done runs exactly once, never from
- * inside ria_fs_sync_start(). After any failure the file must not be written or synced again. */
+/* A sync (or a read) under way. Storage is the caller's until done runs; done runs exactly once,
+ * never from inside ria_fs_sync_start(). After any failure of a sync the file must not be written
+ * or synced again. */
 struct ria_fs_sync {
     void (*done)(struct ria_fs_sync *sync);
     ria_err result;
-    bool with_dir; /* also sync the folder the file was opened in: its name is new */
+    bool with_dir;   /* also sync the folder the file was opened in: its name is new */
+    void *read_data; /* not NULL: a read, see ria_fs_read_start() */
+    size_t read_size;
+    uint64_t read_at;
+    size_t got;    /* bytes read: less than read_size only at the end of the file */
     void *impl[6]; /* the implementation's */
 };
 
@@ -117,6 +123,19 @@ static inline ria_err RIA_MUST_USE ria_fs_sync(struct ria_file *file)
 static inline void ria_fs_sync_start(struct ria_file *file, struct ria_fs_sync *sync)
 {
     file->fs->ops->sync_start(file, sync);
+}
+
+/* pread in the pool, for readers that have time: data, which must stay until done runs, holds
+ * read->got bytes if result is RIA_OK. read->done is set. */
+static inline void ria_fs_read_start(
+    struct ria_file *file, struct ria_fs_sync *read, void *data, size_t size, uint64_t at
+)
+{
+    read->with_dir = false;
+    read->read_data = data;
+    read->read_size = size;
+    read->read_at = at;
+    file->fs->ops->sync_start(file, read);
 }
 
 static inline ria_err RIA_MUST_USE ria_fs_sync_dir(struct ria_fs *fs, const char *path)

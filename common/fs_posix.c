@@ -249,6 +249,11 @@ static ria_err posix_sync_dir(struct ria_fs *fs, const char *path)
 /* A pool thread. */
 static ria_err run_sync(struct ria_fs_sync *sync)
 {
+    if (sync->read_data != NULL) {
+        return posix_pread(
+            sync->impl[1], sync->read_data, sync->read_size, sync->read_at, &sync->got
+        );
+    }
     return sync_file(file_of(sync->impl[1]), sync->with_dir);
 }
 

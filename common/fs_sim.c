@@ -265,7 +265,13 @@ static void sync_due(struct ria_timer *timer, void *arg)
     struct sim_sync *under_way = RIA_CONTAINER(timer, struct sim_sync, timer);
     struct ria_fs_sync *sync = under_way->sync;
 
-    sync->result = finish_sync(fs, under_way->file, &under_way->snapshot, sync->with_dir);
+    if (sync->read_data != NULL) {
+        sync->result = sim_pread(
+            &under_way->file->base, sync->read_data, sync->read_size, sync->read_at, &sync->got
+        );
+    } else {
+        sync->result = finish_sync(fs, under_way->file, &under_way->snapshot, sync->with_dir);
+    }
     sync_free(fs, under_way);
     sync->done(sync);
 }
@@ -408,7 +414,7 @@ static void kill_process(struct sim_fs *fs, bool lose_unsynced)
 {
     RIA_LIST_FOREACH (it, &fs->syncs) {
         struct sim_sync *under_way = RIA_CONTAINER(it, struct sim_sync, link);
-        if (lose_unsynced) {
+        if (lose_unsynced && under_way->sync->read_data == NULL) {
             struct ria_sim_content *content = &under_way->file->node->content;
             ria_sim_content_commit_some(content, &under_way->snapshot, fs->rand);
         }
