@@ -56,6 +56,8 @@
 #include "schemas/gen/produce_request.h"
 #include "schemas/gen/produce_response.h"
 #include "schemas/gen/producer_snapshot_file.h"
+#include "schemas/gen/range_fetch_request.h"
+#include "schemas/gen/range_fetch_response.h"
 #include "schemas/gen/reassign_partitions_request.h"
 #include "schemas/gen/reassign_partitions_response.h"
 #include "schemas/gen/register_node_request.h"
@@ -74,6 +76,7 @@
 #include "schemas/gen/report_replicas_response.h"
 #include "schemas/gen/request_header.h"
 #include "schemas/gen/response_header.h"
+#include "schemas/gen/scrub_file.h"
 #include "schemas/gen/shutdown_node_request.h"
 #include "schemas/gen/shutdown_node_response.h"
 #include "schemas/gen/time_index_file.h"
@@ -152,6 +155,8 @@ THUNKS(plan_rebalance_response)
 THUNKS(produce_request)
 THUNKS(produce_response)
 THUNKS(producer_snapshot_file)
+THUNKS(range_fetch_request)
+THUNKS(range_fetch_response)
 THUNKS(reassign_partitions_request)
 THUNKS(reassign_partitions_response)
 THUNKS(register_node_request)
@@ -170,6 +175,7 @@ THUNKS(report_replicas_request)
 THUNKS(report_replicas_response)
 THUNKS(request_header)
 THUNKS(response_header)
+THUNKS(scrub_file)
 THUNKS(shutdown_node_request)
 THUNKS(shutdown_node_response)
 THUNKS(time_index_file)
@@ -854,6 +860,32 @@ static const struct schema_message table[] = {
         .init = producer_snapshot_file_init_,
     },
     {
+        .name = "RangeFetchRequest",
+        .api_key = 16,
+        .is_request = true,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct range_fetch_request),
+        .size = range_fetch_request_size_,
+        .encode = range_fetch_request_encode_,
+        .decode = range_fetch_request_decode_,
+        .init = range_fetch_request_init_,
+    },
+    {
+        .name = "RangeFetchResponse",
+        .api_key = 16,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct range_fetch_response),
+        .size = range_fetch_response_size_,
+        .encode = range_fetch_response_encode_,
+        .decode = range_fetch_response_decode_,
+        .init = range_fetch_response_init_,
+    },
+    {
         .name = "ReassignPartitionsRequest",
         .api_key = 36,
         .is_request = true,
@@ -1088,6 +1120,19 @@ static const struct schema_message table[] = {
         .init = response_header_init_,
     },
     {
+        .name = "ScrubFile",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct scrub_file),
+        .size = scrub_file_size_,
+        .encode = scrub_file_encode_,
+        .decode = scrub_file_decode_,
+        .init = scrub_file_init_,
+    },
+    {
         .name = "ShutdownNodeRequest",
         .api_key = 32,
         .is_request = true,
@@ -1199,26 +1244,28 @@ const struct schema_message *schema_request(int16_t api_key)
             return &table[47]; /* PlanRebalanceRequest */
         case 1:
             return &table[49]; /* ProduceRequest */
+        case 16:
+            return &table[52]; /* RangeFetchRequest */
         case 36:
-            return &table[52]; /* ReassignPartitionsRequest */
+            return &table[54]; /* ReassignPartitionsRequest */
         case 20:
-            return &table[54]; /* RegisterNodeRequest */
+            return &table[56]; /* RegisterNodeRequest */
         case 11:
-            return &table[56]; /* ReplicaAppendRequest */
+            return &table[58]; /* ReplicaAppendRequest */
         case 13:
-            return &table[58]; /* ReplicaEpochsRequest */
+            return &table[60]; /* ReplicaEpochsRequest */
         case 10:
-            return &table[60]; /* ReplicaFetchRequest */
+            return &table[62]; /* ReplicaFetchRequest */
         case 14:
-            return &table[62]; /* ReplicaPrepareRequest */
+            return &table[64]; /* ReplicaPrepareRequest */
         case 12:
-            return &table[64]; /* ReplicaReportRequest */
+            return &table[66]; /* ReplicaReportRequest */
         case 33:
-            return &table[66]; /* ReportReplicasRequest */
+            return &table[68]; /* ReportReplicasRequest */
         case 32:
-            return &table[70]; /* ShutdownNodeRequest */
+            return &table[73]; /* ShutdownNodeRequest */
         case 4:
-            return &table[73]; /* WatchRequest */
+            return &table[76]; /* WatchRequest */
         default:
             return NULL;
     }
@@ -1269,26 +1316,28 @@ const struct schema_message *schema_response(int16_t api_key)
             return &table[48]; /* PlanRebalanceResponse */
         case 1:
             return &table[50]; /* ProduceResponse */
+        case 16:
+            return &table[53]; /* RangeFetchResponse */
         case 36:
-            return &table[53]; /* ReassignPartitionsResponse */
+            return &table[55]; /* ReassignPartitionsResponse */
         case 20:
-            return &table[55]; /* RegisterNodeResponse */
+            return &table[57]; /* RegisterNodeResponse */
         case 11:
-            return &table[57]; /* ReplicaAppendResponse */
+            return &table[59]; /* ReplicaAppendResponse */
         case 13:
-            return &table[59]; /* ReplicaEpochsResponse */
+            return &table[61]; /* ReplicaEpochsResponse */
         case 10:
-            return &table[61]; /* ReplicaFetchResponse */
+            return &table[63]; /* ReplicaFetchResponse */
         case 14:
-            return &table[63]; /* ReplicaPrepareResponse */
+            return &table[65]; /* ReplicaPrepareResponse */
         case 12:
-            return &table[65]; /* ReplicaReportResponse */
+            return &table[67]; /* ReplicaReportResponse */
         case 33:
-            return &table[67]; /* ReportReplicasResponse */
+            return &table[69]; /* ReportReplicasResponse */
         case 32:
-            return &table[71]; /* ShutdownNodeResponse */
+            return &table[74]; /* ShutdownNodeResponse */
         case 4:
-            return &table[74]; /* WatchResponse */
+            return &table[77]; /* WatchResponse */
         default:
             return NULL;
     }
@@ -1340,6 +1389,8 @@ switch (api_key) {
         return "ReplicaPrepare";
     case 15:
         return "DescribeLogs";
+    case 16:
+        return "RangeFetch";
     case 20:
         return "RegisterNode";
     case 21:

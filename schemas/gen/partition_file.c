@@ -44,6 +44,24 @@ void partition_file_init(struct partition_file *m)
     *m = (struct partition_file){0};
 }
 
+static size_t partition_file_lost_from_offset_size_(const struct partition_file *m, int16_t version)
+{
+    size_t size = 0;
+    (void)m;
+    (void)version;
+    size += 8;
+    return size;
+}
+
+static size_t partition_file_lost_to_offset_size_(const struct partition_file *m, int16_t version)
+{
+    size_t size = 0;
+    (void)m;
+    (void)version;
+    size += 8;
+    return size;
+}
+
 static size_t partition_file_size_(const struct partition_file *m, int16_t version)
 {
     size_t size = 0;
@@ -57,7 +75,20 @@ static size_t partition_file_size_(const struct partition_file *m, int16_t versi
     for (uint32_t i = 0; i < m->damage_count; i++) {
         size += partition_file_damaged_range_size_(&m->damage[i], version);
     }
-    size += 1; /* no tagged fields */
+    uint32_t tags = 0;
+    if (m->lost_from_offset != INT64_C(0)) {
+        size_t field_size = partition_file_lost_from_offset_size_(m, version);
+        tags++;
+        size += ria_uvarint_size(0);
+        size += ria_uvarint_size((uint32_t)field_size) + field_size;
+    }
+    if (m->lost_to_offset != INT64_C(0)) {
+        size_t field_size = partition_file_lost_to_offset_size_(m, version);
+        tags++;
+        size += ria_uvarint_size(1);
+        size += ria_uvarint_size((uint32_t)field_size) + field_size;
+    }
+    size += ria_uvarint_size(tags);
     return size;
 }
 
@@ -74,7 +105,24 @@ static void partition_file_encode_(const struct partition_file *m, int16_t versi
     for (uint32_t i = 0; i < m->damage_count; i++) {
         partition_file_damaged_range_encode_(&m->damage[i], version, w);
     }
-    ria_write_uvarint(w, 0); /* no tagged fields */
+    uint32_t tags = 0;
+    if (m->lost_from_offset != INT64_C(0)) {
+        tags++;
+    }
+    if (m->lost_to_offset != INT64_C(0)) {
+        tags++;
+    }
+    ria_write_uvarint(w, tags);
+    if (m->lost_from_offset != INT64_C(0)) {
+        ria_write_uvarint(w, 0);
+        ria_write_uvarint(w, (uint32_t)partition_file_lost_from_offset_size_(m, version));
+        ria_write_i64(w, m->lost_from_offset);
+    }
+    if (m->lost_to_offset != INT64_C(0)) {
+        ria_write_uvarint(w, 1);
+        ria_write_uvarint(w, (uint32_t)partition_file_lost_to_offset_size_(m, version));
+        ria_write_i64(w, m->lost_to_offset);
+    }
 }
 
 static void partition_file_decode_(struct partition_file *out, int16_t version, struct ria_reader *r, struct ria_arena *arena)
@@ -91,7 +139,16 @@ static void partition_file_decode_(struct partition_file *out, int16_t version, 
     for (uint32_t i = 0; i < out->damage_count && r->err == RIA_OK; i++) {
         partition_file_damaged_range_decode_(&out->damage[i], version, r, arena);
     }
-    ria_read_tags_unknown(r);
+    struct ria_tags tags = ria_read_tags(r);
+    while (ria_tags_next(&tags, r)) {
+        if (tags.tag == 0) {
+            out->lost_from_offset = ria_read_i64(r);
+        } else if (tags.tag == 1) {
+            out->lost_to_offset = ria_read_i64(r);
+        } else {
+            ria_tags_skip(r);
+        }
+    }
 }
 
 uint32_t partition_file_size(const struct partition_file *m, int16_t version)

@@ -26,6 +26,10 @@ struct partition_file {
     /* Offsets that were synced and cannot be read now, ascending. */
     struct partition_file_damaged_range *damage;
     uint32_t damage_count;
+    /* Where the log ended when it was found to have lost its tail. */
+    int64_t lost_from_offset;
+    /* The tail was synced up to here; 0: no tail was lost. */
+    int64_t lost_to_offset;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */

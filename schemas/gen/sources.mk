@@ -53,6 +53,8 @@ SCHEMAS_GEN_SOURCES := \
     schemas/gen/produce_request.c \
     schemas/gen/produce_response.c \
     schemas/gen/producer_snapshot_file.c \
+    schemas/gen/range_fetch_request.c \
+    schemas/gen/range_fetch_response.c \
     schemas/gen/reassign_partitions_request.c \
     schemas/gen/reassign_partitions_response.c \
     schemas/gen/register_node_request.c \
@@ -71,6 +73,7 @@ SCHEMAS_GEN_SOURCES := \
     schemas/gen/report_replicas_response.c \
     schemas/gen/request_header.c \
     schemas/gen/response_header.c \
+    schemas/gen/scrub_file.c \
     schemas/gen/shutdown_node_request.c \
     schemas/gen/shutdown_node_response.c \
     schemas/gen/time_index_file.c \

@@ -53,6 +53,8 @@
 #include "schemas/gen/produce_request.h"
 #include "schemas/gen/produce_response.h"
 #include "schemas/gen/producer_snapshot_file.h"
+#include "schemas/gen/range_fetch_request.h"
+#include "schemas/gen/range_fetch_response.h"
 #include "schemas/gen/reassign_partitions_request.h"
 #include "schemas/gen/reassign_partitions_response.h"
 #include "schemas/gen/register_node_request.h"
@@ -71,6 +73,7 @@
 #include "schemas/gen/report_replicas_response.h"
 #include "schemas/gen/request_header.h"
 #include "schemas/gen/response_header.h"
+#include "schemas/gen/scrub_file.h"
 #include "schemas/gen/shutdown_node_request.h"
 #include "schemas/gen/shutdown_node_response.h"
 #include "schemas/gen/time_index_file.h"
@@ -2128,7 +2131,7 @@ static const struct vector_length offset_index_file_v0_mixed_lengths[] = {
     {42, LENGTH_COMPACT, true, 0},
 };
 
-static const struct partition_file partition_file_v0_empty = {.topic_id = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, .partition = 0, .generation = 0U, .start_offset = INT64_C(0), .damage = NULL, .damage_count = 0};
+static const struct partition_file partition_file_v0_empty = {.topic_id = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, .partition = 0, .generation = 0U, .start_offset = INT64_C(0), .damage = NULL, .damage_count = 0, .lost_from_offset = INT64_C(0), .lost_to_offset = INT64_C(0)};
 static const uint8_t partition_file_v0_empty_bytes[] = {
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
@@ -2139,13 +2142,14 @@ static const struct vector_length partition_file_v0_empty_lengths[] = {
     {33, LENGTH_COMPACT, true, 0},
 };
 
-static const struct partition_file partition_file_v0_full = {.topic_id = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .partition = 2099900500, .generation = 4223592574U, .start_offset = INT64_C(8195370222892605608), .damage = (struct partition_file_damaged_range[]){{.from_offset = INT64_C(-1542002720943255300), .to_offset = INT64_C(2812682843993590054)}, {.from_offset = INT64_C(121339154544082277), .to_offset = INT64_C(4476024719480927631)}}, .damage_count = 2};
+static const struct partition_file partition_file_v0_full = {.topic_id = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .partition = 2099900500, .generation = 4223592574U, .start_offset = INT64_C(8195370222892605608), .damage = (struct partition_file_damaged_range[]){{.from_offset = INT64_C(-1542002720943255300), .to_offset = INT64_C(2812682843993590054)}, {.from_offset = INT64_C(121339154544082277), .to_offset = INT64_C(4476024719480927631)}}, .damage_count = 2, .lost_from_offset = INT64_C(8830710284417772985), .lost_to_offset = INT64_C(-5261348224354933277)};
 static const uint8_t partition_file_v0_full_bytes[] = {
     0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
     0x1d, 0x7d, 0x29, 0xf0, 0x54, 0xfb, 0xbe, 0xe8, 0x7e, 0x71, 0xbb, 0xcd, 0xcb, 0xfa, 0x53,
     0xe0, 0xa8, 0x03, 0xea, 0x99, 0xb4, 0xb1, 0xf7, 0x7d, 0xd0, 0xfc, 0x27, 0x08, 0xa8, 0x24,
     0xf6, 0x12, 0xc9, 0x26, 0x00, 0x01, 0xaf, 0x15, 0x51, 0x73, 0xf2, 0x3d, 0x65, 0x3e, 0x1e,
-    0x08, 0xc4, 0x72, 0x87, 0x35, 0x8f, 0x00, 0x00
+    0x08, 0xc4, 0x72, 0x87, 0x35, 0x8f, 0x00, 0x02, 0x00, 0x08, 0x7a, 0x8c, 0xfc, 0x37, 0x71,
+    0x1c, 0x2d, 0xb9, 0x01, 0x08, 0xb6, 0xfb, 0xef, 0xaa, 0x6f, 0xb1, 0x25, 0xe3
 };
 static const uint8_t partition_file_v0_full_newer[] = {
     0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
@@ -2153,26 +2157,32 @@ static const uint8_t partition_file_v0_full_newer[] = {
     0xe0, 0xa8, 0x03, 0xea, 0x99, 0xb4, 0xb1, 0xf7, 0x7d, 0xd0, 0xfc, 0x27, 0x08, 0xa8, 0x24,
     0xf6, 0x12, 0xc9, 0x26, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0x01, 0xaf, 0x15, 0x51,
     0x73, 0xf2, 0x3d, 0x65, 0x3e, 0x1e, 0x08, 0xc4, 0x72, 0x87, 0x35, 0x8f, 0x01, 0x90, 0x4e,
-    0x03, 0x6e, 0x65, 0x77, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
+    0x03, 0x6e, 0x65, 0x77, 0x03, 0x00, 0x08, 0x7a, 0x8c, 0xfc, 0x37, 0x71, 0x1c, 0x2d, 0xb9,
+    0x01, 0x08, 0xb6, 0xfb, 0xef, 0xaa, 0x6f, 0xb1, 0x25, 0xe3, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
 };
 static const struct vector_length partition_file_v0_full_lengths[] = {
     {32, LENGTH_COMPACT, false, 64},
     {49, LENGTH_COMPACT, true, 0},
     {66, LENGTH_COMPACT, true, 0},
     {67, LENGTH_COMPACT, true, 0},
+    {69, LENGTH_COMPACT, false, 0},
+    {79, LENGTH_COMPACT, false, 0},
 };
 
-static const struct partition_file partition_file_v0_mixed = {.topic_id = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .partition = 2147483647, .generation = 4294967295U, .start_offset = INT64_C(9223372036854775807), .damage = (struct partition_file_damaged_range[]){{.from_offset = INT64_C(9223372036854775807), .to_offset = INT64_C(9223372036854775807)}}, .damage_count = 1};
+static const struct partition_file partition_file_v0_mixed = {.topic_id = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .partition = 2147483647, .generation = 4294967295U, .start_offset = INT64_C(9223372036854775807), .damage = (struct partition_file_damaged_range[]){{.from_offset = INT64_C(9223372036854775807), .to_offset = INT64_C(9223372036854775807)}}, .damage_count = 1, .lost_from_offset = INT64_C(9223372036854775807), .lost_to_offset = INT64_C(9223372036854775807)};
 static const uint8_t partition_file_v0_mixed_bytes[] = {
     0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
     0x1d, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff,
     0xff, 0xff, 0x02, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff,
-    0xff, 0xff, 0xff, 0xff, 0x00, 0x00
+    0xff, 0xff, 0xff, 0xff, 0x00, 0x02, 0x00, 0x08, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0x01, 0x08, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff
 };
 static const struct vector_length partition_file_v0_mixed_lengths[] = {
     {32, LENGTH_COMPACT, false, 64},
     {49, LENGTH_COMPACT, true, 0},
     {50, LENGTH_COMPACT, true, 0},
+    {52, LENGTH_COMPACT, false, 0},
+    {62, LENGTH_COMPACT, false, 0},
 };
 
 static const struct plan_rebalance_request plan_rebalance_request_v0_empty = {.kind = 0, .node_id = -1, .moves_max = 0};
@@ -2393,6 +2403,83 @@ static const struct vector_length producer_snapshot_file_v0_mixed_lengths[] = {
     {60, LENGTH_COMPACT, true, 0},
     {61, LENGTH_COMPACT, true, 0},
     {62, LENGTH_COMPACT, true, 0},
+};
+
+static const struct range_fetch_request range_fetch_request_v0_empty = {.topic_id = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, .partition = 0, .from_offset = INT64_C(0), .to_offset = INT64_C(0), .max_bytes = 0};
+static const uint8_t range_fetch_request_v0_empty_bytes[] = {
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00
+};
+static const struct vector_length range_fetch_request_v0_empty_lengths[] = {
+    {40, LENGTH_COMPACT, true, 0},
+};
+
+static const struct range_fetch_request range_fetch_request_v0_full = {.topic_id = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .partition = 2099900500, .from_offset = INT64_C(3840684657955760254), .to_offset = INT64_C(8195370222892605608), .max_bytes = 2028525778};
+static const uint8_t range_fetch_request_v0_full_bytes[] = {
+    0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
+    0x1d, 0x7d, 0x29, 0xf0, 0x54, 0x35, 0x4c, 0xda, 0x58, 0xfb, 0xbe, 0xe8, 0x7e, 0x71, 0xbb,
+    0xcd, 0xcb, 0xfa, 0x53, 0xe0, 0xa8, 0x78, 0xe8, 0xd8, 0xd2, 0x00
+};
+static const uint8_t range_fetch_request_v0_full_newer[] = {
+    0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
+    0x1d, 0x7d, 0x29, 0xf0, 0x54, 0x35, 0x4c, 0xda, 0x58, 0xfb, 0xbe, 0xe8, 0x7e, 0x71, 0xbb,
+    0xcd, 0xcb, 0xfa, 0x53, 0xe0, 0xa8, 0x78, 0xe8, 0xd8, 0xd2, 0x01, 0x90, 0x4e, 0x03, 0x6e,
+    0x65, 0x77
+};
+static const struct vector_length range_fetch_request_v0_full_lengths[] = {
+    {40, LENGTH_COMPACT, true, 0},
+};
+
+static const struct range_fetch_request range_fetch_request_v0_mixed = {.topic_id = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .partition = 2147483647, .from_offset = INT64_C(9223372036854775807), .to_offset = INT64_C(9223372036854775807), .max_bytes = 2147483647};
+static const uint8_t range_fetch_request_v0_mixed_bytes[] = {
+    0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
+    0x1d, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x00
+};
+static const struct vector_length range_fetch_request_v0_mixed_lengths[] = {
+    {40, LENGTH_COMPACT, true, 0},
+};
+
+static const struct range_fetch_response range_fetch_response_v0_empty = {.high_watermark = INT64_C(0), .log_start_offset = INT64_C(0), .epochs = NULL, .epochs_count = 0};
+static const uint8_t range_fetch_response_v0_empty_bytes[] = {
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x01, 0x00
+};
+static const struct vector_length range_fetch_response_v0_empty_lengths[] = {
+    {16, LENGTH_COMPACT, false, 100000},
+    {17, LENGTH_COMPACT, true, 0},
+};
+
+static const struct range_fetch_response range_fetch_response_v0_full = {.high_watermark = INT64_C(-4868686471917930454), .log_start_offset = INT64_C(-514000906981085100), .epochs = (struct range_fetch_response_range_epoch[]){{.epoch = 2052317352, .start_offset = INT64_C(-5896688285880100654)}, {.epoch = -154645231, .start_offset = INT64_C(-4233346410392763077)}}, .epochs_count = 2};
+static const uint8_t range_fetch_response_v0_full_bytes[] = {
+    0xbc, 0x6e, 0xf3, 0x72, 0xfe, 0x94, 0xf8, 0x2a, 0xf8, 0xdd, 0xe6, 0xe5, 0xfd, 0x29, 0xf0,
+    0x54, 0x03, 0x7a, 0x53, 0xe0, 0xa8, 0xae, 0x2a, 0xc1, 0x3e, 0xf8, 0xe8, 0xd8, 0xd2, 0x00,
+    0xf6, 0xc8, 0x4d, 0x11, 0xc5, 0x40, 0x21, 0xde, 0x75, 0x5d, 0x45, 0x3b, 0x00, 0x00
+};
+static const uint8_t range_fetch_response_v0_full_newer[] = {
+    0xbc, 0x6e, 0xf3, 0x72, 0xfe, 0x94, 0xf8, 0x2a, 0xf8, 0xdd, 0xe6, 0xe5, 0xfd, 0x29, 0xf0,
+    0x54, 0x03, 0x7a, 0x53, 0xe0, 0xa8, 0xae, 0x2a, 0xc1, 0x3e, 0xf8, 0xe8, 0xd8, 0xd2, 0x01,
+    0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0xf6, 0xc8, 0x4d, 0x11, 0xc5, 0x40, 0x21, 0xde, 0x75,
+    0x5d, 0x45, 0x3b, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0x01, 0x90, 0x4e, 0x03, 0x6e,
+    0x65, 0x77
+};
+static const struct vector_length range_fetch_response_v0_full_lengths[] = {
+    {16, LENGTH_COMPACT, false, 100000},
+    {29, LENGTH_COMPACT, true, 0},
+    {42, LENGTH_COMPACT, true, 0},
+    {43, LENGTH_COMPACT, true, 0},
+};
+
+static const struct range_fetch_response range_fetch_response_v0_mixed = {.high_watermark = INT64_C(9223372036854775807), .log_start_offset = INT64_C(9223372036854775807), .epochs = (struct range_fetch_response_range_epoch[]){{.epoch = 2147483647, .start_offset = INT64_C(9223372036854775807)}}, .epochs_count = 1};
+static const uint8_t range_fetch_response_v0_mixed_bytes[] = {
+    0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0x02, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00
+};
+static const struct vector_length range_fetch_response_v0_mixed_lengths[] = {
+    {16, LENGTH_COMPACT, false, 100000},
+    {29, LENGTH_COMPACT, true, 0},
+    {30, LENGTH_COMPACT, true, 0},
 };
 
 static const struct reassign_partitions_request reassign_partitions_request_v0_empty = {.partitions = NULL, .partitions_count = 0};
@@ -3161,6 +3248,41 @@ static const uint8_t response_header_v0_mixed_bytes[] = {
     0x7f, 0xff, 0x7f, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0x7f, 0xff, 0xff, 0xff
 };
 
+static const struct scrub_file scrub_file_v0_empty = {.started_ms = INT64_C(0), .in_pass = false, .topic_id = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, .partition = 0, .offset = INT64_C(0)};
+static const uint8_t scrub_file_v0_empty_bytes[] = {
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00
+};
+static const struct vector_length scrub_file_v0_empty_lengths[] = {
+    {37, LENGTH_COMPACT, true, 0},
+};
+
+static const struct scrub_file scrub_file_v0_full = {.started_ms = INT64_C(-4868686471917930454), .in_pass = true, .topic_id = {{42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57}}, .partition = 2052317352, .offset = INT64_C(-5896688285880100654)};
+static const uint8_t scrub_file_v0_full_bytes[] = {
+    0xbc, 0x6e, 0xf3, 0x72, 0xfe, 0x94, 0xf8, 0x2a, 0x01, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f,
+    0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38, 0x39, 0x7a, 0x53, 0xe0, 0xa8, 0xae,
+    0x2a, 0xc1, 0x3e, 0xf8, 0xe8, 0xd8, 0xd2, 0x00
+};
+static const uint8_t scrub_file_v0_full_newer[] = {
+    0xbc, 0x6e, 0xf3, 0x72, 0xfe, 0x94, 0xf8, 0x2a, 0x01, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f,
+    0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38, 0x39, 0x7a, 0x53, 0xe0, 0xa8, 0xae,
+    0x2a, 0xc1, 0x3e, 0xf8, 0xe8, 0xd8, 0xd2, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
+};
+static const struct vector_length scrub_file_v0_full_lengths[] = {
+    {37, LENGTH_COMPACT, true, 0},
+};
+
+static const struct scrub_file scrub_file_v0_mixed = {.started_ms = INT64_C(9223372036854775807), .in_pass = true, .topic_id = {{42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57}}, .partition = 2147483647, .offset = INT64_C(9223372036854775807)};
+static const uint8_t scrub_file_v0_mixed_bytes[] = {
+    0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f,
+    0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38, 0x39, 0x7f, 0xff, 0xff, 0xff, 0x7f,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00
+};
+static const struct vector_length scrub_file_v0_mixed_lengths[] = {
+    {37, LENGTH_COMPACT, true, 0},
+};
+
 static const struct shutdown_node_request shutdown_node_request_v0_empty = {.node_id = 0, .incarnation = INT64_C(0)};
 static const uint8_t shutdown_node_request_v0_empty_bytes[] = {
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00
@@ -3473,8 +3595,8 @@ static const struct vector vectors[] = {
     {"OffsetIndexFile", "full", 0, &offset_index_file_v0_full, offset_index_file_v0_full_bytes, 52, offset_index_file_v0_full_newer, sizeof(offset_index_file_v0_full_newer), offset_index_file_v0_full_lengths, RIA_COUNT(offset_index_file_v0_full_lengths)},
     {"OffsetIndexFile", "mixed", 0, &offset_index_file_v0_mixed, offset_index_file_v0_mixed_bytes, 43, NULL, 0, offset_index_file_v0_mixed_lengths, RIA_COUNT(offset_index_file_v0_mixed_lengths)},
     {"PartitionFile", "empty", 0, &partition_file_v0_empty, partition_file_v0_empty_bytes, 34, NULL, 0, partition_file_v0_empty_lengths, RIA_COUNT(partition_file_v0_empty_lengths)},
-    {"PartitionFile", "full", 0, &partition_file_v0_full, partition_file_v0_full_bytes, 68, partition_file_v0_full_newer, sizeof(partition_file_v0_full_newer), partition_file_v0_full_lengths, RIA_COUNT(partition_file_v0_full_lengths)},
-    {"PartitionFile", "mixed", 0, &partition_file_v0_mixed, partition_file_v0_mixed_bytes, 51, NULL, 0, partition_file_v0_mixed_lengths, RIA_COUNT(partition_file_v0_mixed_lengths)},
+    {"PartitionFile", "full", 0, &partition_file_v0_full, partition_file_v0_full_bytes, 88, partition_file_v0_full_newer, sizeof(partition_file_v0_full_newer), partition_file_v0_full_lengths, RIA_COUNT(partition_file_v0_full_lengths)},
+    {"PartitionFile", "mixed", 0, &partition_file_v0_mixed, partition_file_v0_mixed_bytes, 71, NULL, 0, partition_file_v0_mixed_lengths, RIA_COUNT(partition_file_v0_mixed_lengths)},
     {"PlanRebalanceRequest", "empty", 0, &plan_rebalance_request_v0_empty, plan_rebalance_request_v0_empty_bytes, 10, NULL, 0, plan_rebalance_request_v0_empty_lengths, RIA_COUNT(plan_rebalance_request_v0_empty_lengths)},
     {"PlanRebalanceRequest", "full", 0, &plan_rebalance_request_v0_full, plan_rebalance_request_v0_full_bytes, 10, plan_rebalance_request_v0_full_newer, sizeof(plan_rebalance_request_v0_full_newer), plan_rebalance_request_v0_full_lengths, RIA_COUNT(plan_rebalance_request_v0_full_lengths)},
     {"PlanRebalanceRequest", "mixed", 0, &plan_rebalance_request_v0_mixed, plan_rebalance_request_v0_mixed_bytes, 10, NULL, 0, plan_rebalance_request_v0_mixed_lengths, RIA_COUNT(plan_rebalance_request_v0_mixed_lengths)},
@@ -3490,6 +3612,12 @@ static const struct vector vectors[] = {
     {"ProducerSnapshotFile", "empty", 0, &producer_snapshot_file_v0_empty, producer_snapshot_file_v0_empty_bytes, 10, NULL, 0, producer_snapshot_file_v0_empty_lengths, RIA_COUNT(producer_snapshot_file_v0_empty_lengths)},
     {"ProducerSnapshotFile", "full", 0, &producer_snapshot_file_v0_full, producer_snapshot_file_v0_full_bytes, 166, producer_snapshot_file_v0_full_newer, sizeof(producer_snapshot_file_v0_full_newer), producer_snapshot_file_v0_full_lengths, RIA_COUNT(producer_snapshot_file_v0_full_lengths)},
     {"ProducerSnapshotFile", "mixed", 0, &producer_snapshot_file_v0_mixed, producer_snapshot_file_v0_mixed_bytes, 63, NULL, 0, producer_snapshot_file_v0_mixed_lengths, RIA_COUNT(producer_snapshot_file_v0_mixed_lengths)},
+    {"RangeFetchRequest", "empty", 0, &range_fetch_request_v0_empty, range_fetch_request_v0_empty_bytes, 41, NULL, 0, range_fetch_request_v0_empty_lengths, RIA_COUNT(range_fetch_request_v0_empty_lengths)},
+    {"RangeFetchRequest", "full", 0, &range_fetch_request_v0_full, range_fetch_request_v0_full_bytes, 41, range_fetch_request_v0_full_newer, sizeof(range_fetch_request_v0_full_newer), range_fetch_request_v0_full_lengths, RIA_COUNT(range_fetch_request_v0_full_lengths)},
+    {"RangeFetchRequest", "mixed", 0, &range_fetch_request_v0_mixed, range_fetch_request_v0_mixed_bytes, 41, NULL, 0, range_fetch_request_v0_mixed_lengths, RIA_COUNT(range_fetch_request_v0_mixed_lengths)},
+    {"RangeFetchResponse", "empty", 0, &range_fetch_response_v0_empty, range_fetch_response_v0_empty_bytes, 18, NULL, 0, range_fetch_response_v0_empty_lengths, RIA_COUNT(range_fetch_response_v0_empty_lengths)},
+    {"RangeFetchResponse", "full", 0, &range_fetch_response_v0_full, range_fetch_response_v0_full_bytes, 44, range_fetch_response_v0_full_newer, sizeof(range_fetch_response_v0_full_newer), range_fetch_response_v0_full_lengths, RIA_COUNT(range_fetch_response_v0_full_lengths)},
+    {"RangeFetchResponse", "mixed", 0, &range_fetch_response_v0_mixed, range_fetch_response_v0_mixed_bytes, 31, NULL, 0, range_fetch_response_v0_mixed_lengths, RIA_COUNT(range_fetch_response_v0_mixed_lengths)},
     {"ReassignPartitionsRequest", "empty", 0, &reassign_partitions_request_v0_empty, reassign_partitions_request_v0_empty_bytes, 2, NULL, 0, reassign_partitions_request_v0_empty_lengths, RIA_COUNT(reassign_partitions_request_v0_empty_lengths)},
     {"ReassignPartitionsRequest", "full", 0, &reassign_partitions_request_v0_full, reassign_partitions_request_v0_full_bytes, 70, reassign_partitions_request_v0_full_newer, sizeof(reassign_partitions_request_v0_full_newer), reassign_partitions_request_v0_full_lengths, RIA_COUNT(reassign_partitions_request_v0_full_lengths)},
     {"ReassignPartitionsRequest", "mixed", 0, &reassign_partitions_request_v0_mixed, reassign_partitions_request_v0_mixed_bytes, 32, NULL, 0, reassign_partitions_request_v0_mixed_lengths, RIA_COUNT(reassign_partitions_request_v0_mixed_lengths)},
@@ -3544,6 +3672,9 @@ static const struct vector vectors[] = {
     {"ResponseHeader", "empty", 0, &response_header_v0_empty, response_header_v0_empty_bytes, 14, NULL, 0, NULL, 0},
     {"ResponseHeader", "full", 0, &response_header_v0_full, response_header_v0_full_bytes, 14, NULL, 0, NULL, 0},
     {"ResponseHeader", "mixed", 0, &response_header_v0_mixed, response_header_v0_mixed_bytes, 14, NULL, 0, NULL, 0},
+    {"ScrubFile", "empty", 0, &scrub_file_v0_empty, scrub_file_v0_empty_bytes, 38, NULL, 0, scrub_file_v0_empty_lengths, RIA_COUNT(scrub_file_v0_empty_lengths)},
+    {"ScrubFile", "full", 0, &scrub_file_v0_full, scrub_file_v0_full_bytes, 38, scrub_file_v0_full_newer, sizeof(scrub_file_v0_full_newer), scrub_file_v0_full_lengths, RIA_COUNT(scrub_file_v0_full_lengths)},
+    {"ScrubFile", "mixed", 0, &scrub_file_v0_mixed, scrub_file_v0_mixed_bytes, 38, NULL, 0, scrub_file_v0_mixed_lengths, RIA_COUNT(scrub_file_v0_mixed_lengths)},
     {"ShutdownNodeRequest", "empty", 0, &shutdown_node_request_v0_empty, shutdown_node_request_v0_empty_bytes, 13, NULL, 0, shutdown_node_request_v0_empty_lengths, RIA_COUNT(shutdown_node_request_v0_empty_lengths)},
     {"ShutdownNodeRequest", "full", 0, &shutdown_node_request_v0_full, shutdown_node_request_v0_full_bytes, 13, shutdown_node_request_v0_full_newer, sizeof(shutdown_node_request_v0_full_newer), shutdown_node_request_v0_full_lengths, RIA_COUNT(shutdown_node_request_v0_full_lengths)},
     {"ShutdownNodeRequest", "mixed", 0, &shutdown_node_request_v0_mixed, shutdown_node_request_v0_mixed_bytes, 13, NULL, 0, shutdown_node_request_v0_mixed_lengths, RIA_COUNT(shutdown_node_request_v0_mixed_lengths)},
