@@ -25,6 +25,7 @@ static const struct handler handlers[] = {
     {API_REPLICA_REPORT, true, handle_replica_report},
     {API_REPLICA_EPOCHS, true, handle_replica_epochs},
     {API_REPLICA_PREPARE, true, handle_replica_prepare},
+    {API_RANGE_FETCH, true, handle_range_fetch},
 };
 
 static const struct handler *find_handler(int16_t api_key)

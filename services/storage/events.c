@@ -26,6 +26,7 @@ static bool is_relaxed(const struct replica *replica)
 /* The log takes nothing any more: no sync will come for those who wait for one. */
 static void fail_waits(struct replica *replica)
 {
+    storage_report_fitness(replica);
     partition_on_synced(&replica->partition, RIA_ERR_IO);
     parked_wake_all(&replica->waits[REPLICA_SYNCED], RIA_ERR_IO);
     parked_wake_all(&replica->waits[REPLICA_QUIET], RIA_ERR_IO);

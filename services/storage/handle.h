@@ -26,6 +26,7 @@ void handle_replica_fetch(const struct handle_request *r);
 void handle_replica_append(const struct handle_request *r);
 void handle_replica_report(const struct handle_request *r);
 void handle_replica_epochs(const struct handle_request *r);
+void handle_range_fetch(const struct handle_request *r);
 void handle_replica_prepare(const struct handle_request *r);
 
 /* partition_host.ack: answers a produce that waited. */

@@ -97,6 +97,13 @@ static uint32_t entry_at(const struct leader_epoch_entry *entries, uint32_t coun
     return low == 0 ? count : low - 1;
 }
 
+int32_t leader_epochs_at(const struct leader_epoch_entry *entries, uint32_t count, int64_t offset)
+{
+    uint32_t i = entry_at(entries, count, offset);
+
+    return i == count ? -1 : entries[i].epoch;
+}
+
 static int64_t
 entry_end(const struct leader_epoch_entry *entries, uint32_t count, uint32_t i, int64_t end)
 {
@@ -105,6 +112,7 @@ entry_end(const struct leader_epoch_entry *entries, uint32_t count, uint32_t i, 
 
 int64_t leader_epochs_divergence(
     const struct leader_epochs *epochs,
+    int64_t from_offset,
     int64_t end_offset,
     const struct leader_epoch_entry *other,
     uint32_t other_count,
@@ -117,6 +125,7 @@ int64_t leader_epochs_divergence(
         return end;
     }
     int64_t offset = ria_max_i64(epochs->entries[0].start_offset, other[0].start_offset);
+    offset = ria_max_i64(offset, from_offset);
     while (offset < end) {
         uint32_t i = entry_at(epochs->entries, epochs->count, offset);
         uint32_t k = entry_at(other, other_count, offset);

@@ -43,14 +43,18 @@ bool leader_epochs_note(struct leader_epochs *epochs, int32_t epoch, int64_t off
 /* Forget what begins at or behind end_offset. Returns true if anything did. */
 bool leader_epochs_truncate(struct leader_epochs *epochs, int64_t end_offset);
 
+/* The epoch that covers offset, -1 if none does. */
+int32_t leader_epochs_at(const struct leader_epoch_entry *entries, uint32_t count, int64_t offset);
+
 void leader_epochs_clear(struct leader_epochs *epochs);
 
 /* First offset at which a log with this history, ending at end_offset, may differ from one with the
  * other history: <= end_offset. An (epoch, offset) pair names one batch, so two logs are equal as
  * far as they have the same epoch at each offset that both hold (KIP-101, KIP-279). What lies below
- * the first entry of either cannot be compared and counts as equal. */
+ * the first entry of either, or below from_offset, is not compared and counts as equal. */
 int64_t leader_epochs_divergence(
     const struct leader_epochs *epochs,
+    int64_t from_offset,
     int64_t end_offset,
     const struct leader_epoch_entry *other,
     uint32_t other_count,

@@ -35,6 +35,8 @@ ria_err log_save_meta(struct partition_log *log, bool durably)
         ranges[i].from_offset = log->damage[i].from_offset;
         ranges[i].to_offset = log->damage[i].to_offset;
     }
+    file.lost_from_offset = log->lost.from_offset;
+    file.lost_to_offset = log->lost.to_offset;
     ria_buf_init(&buf, META_SIZE_MAX);
     ria_err err =
         record_file_begin(&buf, partition_file_size(&file, PARTITION_FILE_VERSION_MAX), &w);
@@ -66,6 +68,10 @@ static ria_err take(struct partition_log *log, const struct partition_file *file
         if (from_offset >= 0 && from_offset < to_offset) {
             log_note_damage(log, from_offset, to_offset);
         }
+    }
+    if (file->lost_from_offset >= 0 && file->lost_from_offset < file->lost_to_offset) {
+        log->lost.from_offset = file->lost_from_offset;
+        log->lost.to_offset = file->lost_to_offset;
     }
     return RIA_OK;
 }

@@ -17,7 +17,9 @@
     X(tails_cut,            "riacho_storage_tails_cut_total",                 "logs whose unsynced end was cut at open") \
     X(segments_discarded,   "riacho_storage_segments_discarded_total",        "unsynced segments set aside at open") \
     X(indexes_rebuilt,      "riacho_storage_indexes_rebuilt_total",           "segments read because their index was missing or bad") \
-    X(damaged_ranges,       "riacho_storage_damaged_ranges_total",            "ranges of synced offsets found unreadable")
+    X(damaged_ranges,       "riacho_storage_damaged_ranges_total",            "ranges of synced offsets found unreadable") \
+    X(repaired_ranges,      "riacho_storage_repaired_ranges_total",           "damaged ranges that are whole again") \
+    X(repaired_bytes,       "riacho_storage_repaired_bytes_total",            "bytes fetched from peers for them")
 /* clang-format on */
 
 #define LOG_METRICS_FIELD_(counter, name, help) struct ria_counter counter;

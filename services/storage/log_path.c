@@ -13,6 +13,7 @@ static const char *const SUFFIXES[] = {
     [LOG_PATH_TIME_INDEX] = ".timeindex",
     [LOG_PATH_PRODUCERS] = ".producers",
     [LOG_PATH_DISCARDED] = ".log.discarded",
+    [LOG_PATH_REPAIR] = ".log.tmp",
 };
 
 void log_path_of(char out_path[LOG_PATH_MAX], const char *dir, int64_t offset, log_path_kind kind)
@@ -57,14 +58,11 @@ static bool parse_offset(const char *name, int64_t *out_offset)
 
 log_path_kind log_path_parse(const char *name, int64_t *out_offset)
 {
-    if (ends_with(name, ".tmp")) {
-        return LOG_PATH_TEMP;
-    }
     for (size_t kind = 0; kind < RIA_COUNT(SUFFIXES); kind++) {
         if (strlen(name) == OFFSET_DIGITS + strlen(SUFFIXES[kind]) &&
             strcmp(name + OFFSET_DIGITS, SUFFIXES[kind]) == 0 && parse_offset(name, out_offset)) {
             return (log_path_kind)kind;
         }
     }
-    return LOG_PATH_OTHER;
+    return ends_with(name, ".tmp") ? LOG_PATH_TEMP : LOG_PATH_OTHER;
 }

@@ -19,8 +19,9 @@ typedef enum log_path_kind {
     LOG_PATH_TIME_INDEX,
     LOG_PATH_PRODUCERS,
     LOG_PATH_DISCARDED,
-    LOG_PATH_TEMP,  /* a replacement that was interrupted */
-    LOG_PATH_OTHER, /* fixed names, and what is not ours */
+    LOG_PATH_REPAIR, /* a segment that a repair is building */
+    LOG_PATH_TEMP,   /* another replacement that was interrupted */
+    LOG_PATH_OTHER,  /* fixed names, and what is not ours */
 } log_path_kind;
 
 /* "<dir>/<offset><suffix of the kind>". dir is shorter than LOG_PATH_DIR_MAX; kind has an offset.

@@ -44,6 +44,9 @@ static bool on_name(void *arg, const char *name, bool is_dir)
     case LOG_PATH_PRODUCERS:
         listing->err = add(&listing->snapshots, offset);
         break;
+    case LOG_PATH_REPAIR:
+        listing->err = add(&listing->repairs, offset);
+        break;
     case LOG_PATH_TEMP:
         listing->has_temp = true;
         break;
@@ -67,6 +70,7 @@ void log_listing_fini(struct log_listing *listing)
     free(listing->indexes.items);
     free(listing->time_indexes.items);
     free(listing->snapshots.items);
+    free(listing->repairs.items);
 }
 
 ria_err log_unlink(const struct partition_log *log, int64_t offset, log_path_kind kind)
@@ -143,7 +147,11 @@ struct replay {
 static ria_err replay_batch(struct replay *replay, const struct batch_header *header)
 {
     struct partition_log *log = replay->log;
+    const struct log_damage *hole = log_damage_from(log, header->base_offset);
 
+    if (hole != NULL && hole->from_offset <= header->base_offset) {
+        return RIA_OK; /* its header may be what is wrong */
+    }
     if (header->base_offset >= replay->producers_from) {
         RIA_TRY(producer_table_reserve(&log->producers, 1));
         producer_table_note(&log->producers, header, replay->now_us);
@@ -201,7 +209,7 @@ static ria_err replay_segment(struct replay *replay, struct segment *segment, in
             next = ria_min_i64(next, segment->base_offset + relative);
         }
         if (bad < next) {
-            log_report_damage(replay->log, bad, next);
+            log_report_damage(replay->log, bad, next); /* nothing, if it is known */
         }
         from = next;
     }
@@ -223,5 +231,6 @@ log_replay(struct partition_log *log, const struct log_offsets *snapshots, int64
     for (uint32_t i = log_segment_at(log, from); i < log->segment_count; i++) {
         RIA_TRY(replay_segment(&replay, log->segments[i], from));
     }
+    log->producers_complete = log_damage_from(log, replay.producers_from) == NULL;
     return RIA_OK;
 }

@@ -133,7 +133,22 @@ ria_err log_save_segment(struct partition_log *log, struct segment *segment)
     return log_fail_on_io(log, err);
 }
 
+ria_err log_seal_segment(struct partition_log *log, struct segment *segment)
+{
+    if (!log_segment_is_whole(log, segment)) {
+        return RIA_OK; /* each open looks again */
+    }
+    return log_save_segment(log, segment);
+}
+
 /* ---- damage ---- */
+
+bool log_segment_is_whole(const struct partition_log *log, const struct segment *segment)
+{
+    const struct log_damage *hole = log_damage_from(log, segment->base_offset);
+
+    return hole == NULL || hole->from_offset >= segment->next_offset;
+}
 
 const struct log_damage *log_damage_from(const struct partition_log *log, int64_t offset)
 {
@@ -176,14 +191,9 @@ void log_note_damage(struct partition_log *log, int64_t from_offset, int64_t to_
     log->damage[i] = (struct log_damage){.from_offset = from_offset, .to_offset = to_offset};
 }
 
-void log_report_damage(struct partition_log *log, int64_t from_offset, int64_t to_offset)
+/* Logged, remembered, told. */
+static void report(struct partition_log *log, int64_t from_offset, int64_t to_offset)
 {
-    const struct log_damage *known = log_damage_from(log, from_offset);
-
-    if (known != NULL && known->from_offset <= from_offset && known->to_offset >= to_offset) {
-        return;
-    }
-    log_note_damage(log, from_offset, to_offset);
     log->metrics->damaged_ranges.value++;
     ria_err err = log_fail_on_io(log, log_save_meta(log, true));
     ria_log_error(
@@ -195,6 +205,53 @@ void log_report_damage(struct partition_log *log, int64_t from_offset, int64_t t
         (long long)to_offset,
         err == RIA_OK ? "yes" : "no"
     );
+    if (log->on_damaged != NULL) {
+        log->on_damaged(log->arg);
+    }
+}
+
+void log_report_damage(struct partition_log *log, int64_t from_offset, int64_t to_offset)
+{
+    const struct log_damage *known = log_damage_from(log, from_offset);
+
+    if (known != NULL && known->from_offset <= from_offset && known->to_offset >= to_offset) {
+        return;
+    }
+    log_note_damage(log, from_offset, to_offset);
+    log_forget_hints(log);
+    report(log, from_offset, to_offset);
+}
+
+void log_report_lost(struct partition_log *log, int64_t from_offset, int64_t to_offset)
+{
+    RIA_ASSERT(from_offset < to_offset);
+
+    if (log->lost.to_offset >= to_offset) {
+        return;
+    }
+    if (log->lost.to_offset == 0) {
+        log->lost.from_offset = from_offset;
+    }
+    log->lost.from_offset = ria_min_i64(log->lost.from_offset, from_offset);
+    log->lost.to_offset = to_offset;
+    report(log, from_offset, to_offset);
+}
+
+void log_forget_hole(struct partition_log *log, int64_t from_offset, int64_t to_offset)
+{
+    for (uint32_t i = 0; i < log->damage_count; i++) {
+        struct log_damage *hole = &log->damage[i];
+        if (hole->from_offset > from_offset || hole->to_offset < to_offset) {
+            continue;
+        }
+        RIA_ASSERT(hole->from_offset == from_offset); /* repairs go from the front */
+        hole->from_offset = to_offset;
+        if (hole->from_offset == hole->to_offset) {
+            log->damage_count--;
+            memmove(hole, hole + 1, (log->damage_count - i) * sizeof(*hole));
+        }
+        return;
+    }
 }
 
 void log_cut_damage(struct partition_log *log, int64_t offset)

@@ -6,6 +6,11 @@
  *
  * Invariants: segments join end to start (unless damaged) and the last one is appended to;
  * durable_offset <= synced_offset <= end; synced segments come before unsynced ones.
+ *
+ * Two kinds of damage. Holes lie in the log: offsets between good ones that cannot be read
+ * (log->damage). A lost tail lies behind its end (log->lost): offsets that were synced once and
+ * went with the end; it is filled by appending what the leader has, and is gone when the disk has
+ * it all.
  */
 #pragma once
 
@@ -15,7 +20,7 @@
 #include "services/storage/segment.h"
 
 enum {
-    LOG_DAMAGE_MAX = 64, /* ranges; more are merged into the last */
+    LOG_DAMAGE_MAX = 64, /* holes; more are merged into the last */
     LOG_HINTS = 4,       /* places where reads ended lately: a reader goes on there */
 };
 
@@ -53,8 +58,12 @@ struct partition_log {
     bool epochs_changed; /* since the file was written */
     struct leader_epochs epochs;
     struct producer_table producers;
-    struct log_damage *damage; /* LOG_DAMAGE_MAX of them once there is any; ascending */
+    struct log_damage *damage; /* holes; LOG_DAMAGE_MAX of them once there is any; ascending */
     uint32_t damage_count;
+    struct log_damage lost;  /* the lost tail, from where it was lost; to_offset 0 = none */
+    bool tail_is_bad;        /* the last file has bad bytes behind its end: cut before an append */
+    bool producers_complete; /* false: batches that a hole hides are missing in producers */
+    void (*on_damaged)(void *arg); /* see partition_log_on_damaged(); may be NULL */
     struct log_hint hints[LOG_HINTS];
     uint32_t hint_next;
 
@@ -110,17 +119,37 @@ ria_err log_save_epochs(struct partition_log *log) RIA_MUST_USE;
  * the log. */
 ria_err log_save_segment(struct partition_log *log, struct segment *segment) RIA_MUST_USE;
 
-/* Remember a range in memory. */
+/* Remember a hole in memory. */
 void log_note_damage(struct partition_log *log, int64_t from_offset, int64_t to_offset);
+
+/* Offsets [from, to) are good again: in memory. */
+void log_forget_hole(struct partition_log *log, int64_t from_offset, int64_t to_offset);
+
+/* The log ends at from_offset though it was synced up to to_offset: logged, and written to
+ * partition.meta. */
+void log_report_lost(struct partition_log *log, int64_t from_offset, int64_t to_offset);
+
+/* No hole touches it: its index may vouch for it. */
+bool log_segment_is_whole(const struct partition_log *log, const struct segment *segment);
 
 /* The same for what a read found: also logged and written to partition.meta. */
 void log_report_damage(struct partition_log *log, int64_t from_offset, int64_t to_offset);
 
-/* The first range that ends behind offset; NULL if there is none. */
+/* The first hole that ends behind offset; NULL if there is none. */
 const struct log_damage *log_damage_from(const struct partition_log *log, int64_t offset);
 
-/* Forget damage at and behind offset. */
+/* Forget holes at and behind offset. */
 void log_cut_damage(struct partition_log *log, int64_t offset);
+
+/* Index files and snapshot of a segment that is sealed, if it is whole. Errors as
+ * log_save_segment(). */
+ria_err log_seal_segment(struct partition_log *log, struct segment *segment) RIA_MUST_USE;
+
+/* ---- partition_log_append.c ---- */
+
+/* Begin a new segment behind the active one. Errors: RIA_ERR_NO_SPACE, RIA_ERR_LIMIT,
+ * RIA_ERR_NOMEM, RIA_ERR_IO. */
+ria_err log_roll(struct partition_log *log) RIA_MUST_USE;
 
 /* ---- log_meta.c ---- */
 
@@ -147,8 +176,9 @@ struct log_listing {
     struct log_offsets indexes;
     struct log_offsets time_indexes;
     struct log_offsets snapshots;
-    bool has_temp;
-    ria_err err; /* while listing */
+    struct log_offsets repairs; /* "<base offset>.log.tmp" */
+    bool has_temp;              /* others */
+    ria_err err;                /* while listing */
 };
 
 /* log_listing_fini() is due in every case. Errors: RIA_ERR_IO, RIA_ERR_NOMEM, RIA_ERR_LIMIT. */
@@ -160,7 +190,8 @@ ria_err
 log_unlink(const struct partition_log *log, int64_t offset, log_path_kind kind) RIA_MUST_USE;
 
 /* Producers as of the log's end: from the newest good one of the snapshots and the batch headers
- * behind it. Leader epochs of batches at or behind epochs_from are noted, too (INT64_MAX: none).
+ * behind it (producers_complete: no hole lies there). Leader epochs of batches at or behind
+ * epochs_from are noted, too (INT64_MAX: none).
  * Headers that cannot be read are reported as damage and passed over.
  * Errors: RIA_ERR_IO, RIA_ERR_NOMEM, RIA_ERR_LIMIT. */
 ria_err log_replay(
@@ -168,3 +199,48 @@ ria_err log_replay(
 ) RIA_MUST_USE;
 
 void log_forget_hints(struct partition_log *log);
+
+/* ---- log_install.c ---- */
+
+/* "<base offset>.log.tmp" of *fresh, whole and synced, becomes the segment of that base offset, in
+ * place of the old one if there is one. With it [from, to) is good again; found are the epochs of
+ * its batches. *fresh is taken (NULL) as soon as the file has its name.
+ * Errors: RIA_ERR_BUSY (a sync is in the way: try again), RIA_ERR_NOMEM, RIA_ERR_LIMIT, RIA_ERR_IO,
+ * RIA_ERR_NO_SPACE: the hole is still there. */
+ria_err log_install(
+    struct partition_log *log,
+    struct segment **fresh,
+    const struct leader_epochs *found,
+    int64_t from_offset,
+    int64_t to_offset
+) RIA_MUST_USE;
+
+/* Forget the front of a hole, whose batches can be read, durably. Errors: RIA_ERR_NOMEM, as
+ * ria_fs_replace(), those of log_replay(). */
+ria_err log_close_hole(
+    struct partition_log *log,
+    const struct leader_epochs *found,
+    int64_t from_offset,
+    int64_t to_offset
+) RIA_MUST_USE;
+
+/* With the last hole closed, learn of the producers what it hid. */
+ria_err log_complete_producers(struct partition_log *log) RIA_MUST_USE;
+
+/* ---- partition_log_read.c ---- */
+
+/* A batch at the front of bytes that belongs at offset (-1: wherever it says) and is what was
+ * written: whole, its CRC right, and of the epoch that wrote this offset, which is under no CRC.
+ * Errors: RIA_ERR_MALFORMED (not whole, or not its place), RIA_ERR_CORRUPT (its header was read).
+ */
+ria_err log_check_batch(
+    const struct partition_log *log,
+    struct ria_slice bytes,
+    int64_t offset,
+    struct batch_header *out_header
+) RIA_MUST_USE;
+
+/* Batches at a place turned out bad: up to the next place that is known. */
+void log_report_bad_place(
+    struct partition_log *log, const struct segment *segment, struct segment_place place
+);

@@ -17,6 +17,8 @@ enum {
     SYNC_THREADS_MAX = 64,
     OPEN_SEGMENTS_MIN = 16,
     OPEN_SEGMENTS_MAX = 500000,
+    SCRUB_PERIOD_HOURS_MAX = 24 * 366,
+    SCRUB_RATE_MB_MAX = 10000,
 };
 
 struct options {
@@ -28,6 +30,8 @@ struct options {
     int64_t sync_threads;
     int64_t open_segments;
     int64_t disk_reserve;
+    int64_t scrub_period; /* hours */
+    int64_t scrub_rate;   /* MB/s */
 
     /* Not options: how it ended. */
     bool failed;  /* a reason was printed */
@@ -101,6 +105,24 @@ static const struct ria_option table[] = {
      "SIZE",
      "space that is kept free: records are refused before the disk is full; at most 5 % of the "
      "disk"},
+    {"scrub-period",
+     RIA_OPTION_INT,
+     offsetof(struct options, scrub_period),
+     "168",
+     0,
+     SCRUB_PERIOD_HOURS_MAX,
+     NULL,
+     "HOURS",
+     "all logs are read and checked once in this time, in the background; 0 = never"},
+    {"scrub-rate",
+     RIA_OPTION_INT,
+     offsetof(struct options, scrub_rate),
+     "10",
+     1,
+     SCRUB_RATE_MB_MAX,
+     NULL,
+     "MB/S",
+     "bytes that this reads in a second, in millions"},
     RIA_OPTION_END,
 };
 
@@ -203,6 +225,8 @@ static ria_err start(struct ria_process *process, void **out_service)
         .rack = options.rack,
         .open_segments = options.open_segments,
         .disk_reserve = options.disk_reserve,
+        .scrub_period_ms = options.scrub_period * 3600 * 1000,
+        .scrub_rate = options.scrub_rate * 1000 * 1000,
     };
     err = storage_new(&process->env, &storage_options, on_fatal, process, reason, &storage);
     if (err != RIA_OK) {

@@ -13,6 +13,10 @@
     X(fetch_bytes,         "riacho_storage_fetch_bytes_total",        "bytes read by consumers")    \
     X(replica_fetch_bytes, "riacho_storage_replica_fetch_bytes_total", "bytes read by replication workers") \
     X(replica_append_bytes, "riacho_storage_replica_append_bytes_total", "bytes appended as follower") \
+    X(range_fetch_bytes,   "riacho_storage_range_fetch_bytes_total",  "bytes given to peers that repair a replica") \
+    X(repair_failures,     "riacho_storage_repair_failures_total",    "repairs that no peer could help") \
+    X(scrub_bytes,         "riacho_storage_scrub_bytes_total",        "bytes of logs read by the scrub") \
+    X(scrub_passes,        "riacho_storage_scrub_passes_total",       "times that the scrub has read everything") \
     X(truncations,         "riacho_storage_truncations_total",        "logs cut by a new leader epoch") \
     X(isr_shrinks,         "riacho_storage_isr_shrinks_total",        "proposals of a smaller in-sync set") \
     X(isr_expands,         "riacho_storage_isr_expands_total",        "proposals of a larger in-sync set") \
@@ -26,6 +30,7 @@
     X(replicas,            "riacho_storage_replicas",                 "replicas held")              \
     X(leaders,             "riacho_storage_leaders",                  "partitions led")             \
     X(disks_full,          "riacho_storage_disks_full",               "data folders that take no records for want of space") \
+    X(damaged_replicas,    "riacho_storage_damaged_replicas",         "replicas with a range that cannot be read") \
     X(orphans,             "riacho_storage_orphans",                  "folders no topic claims")    \
     X(waiting_produces,    "riacho_storage_waiting_produces",         "produces that wait for their commit") \
     X(waiting_bytes,       "riacho_storage_waiting_bytes",            "bytes of their frames")      \

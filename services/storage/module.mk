@@ -2,10 +2,13 @@
 STORAGE_LOG_SOURCES := $(addprefix services/storage/,\
   checkpoint.c \
   leader_epochs.c \
+  log_install.c \
   log_meta.c \
   log_metrics.c \
   log_path.c \
+  log_repair.c \
   log_replay.c \
+  log_scrub.c \
   log_state.c \
   offset_index.c \
   partition_log.c \
@@ -29,10 +32,12 @@ STORAGE_SERVICE_SOURCES := $(addprefix services/storage/,\
   dispatch.c \
   events.c \
   fetch_sessions.c \
+  fitness.c \
   folders.c \
   handle_describe_logs.c \
   handle_fetch.c \
   handle_produce.c \
+  handle_range_fetch.c \
   handle_replica_fetch.c \
   handle_replica_follower.c \
   handle_replica_leader.c \
@@ -49,7 +54,9 @@ STORAGE_SERVICE_SOURCES := $(addprefix services/storage/,\
   partition_produce.c \
   proposals.c \
   registration.c \
+  repair.c \
   replicas.c \
+  scrub.c \
   service.c \
   shutdown.c \
   trash.c \

@@ -40,6 +40,7 @@ void partition_init(
         .partition_epoch = -1,
         .metadata_epoch = -1,
         .forced_epoch = -1,
+        .opened_epoch = -1,
     };
     topic_config_init(&p->config, 1);
     ria_list_init(&p->acks);
@@ -111,10 +112,15 @@ static bool is_stale(const struct partition *p, const struct cluster_partition *
     return assigned->partition_epoch < p->partition_epoch;
 }
 
-/* Forced: the operator was shown what may be lost, and this copy is what is left. */
+/* The operator was shown what may be lost, and this copy is what is left. */
+static bool is_forced(const struct cluster_partition *assigned)
+{
+    return assigned->forced_epoch >= 0 && assigned->forced_epoch == assigned->leader_epoch;
+}
+
 static bool may_lead(const struct partition *p, const struct cluster_partition *assigned)
 {
-    bool forced = assigned->forced_epoch >= 0 && assigned->forced_epoch == assigned->leader_epoch;
+    bool forced = is_forced(assigned);
 
     return !partition_log_has_failed(p->log) && (forced || !partition_log_is_damaged(p->log));
 }
@@ -139,6 +145,9 @@ ria_err partition_apply(struct partition *p, const struct cluster_partition *ass
     bool new_epoch = assigned->leader_epoch > p->leader_epoch;
 
     p->config = assigned->topic->config;
+    if (p->opened_epoch < 0) {
+        p->opened_epoch = assigned->leader_epoch;
+    }
     if (assigned->leader_epoch > p->metadata_epoch) {
         p->metadata_epoch = assigned->leader_epoch;
     }
@@ -155,6 +164,9 @@ ria_err partition_apply(struct partition *p, const struct cluster_partition *ass
     bool moved = new_epoch || role != p->role;
     if (moved) {
         if (role == PARTITION_LEADER) {
+            if (is_forced(assigned)) {
+                RIA_TRY(partition_log_give_up_lost(p->log));
+            }
             lead(p, assigned->leader_epoch);
         } else {
             partition_follow(p, assigned->leader_epoch, role);

@@ -105,6 +105,7 @@ struct partition {
 
     partition_role role;
     int32_t leader_epoch;    /* newest known, by metadata, prepare or the log; -1 = none */
+    int32_t opened_epoch;    /* by the first metadata after the log was opened; -1 = none yet */
     int32_t prepared_epoch;  /* follower: batches are taken under this one; -1 = none */
     int32_t partition_epoch; /* of isr; -1 = none */
     int32_t metadata_epoch;  /* newest leader epoch the metadata told of; -1 = none */

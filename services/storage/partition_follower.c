@@ -3,12 +3,10 @@
 
 #include "services/storage/partition.h"
 
-/* The log may be cut and appended to. */
+/* The log may be cut and appended to. Damage is no obstacle: a replica that did not get what is new
+ * could never return. It is unfit to lead until that is repaired, see fitness.c. */
 static ria_err check_log_usable(const struct partition *p)
 {
-    if (partition_log_is_damaged(p->log)) {
-        return RIA_ERR_CORRUPT;
-    }
     return partition_log_has_failed(p->log) ? RIA_ERR_IO : RIA_OK;
 }
 
@@ -62,6 +60,16 @@ static ria_err may_cut_committed(const struct partition *p, int32_t leader_epoch
     return p->metadata_epoch < leader_epoch ? RIA_ERR_UNKNOWN_EPOCH : RIA_ERR_CONFLICT;
 }
 
+/* Up to where this log has to grow before what went with its end is there again. What was lost is
+ * of no later epoch than the one this node opened the log under; a leader of a later one began with
+ * all that was committed by then, so what it lacks never was. Of the same epoch the history in hand
+ * may be older than what was lost. */
+static int64_t
+lost_end(const struct partition *p, int32_t leader_epoch, const struct partition_history *leader)
+{
+    return leader_epoch > p->opened_epoch ? leader->end_offset : partition_log_lost_offset(p->log);
+}
+
 ria_err partition_prepare(
     struct partition *p,
     int32_t leader_epoch,
@@ -85,6 +93,8 @@ ria_err partition_prepare(
             RIA_TRY(may_cut_committed(p, leader_epoch));
         }
         err = partition_log_truncate(p->log, cut);
+    } else if (partition_log_lost_offset(p->log) > 0) {
+        err = partition_log_truncate(p->log, ria_max_i64(end, lost_end(p, leader_epoch, leader)));
     }
     /* Also when the disk failed on the way. */
     p->high_watermark = ria_max_i64(

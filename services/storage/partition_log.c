@@ -30,6 +30,7 @@ static struct partition_log *log_new(
     log->partition = partition;
     leader_epochs_init(&log->epochs);
     producer_table_init(&log->producers);
+    log->producers_complete = true;
     log_forget_hints(log);
     ria_timer_init(&log->sync_timer, log_on_sync_timer, log);
     log->dir = strdup(dir);
@@ -108,7 +109,7 @@ static ria_err close_cleanly(struct partition_log *log)
             RIA_TRY(segment_sync(segment));
         }
     }
-    if (active->size > 0 && !active->index_saved) {
+    if (active->size > 0 && !active->index_saved && log->producers_complete) {
         RIA_TRY(producer_table_encode(
             &log->producers,
             active->next_offset,
@@ -119,7 +120,7 @@ static ria_err close_cleanly(struct partition_log *log)
     for (uint32_t i = 0; i < log->segment_count; i++) {
         struct segment *segment = log->segments[i];
         if (segment->size > 0 && !segment->index_saved) {
-            RIA_TRY(log_save_segment(log, segment));
+            RIA_TRY(log_seal_segment(log, segment));
         }
     }
     return RIA_OK;
@@ -129,11 +130,7 @@ ria_err partition_log_close(struct partition_log *log)
 {
     RIA_ASSERT(!partition_log_is_syncing(log));
 
-    /* A damaged log vouches for nothing: each open looks again. */
-    ria_err err = RIA_ERR_IO;
-    if (!log->failed) {
-        err = partition_log_is_damaged(log) ? RIA_OK : close_cleanly(log);
-    }
+    ria_err err = log->failed ? RIA_ERR_IO : close_cleanly(log);
     partition_log_free(log);
     return err;
 }
@@ -167,7 +164,22 @@ int64_t partition_log_bytes(const struct partition_log *log)
 
 bool partition_log_is_damaged(const struct partition_log *log)
 {
-    return log->damage_count > 0;
+    return log->damage_count > 0 || log->lost.to_offset > 0;
+}
+
+bool partition_log_can_lead(const struct partition_log *log)
+{
+    return log->lost.to_offset == 0 && log->producers_complete;
+}
+
+int64_t partition_log_lost_offset(const struct partition_log *log)
+{
+    return log->lost.to_offset;
+}
+
+void partition_log_on_damaged(struct partition_log *log, void (*on_damaged)(void *arg))
+{
+    log->on_damaged = on_damaged;
 }
 
 bool partition_log_has_failed(const struct partition_log *log)
@@ -233,9 +245,24 @@ int64_t partition_log_divergence(
     int64_t leader_end_offset
 )
 {
-    return leader_epochs_divergence(
-        &log->epochs, partition_log_end_offset(log), leader_epochs, count, leader_end_offset
+    int64_t end_offset = partition_log_end_offset(log);
+    int64_t offset = leader_epochs_divergence(
+        &log->epochs, 0, end_offset, leader_epochs, count, leader_end_offset
     );
+    const struct log_damage *hole = log_damage_from(log, offset);
+
+    /* Which epochs wrote what cannot be read is not known, and need not be: two logs that agree
+     * behind a hole agree in it. */
+    while (hole != NULL && hole->from_offset <= offset && offset < leader_end_offset) {
+        if (hole->to_offset >= leader_end_offset) {
+            return leader_end_offset;
+        }
+        offset = leader_epochs_divergence(
+            &log->epochs, hole->to_offset, end_offset, leader_epochs, count, leader_end_offset
+        );
+        hole = log_damage_from(log, offset);
+    }
+    return offset;
 }
 
 void partition_log_check(const struct partition_log *log)
@@ -255,6 +282,11 @@ void partition_log_check(const struct partition_log *log)
     RIA_ASSERT(log->start_offset <= log->segments[0]->base_offset);
     RIA_ASSERT(log->start_offset <= log->durable_offset);
     RIA_ASSERT(log->durable_offset <= log->synced_offset);
+    for (uint32_t i = 0; i < log->damage_count; i++) {
+        RIA_ASSERT(log->damage[i].from_offset < log->damage[i].to_offset);
+        RIA_ASSERT(log->damage[i].to_offset <= partition_log_end_offset(log));
+        RIA_ASSERT(i == 0 || log->damage[i - 1].to_offset < log->damage[i].from_offset);
+    }
     RIA_ASSERT(log->synced_offset <= partition_log_end_offset(log));
     leader_epochs_check(&log->epochs);
     producer_table_check(&log->producers);

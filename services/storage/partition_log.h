@@ -7,8 +7,11 @@
  *
  * Fail stop: after a failed write or sync, of an index as of a batch, the log refuses appends for
  * good (RIA_ERR_IO; never a second fsync) and on_synced tells so; reads go on. RIA_ERR_NO_SPACE
- * before anything was written is not a failure. Damage (a bad batch below the checkpointed synced
- * offset) is not a tail: nothing is cut, the log opens with is_damaged() true and refuses appends.
+ * before anything was written is not a failure.
+ * Damage (a bad batch below the checkpointed synced offset) is not a tail: nothing is cut, and
+ * is_damaged() is true until it is repaired (log_repair.h) or cut off. Either a hole: a range
+ * between good ones cannot be read, the rest can be read and appended to. Or a lost tail: the log
+ * ends below what it was synced to; a follower's appends fill it.
  *
  * Thread: the storage loop's.
  */
@@ -80,6 +83,18 @@ int64_t partition_log_synced_offset(const struct partition_log *log);
 /* Bytes of its record batches; indexes, less than a hundredth of it, are not counted. */
 int64_t partition_log_bytes(const struct partition_log *log);
 bool partition_log_is_damaged(const struct partition_log *log);
+
+/* partition_log_append() would not be refused for damage: no offset that was synced once would be
+ * given out again, and producers are known. */
+bool partition_log_can_lead(const struct partition_log *log);
+
+/* Offset behind a lost tail, 0 if there is none. */
+int64_t partition_log_lost_offset(const struct partition_log *log);
+
+/* on_damaged(arg of the log) is called whenever damage is found, or a lost tail is whole again:
+ * from inside any function of this header. It must not call any. */
+void partition_log_on_damaged(struct partition_log *log, void (*on_damaged)(void *arg));
+
 bool partition_log_has_failed(const struct partition_log *log);
 bool partition_log_is_syncing(const struct partition_log *log);
 void partition_log_set_options(
@@ -115,7 +130,7 @@ ria_err partition_log_check_producer(
  * it is new. Starts no sync by itself.
  * Errors: RIA_ERR_NO_SPACE, RIA_ERR_LIMIT (descriptors), RIA_ERR_NOMEM: nothing is in the log, it
  * may be tried again; RIA_ERR_FENCED_EPOCH: the log holds batches of a newer epoch; RIA_ERR_IO: the
- * log has failed; RIA_ERR_CORRUPT: it is damaged. */
+ * log has failed; RIA_ERR_CORRUPT: it cannot lead. */
 ria_err partition_log_append(
     struct partition_log *log,
     uint8_t *batch,
@@ -126,9 +141,10 @@ ria_err partition_log_append(
 
 /* Follower: append whole batches as the leader wrote them. The first must start at end_offset, each
  * CRC is checked, epochs must not fall; all this before anything is written. When the disk fills in
- * the middle, a prefix of whole batches is in the log (see end_offset).
- * Errors: RIA_ERR_CONFLICT (offsets do not join, or an epoch falls), RIA_ERR_CORRUPT (a CRC),
- * RIA_ERR_MALFORMED, and as above. */
+ * the middle, a prefix of whole batches is in the log (see end_offset). A log that lost its tail
+ * must be truncated first (to what the leader has). Errors: RIA_ERR_CONFLICT (offsets do not join,
+ * or an epoch falls), RIA_ERR_CORRUPT (a CRC; bad bytes behind the end), RIA_ERR_MALFORMED, and as
+ * above. */
 ria_err
 partition_log_append_batches(struct partition_log *log, struct ria_slice batches) RIA_MUST_USE;
 
@@ -143,6 +159,7 @@ struct partition_log_range {
     int64_t segment_base_offset;
     uint64_t position;
     uint32_t size;       /* 0: nothing to read */
+    int64_t base_offset; /* of the first batch */
     int64_t next_offset; /* offset behind the last batch of the range */
 };
 
@@ -194,11 +211,17 @@ int64_t partition_log_divergence(
 
 /* Cut everything at and behind offset, durably, with indexes, epochs and producer state. A batch
  * that holds offset goes as a whole. At or behind the end: nothing happens; below the start: as
- * partition_log_reset(). Damage that is cut off is forgotten. Blocks. No sync may be under way.
- * Errors: RIA_ERR_IO (the log has failed), RIA_ERR_CORRUPT (offset lies in a damaged range),
- * RIA_ERR_INVALID (negative), RIA_ERR_NO_SPACE, RIA_ERR_LIMIT, RIA_ERR_NOMEM (nothing was cut yet:
- * it may be tried again). */
+ * partition_log_reset(). Damage that is cut off is forgotten. A hole that reaches up to offset goes
+ * as a whole and becomes a lost tail up to offset; so does a lost tail that reaches beyond it.
+ * Blocks. No sync may be under way. Errors: RIA_ERR_IO (the log has failed), RIA_ERR_CORRUPT (a
+ * batch on the way cannot be read), RIA_ERR_INVALID (negative), RIA_ERR_NO_SPACE, RIA_ERR_LIMIT,
+ * RIA_ERR_NOMEM (nothing was cut yet: it may be tried again). */
 ria_err partition_log_truncate(struct partition_log *log, int64_t offset) RIA_MUST_USE;
+
+/* An operator made this log the one that counts: a lost tail will not come back, and what a hole
+ * hides of the producers is not waited for. Holes stay as they are. Blocks. No sync may be under
+ * way unless nothing is lost. Errors as for partition_log_truncate(). */
+ria_err partition_log_give_up_lost(struct partition_log *log) RIA_MUST_USE;
 
 /* Start again at `offset` with an empty log (a follower whose end is below the leader's start).
  * Damage is forgotten. Blocks. No sync may be under way. Errors as for partition_log_truncate(). */

@@ -6,12 +6,23 @@ enum { SYNC_RETRY_US = 10000 };
 
 /* ---- append ---- */
 
-static ria_err check_writable(const struct partition_log *log)
+/* Offsets that were synced once are never given out again, and a producer of which the log may know
+ * too little cannot be told a duplicate. */
+static ria_err check_leads(const struct partition_log *log)
 {
     if (log->failed) {
         return RIA_ERR_IO;
     }
-    return partition_log_is_damaged(log) ? RIA_ERR_CORRUPT : RIA_OK;
+    return partition_log_can_lead(log) ? RIA_OK : RIA_ERR_CORRUPT;
+}
+
+/* A follower's end is where its leader goes on, unless bad bytes are in the way. */
+static ria_err check_follows(const struct partition_log *log)
+{
+    if (log->failed) {
+        return RIA_ERR_IO;
+    }
+    return log->tail_is_bad ? RIA_ERR_CORRUPT : RIA_OK;
 }
 
 /* Whether the batch goes into the active segment, behind `pending` bytes that are about to. An
@@ -27,15 +38,18 @@ fits(const struct partition_log *log, uint64_t pending, const struct batch_heade
                          batch_last_offset(header) - active->base_offset < SEGMENT_OFFSETS_MAX);
 }
 
-/* Begin a new segment. The old one is synced by the next sync, and its index saved after that. */
-static ria_err roll(struct partition_log *log)
+/* The old segment is synced by the next sync, and its index saved after that. */
+ria_err log_roll(struct partition_log *log)
 {
     struct segment *old = log_active(log);
     struct segment *next = NULL;
+    ria_err err = RIA_OK;
 
-    ria_err err = producer_table_encode(
-        &log->producers, old->next_offset, ria_clock_mono_us(log->env->clock), &old->snapshot
-    );
+    if (log->producers_complete) {
+        err = producer_table_encode(
+            &log->producers, old->next_offset, ria_clock_mono_us(log->env->clock), &old->snapshot
+        );
+    }
     if (err == RIA_OK) {
         err = log_push_segment(log, old->next_offset, &next);
     }
@@ -53,7 +67,7 @@ static ria_err roll(struct partition_log *log)
     if (old->index_saved) {
         ria_buf_fini(&old->snapshot); /* a clean close wrote it */
     } else if (old->synced_size == old->size) {
-        ria_err ignored = log_save_segment(log, old); /* logged; tried again at close */
+        ria_err ignored = log_seal_segment(log, old); /* logged; tried again at close */
         (void)ignored;
     }
     return RIA_OK;
@@ -116,7 +130,7 @@ static ria_err append_batch(
         return RIA_ERR_LIMIT;
     }
     if (!fits(log, 0, &placed)) {
-        RIA_TRY(roll(log));
+        RIA_TRY(log_roll(log));
     }
     RIA_TRY(reserve(log, 1));
     batch_patch(batch, placed.base_offset, leader_epoch);
@@ -138,7 +152,7 @@ ria_err partition_log_append(
     RIA_ASSERT(header->last_offset_delta >= 0);
     RIA_ASSERT(leader_epoch >= 0);
 
-    RIA_TRY(check_writable(log));
+    RIA_TRY(check_leads(log));
     return log_fail_on_io(log, append_batch(log, batch, header, leader_epoch, out_base_offset));
 }
 
@@ -196,7 +210,7 @@ static ria_err append_run(struct partition_log *log, struct ria_slice *batches)
 
     RIA_ASSERT(batch_header_decode(*batches, &header) == RIA_OK);
     if (!fits(log, 0, &header)) {
-        RIA_TRY(roll(log));
+        RIA_TRY(log_roll(log));
     }
     uint32_t count = run_of(log, *batches, &run);
     RIA_TRY(reserve(log, count));
@@ -213,7 +227,7 @@ static ria_err append_run(struct partition_log *log, struct ria_slice *batches)
 
 ria_err partition_log_append_batches(struct partition_log *log, struct ria_slice batches)
 {
-    RIA_TRY(check_writable(log));
+    RIA_TRY(check_follows(log));
     RIA_TRY(check_batches(log, batches));
     while (batches.size > 0) {
         RIA_TRY(log_fail_on_io(log, append_run(log, &batches)));
@@ -248,6 +262,34 @@ void log_fail(struct partition_log *log)
     }
 }
 
+/* What was lost with the end is there again, from the leader. */
+static void note_regained(struct partition_log *log)
+{
+    struct log_damage lost = log->lost;
+
+    if (lost.to_offset == 0 || log->durable_offset < lost.to_offset) {
+        return;
+    }
+    log->lost = (struct log_damage){.from_offset = 0};
+    ria_err err = log_fail_on_io(log, log_save_meta(log, true));
+    if (err != RIA_OK) {
+        log->lost = lost; /* the next sync tries again */
+        return;
+    }
+    log->metrics->repaired_ranges.value++;
+    ria_log_info(
+        log->env->log,
+        "storage.repaired",
+        "log=%s from=%lld to=%lld by=replication",
+        log->name,
+        (long long)lost.from_offset,
+        (long long)lost.to_offset
+    );
+    if (log->on_damaged != NULL) {
+        log->on_damaged(log->arg);
+    }
+}
+
 static void on_synced(struct ria_fs_sync *sync)
 {
     struct partition_log *log = RIA_CONTAINER(sync, struct partition_log, sync);
@@ -265,8 +307,9 @@ static void on_synced(struct ria_fs_sync *sync)
     log->durable_offset = log->sync_end_offset;
     log->synced_offset = ria_max_i64(log->synced_offset, log->durable_offset);
     log->metrics->syncs.value++;
+    note_regained(log);
     if (segment != log_active(log) && segment->synced_size == segment->size && !log->failed) {
-        ria_err ignored = log_save_segment(log, segment); /* logged; tried again at close */
+        ria_err ignored = log_seal_segment(log, segment); /* logged; tried again at close */
         (void)ignored;
     }
     log->on_synced(log->arg, RIA_OK);

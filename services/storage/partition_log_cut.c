@@ -58,19 +58,36 @@ static ria_err unlink_snapshots(
 struct cut {
     struct partition_log *log;
     struct log_listing listing;
-    uint32_t index; /* the segment that becomes the last */
+    int64_t offset;         /* asked for, or where the hole before it begins */
+    struct log_damage lost; /* what is missing between there and what was asked for */
+    uint32_t index;         /* the segment that becomes the last */
     struct segment_place place;
 };
 
+/* A hole that the cut meets becomes a lost tail: nothing good is left behind it. */
+static void plan(struct cut *cut, int64_t offset)
+{
+    const struct partition_log *log = cut->log;
+    const struct log_damage *hole = log_damage_from(log, offset - 1);
+    int64_t end_offset = partition_log_end_offset(log);
+
+    cut->offset = offset;
+    if (hole != NULL && hole->from_offset < offset) {
+        cut->offset = hole->from_offset;
+        cut->lost = (struct log_damage){hole->from_offset, offset};
+    } else if (offset > end_offset) {
+        cut->offset = end_offset;
+        cut->lost = log->lost;
+        cut->lost.to_offset = ria_min_i64(log->lost.to_offset, offset);
+    }
+}
+
 /* Where the cut goes, and everything before it on disk. */
-static ria_err prepare(struct cut *cut, int64_t offset)
+static ria_err prepare(struct cut *cut)
 {
     struct partition_log *log = cut->log;
-    const struct log_damage *damage = log_damage_from(log, offset);
+    int64_t offset = cut->offset;
 
-    if (damage != NULL && damage->from_offset < offset) {
-        return RIA_ERR_CORRUPT;
-    }
     cut->index = log_segment_at(log, offset);
     struct segment *segment = log->segments[cut->index];
     RIA_ASSERT(offset >= segment->base_offset);
@@ -80,8 +97,7 @@ static ria_err prepare(struct cut *cut, int64_t offset)
     }
     RIA_TRY(segment_reserve(segment, 0)); /* its index files are about to go */
     for (uint32_t i = 0; i < cut->index; i++) {
-        bool is_synced = log->segments[i]->synced_size == log->segments[i]->size;
-        if (!is_synced || partition_log_is_damaged(log)) {
+        if (log->segments[i]->synced_size < log->segments[i]->size) {
             RIA_TRY(segment_sync(log->segments[i]));
         }
     }
@@ -100,20 +116,26 @@ static void lower_marks(struct partition_log *log, int64_t offset)
     }
 }
 
-/* The damage behind the cut is forgotten by the same write that begins the generation. */
-static ria_err forget_damage(struct partition_log *log, int64_t offset)
+/* The damage behind the cut is forgotten by the same write that begins the generation; lost is what
+ * is left of it. */
+static ria_err forget_damage(struct partition_log *log, int64_t offset, struct log_damage lost)
 {
     struct log_damage last = {.from_offset = 0};
+    struct log_damage lost_before = log->lost;
     uint32_t count = log->damage_count;
 
     if (count > 0) {
         last = log->damage[count - 1];
         log_cut_damage(log, offset);
     }
+    log->lost = lost;
     ria_err err = begin_generation(log);
-    if (err != RIA_OK && count > 0) {
+    if (err != RIA_OK) {
+        log->lost = lost_before;
         log->damage_count = count; /* a cut only lowers the count: the ranges are still there */
-        log->damage[count - 1] = last;
+        if (count > 0) {
+            log->damage[count - 1] = last;
+        }
     }
     return err;
 }
@@ -124,9 +146,14 @@ static ria_err remove_marks(struct cut *cut)
 
     for (uint32_t i = cut->index; i < log->segment_count; i++) {
         struct segment *segment = log->segments[i];
-        if (i > cut->index || cut->place.position < segment->size) {
+        if (i > cut->index || cut->place.position < segment->size || log->tail_is_bad) {
             segment->index_saved = false;
             RIA_TRY(unlink_index(log, segment->base_offset));
+        }
+    }
+    for (size_t i = 0; i < cut->listing.indexes.count; i++) {
+        if (cut->listing.indexes.items[i] >= cut->place.offset) { /* its log file may be missing */
+            RIA_TRY(unlink_index(log, cut->listing.indexes.items[i]));
         }
     }
     RIA_TRY(unlink_snapshots(log, &cut->listing.snapshots, cut->place.offset));
@@ -154,6 +181,7 @@ static ria_err cut_state(struct cut *cut)
     struct partition_log *log = cut->log;
     int64_t end_offset = cut->place.offset;
 
+    log->tail_is_bad = false;
     log->durable_offset = end_offset;
     log->synced_offset = end_offset;
     if (!producer_table_reaches(&log->producers, end_offset)) {
@@ -175,12 +203,12 @@ static void settle_failed_cut(struct cut *cut)
     (void)leader_epochs_truncate(&log->epochs, end_offset);
 }
 
-static ria_err run_cut(struct cut *cut, int64_t offset)
+static ria_err run_cut(struct cut *cut)
 {
     struct partition_log *log = cut->log;
 
-    RIA_TRY(may_go_on(log, prepare(cut, offset)));
-    RIA_TRY(may_go_on(log, forget_damage(log, cut->place.offset)));
+    RIA_TRY(may_go_on(log, prepare(cut)));
+    RIA_TRY(may_go_on(log, forget_damage(log, cut->place.offset, cut->lost)));
     lower_marks(log, cut->place.offset);
     ria_err err = remove_marks(cut);
     if (err == RIA_OK) {
@@ -193,29 +221,6 @@ static ria_err run_cut(struct cut *cut, int64_t offset)
         settle_failed_cut(cut);
     }
     return must_stop(log, err);
-}
-
-ria_err partition_log_truncate(struct partition_log *log, int64_t offset)
-{
-    struct cut cut = {.log = log};
-
-    RIA_ASSERT(!partition_log_is_syncing(log));
-
-    if (log->failed) {
-        return RIA_ERR_IO;
-    }
-    /* The first segment may be missing: then its offsets are damaged, and nothing is left of the
-     * log if it is cut at its start. */
-    if (offset < log->start_offset ||
-        (offset == log->start_offset && offset < log->segments[0]->base_offset)) {
-        return partition_log_reset(log, offset);
-    }
-    if (offset >= partition_log_end_offset(log) && log_damage_from(log, offset) == NULL) {
-        return RIA_OK;
-    }
-    ria_err err = run_cut(&cut, offset);
-    log_listing_fini(&cut.listing);
-    return err;
 }
 
 /* ---- reset ---- */
@@ -260,6 +265,8 @@ static ria_err start_again(struct partition_log *log, struct segment *fresh)
     leader_epochs_clear(&log->epochs);
     log->epochs_changed = true;
     producer_table_clear(&log->producers);
+    log->producers_complete = true;
+    log->tail_is_bad = false;
     ria_err err = log_save_meta(log, true);
     if (err != RIA_OK) {
         log->start_offset = old_start;
@@ -270,7 +277,7 @@ static ria_err start_again(struct partition_log *log, struct segment *fresh)
     return segment_create(fresh);
 }
 
-ria_err partition_log_reset(struct partition_log *log, int64_t offset)
+static ria_err reset(struct partition_log *log, int64_t offset, struct log_damage lost)
 {
     struct log_listing listing;
     struct segment *fresh = NULL;
@@ -288,7 +295,7 @@ ria_err partition_log_reset(struct partition_log *log, int64_t offset)
         err = segment_new(log->cache, log->env->log, log->dir, offset, &fresh);
     }
     if (err == RIA_OK) {
-        err = forget_damage(log, 0);
+        err = forget_damage(log, 0, lost);
     }
     err = may_go_on(log, err);
     if (err == RIA_OK) {
@@ -302,4 +309,49 @@ ria_err partition_log_reset(struct partition_log *log, int64_t offset)
     segment_free(fresh);
     log_listing_fini(&listing);
     return err;
+}
+
+ria_err partition_log_reset(struct partition_log *log, int64_t offset)
+{
+    return reset(log, offset, (struct log_damage){.from_offset = 0});
+}
+
+/* ---- where it goes ---- */
+
+ria_err partition_log_truncate(struct partition_log *log, int64_t offset)
+{
+    struct cut cut = {.log = log};
+
+    RIA_ASSERT(!partition_log_is_syncing(log));
+
+    if (log->failed) {
+        return RIA_ERR_IO;
+    }
+    /* The first segment may be missing: then its offsets are damaged, and nothing is left of the
+     * log if it is cut at its start. */
+    plan(&cut, offset);
+    if (cut.offset < log->start_offset ||
+        (cut.offset == log->start_offset && cut.offset < log->segments[0]->base_offset)) {
+        return reset(log, cut.offset, cut.lost);
+    }
+    if (cut.offset >= partition_log_end_offset(log) && !log->tail_is_bad &&
+        cut.lost.to_offset == log->lost.to_offset) {
+        return RIA_OK;
+    }
+    ria_err err = run_cut(&cut);
+    log_listing_fini(&cut.listing);
+    return err;
+}
+
+ria_err partition_log_give_up_lost(struct partition_log *log)
+{
+    if (log->lost.to_offset > 0) {
+        struct cut cut = {.log = log, .offset = partition_log_end_offset(log)};
+        RIA_ASSERT(!partition_log_is_syncing(log));
+        ria_err err = log->failed ? RIA_ERR_IO : run_cut(&cut);
+        log_listing_fini(&cut.listing);
+        RIA_TRY(err);
+    }
+    log->producers_complete = true;
+    return RIA_OK;
 }

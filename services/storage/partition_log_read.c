@@ -39,8 +39,7 @@ static void leave_hint(
     used->place = place;
 }
 
-/* Batches at a place turned out bad: up to the next place the index knows. */
-static void report_bad_place(
+void log_report_bad_place(
     struct partition_log *log, const struct segment *segment, struct segment_place place
 )
 {
@@ -80,7 +79,7 @@ static ria_err locate_in(
         }
     }
     if (err == RIA_ERR_CORRUPT) {
-        report_bad_place(log, segment, from);
+        log_report_bad_place(log, segment, from);
     }
     if (err != RIA_OK) {
         return err;
@@ -92,6 +91,7 @@ static ria_err locate_in(
         .segment_base_offset = segment->base_offset,
         .position = from.position,
         .size = (uint32_t)(end.position - from.position),
+        .base_offset = from.offset,
         .next_offset = end.position > from.position ? end.offset : offset,
     };
     return RIA_OK;
@@ -110,6 +110,9 @@ ria_err partition_log_locate(
     if (damage != NULL && damage->from_offset <= offset && offset >= log->start_offset) {
         return RIA_ERR_CORRUPT;
     }
+    if (offset >= partition_log_end_offset(log) && offset < log->lost.to_offset) {
+        return RIA_ERR_CORRUPT;
+    }
     end_offset = ria_min_i64(end_offset, partition_log_end_offset(log));
     if (offset < log->start_offset || offset > end_offset) {
         return RIA_ERR_OFFSET_OUT_OF_RANGE;
@@ -120,7 +123,9 @@ ria_err partition_log_locate(
     struct segment *segment = log->segments[log_segment_at(log, offset)];
     if (offset == end_offset) {
         *out_range = (struct partition_log_range
-        ){.segment_base_offset = segment->base_offset, .next_offset = offset};
+        ){.segment_base_offset = segment->base_offset,
+          .base_offset = offset,
+          .next_offset = offset};
         return RIA_OK;
     }
     RIA_ASSERT(offset >= segment->base_offset && offset < segment->next_offset);
@@ -135,22 +140,44 @@ static struct segment *segment_of(const struct partition_log *log, int64_t base_
     return segment->base_offset == base_offset ? segment : NULL;
 }
 
+ria_err log_check_batch(
+    const struct partition_log *log,
+    struct ria_slice bytes,
+    int64_t offset,
+    struct batch_header *out_header
+)
+{
+    const struct leader_epochs *epochs = &log->epochs;
+
+    if (batch_header_decode(bytes, out_header) != RIA_OK || batch_size(out_header) > bytes.size ||
+        !segment_header_joins(out_header, offset < 0 ? out_header->base_offset : offset)) {
+        return RIA_ERR_MALFORMED;
+    }
+    int32_t epoch = leader_epochs_at(epochs->entries, epochs->count, out_header->base_offset);
+    if (epoch >= 0 && epoch != out_header->leader_epoch) {
+        return RIA_ERR_CORRUPT;
+    }
+    return batch_check_crc(ria_slice_sub(bytes, 0, batch_size(out_header)));
+}
+
 /* Whole, joined, good batches? The first bad one is reported. */
-static ria_err check_range(struct partition_log *log, struct ria_slice bytes, int64_t next_offset)
+static ria_err check_range(
+    struct partition_log *log, const struct partition_log_range *range, struct ria_slice bytes
+)
 {
     struct batch_header header;
-    int64_t offset = -1;
+    int64_t offset = range->base_offset;
 
     while (bytes.size > 0) {
-        ria_err err = batch_header_decode(bytes, &header);
-        bool whole = err == RIA_OK && batch_size(&header) <= bytes.size &&
-                     segment_header_joins(&header, offset < 0 ? header.base_offset : offset);
-        if (!whole || batch_check_crc(ria_slice_sub(bytes, 0, batch_size(&header))) != RIA_OK) {
-            int64_t from = whole ? header.base_offset : offset;
-            int64_t to = whole ? batch_last_offset(&header) + 1 : next_offset;
-            if (from >= 0 && from < to) {
-                log_report_damage(log, from, to);
+        ria_err err = log_check_batch(log, bytes, offset, &header);
+        if (err != RIA_OK) {
+            /* The word of a bad batch for its own end counts for little, but it is what a walk over
+             * the headers goes by. */
+            int64_t to = range->next_offset;
+            if (err == RIA_ERR_CORRUPT) {
+                to = ria_min_i64(to, batch_last_offset(&header) + 1);
             }
+            log_report_damage(log, offset, to);
             return RIA_ERR_CORRUPT;
         }
         offset = batch_last_offset(&header) + 1;
@@ -172,7 +199,7 @@ partition_log_read(struct partition_log *log, const struct partition_log_range *
         return RIA_ERR_OFFSET_OUT_OF_RANGE;
     }
     RIA_TRY(segment_read(segment, range->position, range->size, out));
-    return check_range(log, ria_slice_of(out, range->size), range->next_offset);
+    return check_range(log, range, ria_slice_of(out, range->size));
 }
 
 /* ---- by time ---- */
@@ -217,6 +244,7 @@ static ria_err search_batch(
         .segment_base_offset = segment->base_offset,
         .position = position,
         .size = (uint32_t)batch_size(header),
+        .base_offset = header->base_offset,
         .next_offset = batch_last_offset(header) + 1,
     };
     uint8_t *bytes = malloc(range.size);

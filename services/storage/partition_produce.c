@@ -58,9 +58,9 @@ void partition_expire_acks(struct partition *p, int64_t now_us)
 
 static ria_err check_log_writable(const struct partition *p, const char **out_reason)
 {
-    if (partition_log_is_damaged(p->log)) {
+    if (!partition_log_can_lead(p->log)) {
         *out_reason = "this replica's log is damaged; it takes no records until it is repaired";
-        return RIA_ERR_CORRUPT;
+        return RIA_ERR_NO_LEADER;
     }
     if (partition_log_has_failed(p->log)) {
         *out_reason = "this replica's disk failed; it takes no records until the node is restarted";

@@ -15,6 +15,7 @@ struct recovery {
     uint64_t *file_sizes; /* of the segments */
     int64_t mark;         /* everything below was on disk */
     int64_t indexed;      /* next offset of the last valid index */
+    int64_t orphaned;     /* the same of indexes without their log file */
     uint32_t kept;        /* segments that stay; the rest are set aside */
     int32_t epoch;        /* of the last batch scanned */
     bool must_cut;        /* the last kept segment's file has a bad tail */
@@ -58,6 +59,35 @@ static ria_err look_at(struct recovery *r, struct segment *segment, uint64_t *ou
     return RIA_OK;
 }
 
+static bool is_listed(const struct log_offsets *offsets, int64_t offset)
+{
+    for (size_t i = 0; i < offsets->count; i++) {
+        if (offsets->items[i] == offset) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An index whose log file is gone: whoever removes both removes the index first. So the file was
+ * there, and on disk. */
+static ria_err look_at_orphan(struct recovery *r, int64_t base_offset)
+{
+    struct segment_index_info info;
+    struct segment *segment = NULL;
+
+    if (is_listed(&r->listing.logs, base_offset)) {
+        return RIA_OK;
+    }
+    RIA_TRY(segment_new(r->log->cache, r->log->env->log, r->log->dir, base_offset, &segment));
+    ria_err err = segment_index_info(segment, &info);
+    segment_free(segment);
+    if (err == RIA_OK && info.covered_size > 0) {
+        r->orphaned = ria_max_i64(r->orphaned, info.next_offset);
+    }
+    return err == RIA_ERR_NOT_FOUND || err == RIA_ERR_CORRUPT ? RIA_OK : err;
+}
+
 /* Segments in memory, and the mark. */
 static ria_err load_segments(struct recovery *r, const struct partition_log_checkpoint *checkpoint)
 {
@@ -77,7 +107,10 @@ static ria_err load_segments(struct recovery *r, const struct partition_log_chec
         RIA_TRY(log_push_segment(log, r->listing.logs.items[i], &segment));
         RIA_TRY(look_at(r, segment, &r->file_sizes[i]));
     }
-    r->mark = ria_max_i64(r->mark, r->indexed);
+    for (size_t i = 0; i < r->listing.indexes.count; i++) {
+        RIA_TRY(look_at_orphan(r, r->listing.indexes.items[i]));
+    }
+    r->mark = ria_max_i64(r->mark, ria_max_i64(r->indexed, r->orphaned));
     return RIA_OK;
 }
 
@@ -162,9 +195,29 @@ static ria_err follow_chain(struct recovery *r)
         r->must_cut = log->segments[i]->size < r->file_sizes[i] && end_offset >= r->mark;
     }
     if (end_offset < r->mark) {
-        log_report_damage(log, end_offset, r->mark);
+        log->tail_is_bad =
+            r->kept > 0 && log->segments[r->kept - 1]->size < r->file_sizes[r->kept - 1];
+        log_report_lost(log, end_offset, r->mark);
     }
     return RIA_OK;
+}
+
+/* Holes that were noted by an earlier open and lie behind the end by now are a lost tail. */
+static void settle_damage(struct partition_log *log)
+{
+    int64_t end_offset = partition_log_end_offset(log);
+
+    while (log->damage_count > 0 && log->damage[log->damage_count - 1].to_offset > end_offset) {
+        const struct log_damage *hole = &log->damage[--log->damage_count];
+        if (log->lost.to_offset == 0) {
+            log->lost.from_offset = end_offset;
+        }
+        log->lost.from_offset = ria_min_i64(log->lost.from_offset, hole->from_offset);
+        log->lost.to_offset = ria_max_i64(log->lost.to_offset, hole->to_offset);
+    }
+    if (log->lost.to_offset > 0 && log->lost.to_offset <= end_offset) {
+        log->lost = (struct log_damage){.from_offset = 0}; /* regained, and not yet noted */
+    }
 }
 
 /* ---- changes ---- */
@@ -220,16 +273,13 @@ static ria_err cut_tail(struct recovery *r)
 static ria_err drop_the_rest(struct recovery *r)
 {
     struct partition_log *log = r->log;
-    bool may_change = !partition_log_is_damaged(log);
 
     while (log->segment_count > r->kept) {
         uint32_t last = log->segment_count - 1;
-        if (may_change) {
-            RIA_TRY(set_aside(r, log->segments[last], r->file_sizes[last]));
-        }
+        RIA_TRY(set_aside(r, log->segments[last], r->file_sizes[last]));
         log_pop_segment(log);
     }
-    return may_change && r->must_cut ? cut_tail(r) : RIA_OK;
+    return r->must_cut ? cut_tail(r) : RIA_OK;
 }
 
 static ria_err first_segment(struct recovery *r)
@@ -284,6 +334,9 @@ static ria_err remove_temps(struct recovery *r)
     static const char *const NAMES[] = {"partition.meta.tmp", "leader-epochs.tmp"};
     char path[LOG_PATH_MAX];
 
+    for (size_t i = 0; i < r->listing.repairs.count; i++) {
+        RIA_TRY(log_unlink(r->log, r->listing.repairs.items[i], LOG_PATH_REPAIR));
+    }
     for (size_t i = 0; i < RIA_COUNT(NAMES) && r->listing.has_temp; i++) {
         log_path_join(path, r->log->dir, NAMES[i]);
         ria_err err = ria_fs_unlink(r->log->env->fs, path);
@@ -298,13 +351,10 @@ static ria_err remove_temps(struct recovery *r)
 static ria_err sync_all(struct recovery *r)
 {
     struct partition_log *log = r->log;
-    bool is_damaged = partition_log_is_damaged(log);
 
     for (uint32_t i = 0; i < log->segment_count; i++) {
         struct segment *segment = log->segments[i];
-        if (is_damaged) {
-            segment->synced_size = segment->size; /* nobody may rely on it: it takes no appends */
-        } else if (segment->synced_size < segment->size) {
+        if (segment->synced_size < segment->size) {
             RIA_TRY(segment_sync(segment));
         }
     }
@@ -320,7 +370,7 @@ static void save_sealed(struct recovery *r)
 
     for (uint32_t i = 0; i + 1 < log->segment_count; i++) {
         if (!log->segments[i]->index_saved && log->segments[i]->size > 0) {
-            ria_err ignored = log_save_segment(log, log->segments[i]); /* logged */
+            ria_err ignored = log_seal_segment(log, log->segments[i]); /* logged */
             (void)ignored;
         }
     }
@@ -342,8 +392,8 @@ static ria_err load_epochs(struct recovery *r, int64_t *out_from)
         err = leader_epochs_decode(&log->epochs, ria_slice_of(data, size));
         free(data);
     }
-    if (err == RIA_ERR_NOT_FOUND || err == RIA_ERR_CORRUPT) {
-        if (err == RIA_ERR_CORRUPT || r->indexed > log->start_offset) {
+    if (err == RIA_ERR_NOT_FOUND || err == RIA_ERR_CORRUPT || err == RIA_ERR_IO) {
+        if (err != RIA_ERR_NOT_FOUND || r->indexed > log->start_offset) {
             ria_log_warn(log->env->log, "storage.epochs_rebuilt", "log=%s", log->name);
         }
         *out_from = log->start_offset;
@@ -381,16 +431,15 @@ static ria_err run(struct recovery *r, const struct partition_log_checkpoint *ch
     RIA_TRY(follow_chain(r));
     RIA_TRY(drop_the_rest(r));
     RIA_TRY(first_segment(r));
+    settle_damage(log);
     RIA_TRY(load_epochs(r, &epochs_from));
     RIA_TRY(log_replay(log, &r->listing.snapshots, epochs_from));
     if (!partition_log_is_damaged(log)) {
-        RIA_TRY(remove_leftovers(r));
-        RIA_TRY(remove_temps(r));
+        RIA_TRY(remove_leftovers(r)); /* else they are evidence */
     }
+    RIA_TRY(remove_temps(r));
     RIA_TRY(sync_all(r));
-    if (!partition_log_is_damaged(log)) {
-        save_sealed(r);
-    }
+    save_sealed(r);
     return RIA_OK;
 }
 

@@ -35,7 +35,12 @@ window_get(struct window *w, uint64_t position, size_t size, struct ria_slice *o
             return RIA_ERR_NOMEM;
         }
         w->position = position;
-        RIA_TRY(ria_fs_pread(w->file, w->data, w->room, position, &w->size));
+        /* Below the mark a bad sector is damage. Above it nothing is cut for one. */
+        bool is_known = w->scan->segment->next_offset < w->scan->mark;
+        RIA_TRY(
+            is_known ? segment_pread(w->file, w->data, w->room, position, &w->size)
+                     : ria_fs_pread(w->file, w->data, w->room, position, &w->size)
+        );
         if (w->size < size) {
             return RIA_ERR_IO; /* it shrank under us */
         }
@@ -83,6 +88,26 @@ static bool in_reach(const struct segment *segment, const struct batch_header *h
     return batch_last_offset(header) - segment->base_offset < SEGMENT_OFFSETS_MAX;
 }
 
+/* The leader epoch is under no CRC. Epochs never fall, so one that has grown and falls again with
+ * the very next batch is a flipped bit. *out_wrong: it is. The window moves. */
+static ria_err
+check_epoch(struct window *w, uint64_t position, const struct batch_header *header, bool *out_wrong)
+{
+    uint64_t behind = position + batch_size(header);
+    struct batch_header next;
+    struct ria_slice batch;
+
+    *out_wrong = false;
+    if (header->leader_epoch == w->scan->epoch || behind >= w->scan->file_size) {
+        return RIA_OK;
+    }
+    RIA_TRY(batch_at(w, behind, &next, &batch));
+    *out_wrong = !ria_slice_is_null(batch) &&
+                 segment_header_joins(&next, batch_last_offset(header) + 1) &&
+                 next.leader_epoch >= w->scan->epoch && next.leader_epoch < header->leader_epoch;
+    return RIA_OK;
+}
+
 /* Add good batches until one is bad or the file ends. */
 static ria_err take_good(struct window *w)
 {
@@ -90,7 +115,6 @@ static ria_err take_good(struct window *w)
     struct segment *segment = scan->segment;
     struct batch_header header;
     struct ria_slice batch;
-    bool may_write = !partition_log_is_damaged(scan->log);
 
     while (segment->size < scan->file_size) {
         RIA_TRY(batch_at(w, segment->size, &header, &batch));
@@ -98,7 +122,13 @@ static ria_err take_good(struct window *w)
             header.leader_epoch < scan->epoch || !in_reach(segment, &header)) {
             return RIA_OK;
         }
-        if (may_write && header.base_offset >= scan->mark) {
+        bool wrong = false;
+        RIA_TRY(check_epoch(w, segment->size, &header, &wrong));
+        if (wrong) {
+            return RIA_OK;
+        }
+        if (header.base_offset >= scan->mark) {
+            RIA_TRY(window_get(w, segment->size, batch_size(&header), &batch));
             RIA_TRY(write_again(w, segment->size, batch));
         }
         RIA_TRY(segment_reserve(segment, 1));

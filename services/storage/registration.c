@@ -83,6 +83,7 @@ static void on_registered(struct storage *s, const struct register_node_response
     s->register_err = RIA_OK;
     membership_set_node_id(s->membership, s->identity.node_id);
     ria_log_info(s->env->log, "storage.registered", "node=%d", s->identity.node_id);
+    fitness_repeat(s->fitness);
     if (!s->registered) {
         s->registered = true;
         membership_start(s->membership);

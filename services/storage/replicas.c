@@ -84,6 +84,8 @@ static struct replica *replica_new(struct storage *s, const struct partition_id 
     ria_list_init(&replica->relaxed_link);
     ria_list_init(&replica->tick_link);
     ria_list_init(&replica->changed_link);
+    ria_list_init(&replica->fitness_link);
+    ria_list_init(&replica->repair_link);
     for (size_t i = 0; i < REPLICA_WAITS; i++) {
         ria_list_init(&replica->waits[i]);
     }
@@ -104,6 +106,8 @@ void storage_replica_free(struct replica *replica)
     ria_list_remove(&replica->relaxed_link);
     ria_list_remove(&replica->tick_link);
     ria_list_remove(&replica->changed_link);
+    ria_list_remove(&replica->fitness_link);
+    repairs_forget(s->repairs, replica);
     for (size_t i = 0; i < REPLICA_WAITS; i++) {
         RIA_ASSERT(ria_list_is_empty(&replica->waits[i]));
     }
@@ -128,6 +132,7 @@ static void begin_removal(struct replica *replica, ria_err waiting)
         parked_wake_all(&replica->waits[i], waiting);
     }
     replica->state = REPLICA_REMOVING;
+    repairs_forget(s->repairs, replica);
     ria_list_remove(&replica->queue_link);
     ria_list_push_back(&s->removing, &replica->queue_link);
     storage_want_flush(s);
@@ -242,6 +247,15 @@ static void apply(struct replica *replica, const struct cluster_partition *assig
     }
 }
 
+/* The log's on_damaged, and after an open. */
+static void on_damaged(void *arg)
+{
+    struct replica *replica = arg;
+
+    storage_report_fitness(replica);
+    repairs_want(replica->storage->repairs, replica);
+}
+
 static ria_err open_log(struct replica *replica, const struct cluster_partition *assigned)
 {
     struct storage *s = replica->storage;
@@ -268,6 +282,7 @@ static ria_err open_log(struct replica *replica, const struct cluster_partition 
         &log
     ));
     replica->state = REPLICA_OPEN;
+    partition_log_on_damaged(log, on_damaged);
     partition_attach_log(&replica->partition, log, checkpoint.high_watermark);
     return RIA_OK;
 }
@@ -285,6 +300,7 @@ static void note_open_failed(struct replica *replica, ria_err err)
     }
     replica->open_err = err;
     replica->state = REPLICA_FAILED;
+    storage_report_fitness(replica);
     replica->retry_us = ria_clock_mono_us(s->env->clock) + (int64_t)STORAGE_OPEN_RETRY_MS * 1000;
 }
 
@@ -307,9 +323,11 @@ static bool open_replica(struct replica *replica)
         char name[STORAGE_FOLDER_MAX];
         storage_folder_name(id, name);
         ria_log_error(s->env->log, "storage.replica_damaged", "folder=%s", name);
+        on_damaged(replica);
     }
     if (storage_is_assigned(s, assigned)) {
         apply(replica, assigned);
+        storage_report_fitness(replica);
     } else {
         unassign(s, assigned); /* it was opened to see how new it is */
     }
@@ -349,6 +367,17 @@ void storage_open_step(struct storage *s)
 
 /* ---- following the metadata ---- */
 
+void storage_apply_again(struct replica *replica)
+{
+    const struct partition_id *id = &replica->partition.id;
+    const struct cluster_partition *assigned =
+        cluster_partition(replica->storage->cluster, &id->topic_id, partition_id_number(id));
+
+    if (assigned != NULL && storage_is_assigned(replica->storage, assigned)) {
+        apply(replica, assigned);
+    }
+}
+
 void storage_assign(struct storage *s, struct cluster_partition *assigned)
 {
     struct replica *replica = storage_find(s, &assigned->topic->id, assigned->number);
@@ -365,6 +394,7 @@ void storage_assign(struct storage *s, struct cluster_partition *assigned)
         storage_look_at(s, &id);
     } else if (replica->state == REPLICA_OPEN) {
         apply(replica, assigned);
+        storage_report_fitness(replica);
     }
 }
 

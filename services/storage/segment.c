@@ -1,8 +1,11 @@
 #include "services/storage/segment.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/assert.h"
+
+enum { PAGE_SIZE = 4096 };
 
 /* What can be loaded again is let go with the descriptor. */
 static void on_evict(struct segment_file *file)
@@ -187,6 +190,26 @@ ria_err segment_sync(struct segment *segment)
     return RIA_OK;
 }
 
+ria_err segment_pread(struct ria_file *file, void *out, size_t size, uint64_t at, size_t *out_got)
+{
+    size_t got = 0;
+
+    ria_err err = ria_fs_pread(file, out, size, at, &got);
+    for (size_t done = 0; err == RIA_ERR_IO && done < size; done += got) {
+        size_t page = ria_min_size(size - done, PAGE_SIZE - (size_t)((at + done) % PAGE_SIZE));
+        uint8_t *to = (uint8_t *)out + done;
+        if (ria_fs_pread(file, to, page, at + done, &got) != RIA_OK) {
+            memset(to, 0, page);
+            got = page;
+        } else if (got < page) {
+            *out_got = done + got;
+            return RIA_OK;
+        }
+    }
+    *out_got = err == RIA_ERR_IO ? size : got;
+    return err == RIA_ERR_IO ? RIA_OK : err;
+}
+
 ria_err segment_read(struct segment *segment, uint64_t position, size_t size, uint8_t *out)
 {
     struct ria_file *file = NULL;
@@ -195,8 +218,9 @@ ria_err segment_read(struct segment *segment, uint64_t position, size_t size, ui
     RIA_ASSERT(position <= segment->size && size <= segment->size - position);
 
     RIA_TRY(segment_file_get(&segment->file, false, &file));
-    RIA_TRY(ria_fs_pread(file, out, size, position, &got));
-    return got == size ? RIA_OK : RIA_ERR_IO;
+    RIA_TRY(segment_pread(file, out, size, position, &got));
+    memset(out + got, 0, size - got);
+    return RIA_OK;
 }
 
 void segment_check(const struct segment *segment)

@@ -92,7 +92,13 @@ ria_err segment_truncate(struct segment *segment, struct segment_place place) RI
 /* Sync file and, if it is new, name. Blocks. Errors: RIA_ERR_IO, RIA_ERR_LIMIT, RIA_ERR_NOMEM. */
 ria_err segment_sync(struct segment *segment) RIA_MUST_USE;
 
-/* Errors: RIA_ERR_IO (also if the file is too short), RIA_ERR_LIMIT, RIA_ERR_NOMEM. */
+/* pread that goes round what the disk cannot read: such pages read as zeros, which is no batch, so
+ * that a bad sector is damage like any other. Errors: as ria_fs_pread(), but RIA_ERR_IO. */
+ria_err segment_pread(struct ria_file *file, void *out, size_t size, uint64_t at, size_t *out_got)
+    RIA_MUST_USE;
+
+/* As segment_pread(); what the file has lost of its end reads as zeros, too.
+ * Errors: RIA_ERR_IO (it cannot be opened), RIA_ERR_LIMIT, RIA_ERR_NOMEM. */
 ria_err
 segment_read(struct segment *segment, uint64_t position, size_t size, uint8_t *out) RIA_MUST_USE;
 
@@ -119,6 +125,11 @@ ria_err segment_load_times(struct segment *segment) RIA_MUST_USE;
 /* Write both index files, unsynced. The log file must be synced up to `size`.
  * Errors: RIA_ERR_NO_SPACE, RIA_ERR_LIMIT, RIA_ERR_IO, RIA_ERR_NOMEM. */
 ria_err segment_save_indexes(struct segment *segment) RIA_MUST_USE;
+
+/* Are the index files as they should be? A bad one is written anew: *out_bad. For a segment whose
+ * indexes are saved. Errors: RIA_ERR_CORRUPT (a header), RIA_ERR_IO, RIA_ERR_NOMEM, RIA_ERR_LIMIT.
+ */
+ria_err segment_verify_indexes(struct segment *segment, bool *out_bad) RIA_MUST_USE;
 
 /* ---- segment_walk.c ---- */
 

@@ -53,10 +53,13 @@ static ria_err load_file(
     *out_loaded = (struct loaded){.data = NULL};
     ria_arena_init(&out_loaded->arena, INDEX_ARENA_MAX);
     log_path_of(path, segment->file.dir, segment->base_offset, kind);
-    RIA_TRY(record_file_load(
+    ria_err err = record_file_load(
         segment_cache_fs(segment->file.cache), path, INDEX_FILE_SIZE_MAX, &out_loaded->data, &size
-    ));
-    ria_err err = record_file_open(
+    );
+    if (err != RIA_OK) {
+        return err == RIA_ERR_IO ? RIA_ERR_CORRUPT : err; /* a bad sector: it is made again */
+    }
+    err = record_file_open(
         ria_slice_of(out_loaded->data, size), magic, version_max, &out_loaded->version, &body
     );
     if (err != RIA_OK) {
@@ -227,6 +230,44 @@ ria_err segment_load_times(struct segment *segment)
     }
     segment->times_loaded = err == RIA_OK;
     return err;
+}
+
+/* RIA_OK if both files say what the segment does. Errors: is_bad_file() and others. */
+static ria_err check_files(const struct segment *segment)
+{
+    struct segment_index_info info;
+    struct loaded loaded;
+    struct time_index_file file;
+    struct time_index times;
+
+    RIA_TRY(segment_index_info(segment, &info));
+    if (info.covered_size != segment->size || info.next_offset != segment->next_offset) {
+        return RIA_ERR_CORRUPT;
+    }
+    ria_err err = read_times(segment, &loaded, &file);
+    if (err == RIA_OK) {
+        time_index_init(&times);
+        err = (uint64_t)file.covered_size == segment->size ? time_index_load(&times, &file)
+                                                           : RIA_ERR_CORRUPT;
+        time_index_fini(&times);
+    }
+    loaded_fini(&loaded);
+    return err;
+}
+
+ria_err segment_verify_indexes(struct segment *segment, bool *out_bad)
+{
+    RIA_ASSERT(segment->index_saved);
+
+    ria_err err = check_files(segment);
+    *out_bad = is_bad_file(err);
+    if (!*out_bad) {
+        return err;
+    }
+    if (segment->offsets_loaded && segment->times_loaded) {
+        return segment_save_indexes(segment);
+    }
+    return rebuild(segment, ria_err_text(err));
 }
 
 static ria_err

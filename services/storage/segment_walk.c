@@ -42,7 +42,7 @@ static ria_err fill(struct segment_walk *walk)
     }
     walk->chunk_position = position;
     walk->chunk_size = 0;
-    return ria_fs_pread(walk->file, walk->chunk, walk->read_size, position, &walk->chunk_size);
+    return segment_pread(walk->file, walk->chunk, walk->read_size, position, &walk->chunk_size);
 }
 
 ria_err
@@ -107,7 +107,11 @@ ria_err segment_seek(
         return RIA_OK;
     }
     if (!segment->offsets_loaded) {
-        RIA_TRY(segment_load_offsets(segment));
+        ria_err err = segment_load_offsets(segment);
+        if (err != RIA_OK) { /* CORRUPT: neither index nor headers say where anything is */
+            *out_place = (struct segment_place){.offset = segment->base_offset, .position = 0};
+            return err;
+        }
     }
     struct segment_place place = index_place(segment, offset, segment->size);
     if (hint != NULL && hint->offset <= offset && hint->offset > place.offset) {

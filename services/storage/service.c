@@ -113,6 +113,7 @@ static void on_metadata(void *arg)
     if (!s->scanned) {
         s->scanned = true;
         storage_scan_folder(s);
+        scrub_start(s->scrub);
     }
     storage_note_ready(s);
 }
@@ -191,6 +192,12 @@ static void refresh_metrics(void *arg)
     s->metrics.parked.value = (int64_t)s->parked.count + s->fetch_sessions.parked_count;
     s->metrics.waiting_produces.value = s->ack_count;
     s->metrics.waiting_bytes.value = (int64_t)s->ack_bytes;
+    s->metrics.damaged_replicas.value = 0;
+    RIA_LIST_FOREACH (node, &s->replicas) {
+        const struct replica *replica = RIA_CONTAINER(node, struct replica, link);
+        bool damaged = fitness_of(replica) == FITNESS_DAMAGED;
+        s->metrics.damaged_replicas.value += damaged ? 1 : 0;
+    }
 }
 
 void storage_register_metrics(struct storage *s, struct ria_metrics *metrics)
@@ -324,6 +331,9 @@ static ria_err new_parts(struct storage *s, const struct storage_options *option
         checkpoint_writer_init(&s->checkpoint_writer, env, s->data_dir, on_checkpoint_written, s)
     );
     s->checkpoint_writer_ready = true;
+    RIA_TRY(fitness_new(s, &s->fitness));
+    RIA_TRY(repairs_new(s, &s->repairs));
+    RIA_TRY(scrub_new(s, options->scrub_period_ms, options->scrub_rate, &s->scrub));
     RIA_TRY(segment_cache_new(env->fs, (uint32_t)options->open_segments, &s->cache));
     RIA_TRY(cluster_new(env, options->coordinator, &cluster_callbacks, s, &s->cluster));
     return membership_new(env, s->cluster, &identity, on_membership, s, &s->membership);
@@ -416,8 +426,14 @@ void storage_free(struct storage *s)
     storage_forget_handover(s);
     storage_forget_proposals(s);
     membership_free(s->membership);
+    fitness_free(RIA_STEAL(&s->fitness));
     cluster_free(s->cluster);
+    if (s->repairs != NULL) {
+        repairs_stop(s->repairs);
+    }
     free_replicas(s);
+    repairs_free(s->repairs);
+    scrub_free(s->scrub);
     fetch_sessions_fini(&s->fetch_sessions);
     storage_forget_orphans(s);
     parked_set_fini(&s->parked);

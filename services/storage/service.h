@@ -25,6 +25,8 @@ struct storage_options {
     const char *rack;        /* "" = unknown */
     int64_t open_segments;   /* segment files that are open at once */
     int64_t disk_reserve;    /* bytes that records leave free; see disk_space.h */
+    int64_t scrub_period_ms; /* everything is read once in this time; 0 = never */
+    int64_t scrub_rate;      /* bytes per second of it, at most */
 };
 
 enum { STORAGE_REASON_MAX = 512 };

@@ -24,6 +24,8 @@ void storage_stop(struct storage *s, bool *out_done)
 static void resign_all(struct storage *s)
 {
     s->stopped = true;
+    repairs_stop(s->repairs);
+    scrub_stop(s->scrub);
     ria_timer_stop(s->env->timers, &s->open_timer);
     ria_timer_stop(s->env->timers, &s->tick_timer);
     ria_timer_stop(s->env->timers, &s->checkpoint_timer);
@@ -103,7 +105,8 @@ void storage_drain_step(struct storage *s)
         resign_all(s);
     }
     storage_finish_removals(s);
-    if (!close_some(s) || checkpoint_writer_is_busy(&s->checkpoint_writer)) {
+    if (repairs_is_busy(s->repairs) || scrub_is_busy(s->scrub) || !close_some(s) ||
+        checkpoint_writer_is_busy(&s->checkpoint_writer)) {
         again(s);
         return;
     }

@@ -20,10 +20,13 @@
 #include "services/shared/membership.h"
 #include "services/storage/checkpoint.h"
 #include "services/storage/fetch_sessions.h"
+#include "services/storage/fitness.h"
 #include "services/storage/identity.h"
 #include "services/storage/metrics.h"
 #include "services/storage/parked.h"
 #include "services/storage/partition.h"
+#include "services/storage/repair.h"
+#include "services/storage/scrub.h"
 #include "services/storage/segment_cache.h"
 #include "services/storage/service.h"
 #include "services/storage/trash.h"
@@ -88,6 +91,13 @@ struct replica {
     struct ria_list relaxed_link; /* in storage.relaxed */
     struct ria_list tick_link;    /* in storage.ticking */
     struct ria_list changed_link; /* in storage.changed */
+    fitness_state fitness_told;   /* what the coordinator acknowledged last */
+    struct ria_list fitness_link; /* in fitness.pending */
+    struct ria_list repair_link;  /* in repairs.queue */
+    int64_t repair_us;            /* not repaired before */
+    uint32_t repair_failures;     /* since the last one that ended well */
+    ria_err repair_err;           /* last one logged */
+    ria_err repair_peer_err;      /* what the last peer said */
     struct ria_list waits[REPLICA_WAITS];
 };
 
@@ -130,6 +140,9 @@ struct storage {
     struct ria_list relaxed; /* written, to be synced when the interval is over */
     struct ria_list ticking;
     struct ria_list changed; /* to be brought up to date in the checkpoint */
+    struct fitness *fitness;
+    struct repairs *repairs;
+    struct scrub *scrub;
     struct parked_set parked;
     struct fetch_sessions fetch_sessions;
     struct ria_list prepares; /* handle_replica_follower.c: struct prepare_job */
@@ -232,6 +245,8 @@ bool storage_is_dropped(const struct storage *s, const struct cluster_partition 
 
 /* Follow the metadata's word. */
 void storage_assign(struct storage *s, struct cluster_partition *assigned);
+/* The replica may be able to do now what it could not when the metadata came. */
+void storage_apply_again(struct replica *replica);
 void storage_configure(struct storage *s, struct cluster_topic *topic);
 void storage_remove_topic(struct storage *s, struct cluster_topic *topic);
 
@@ -293,6 +308,11 @@ bool storage_is_orphan(struct storage *s, const char *name);
 /* It is claimed now, or gone. Nothing happens if it is none. */
 void storage_forget_orphan(struct storage *s, const char *name);
 void storage_forget_orphans(struct storage *s);
+/* ---- fitness.c ---- */
+
+/* The replica's log has failed, was damaged or repaired, could not be opened or was: tell the
+ * coordinator, if it does not know. From anywhere, the log's own callbacks included. */
+void storage_report_fitness(struct replica *replica);
 
 /* ---- registration.c ---- */
 

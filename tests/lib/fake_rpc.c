@@ -108,6 +108,11 @@ void fake_rpc_answer_with(
     end_call(made, RIA_OK, reply);
 }
 
+void fake_rpc_answer_msg(struct fake_rpc_call *made, struct ria_msg *reply)
+{
+    end_call(made, RIA_OK, reply);
+}
+
 void fake_rpc_refuse(struct fake_rpc_call *made, ria_err err)
 {
     struct ria_slice body;

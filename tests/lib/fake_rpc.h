@@ -60,5 +60,6 @@ void fake_rpc_answer(struct fake_rpc_call *call, const void *response);
 void fake_rpc_answer_with(
     struct fake_rpc_call *call, const void *response, struct ria_slice payload
 );
+void fake_rpc_answer_msg(struct fake_rpc_call *call, struct ria_msg *reply); /* takes reply */
 void fake_rpc_refuse(struct fake_rpc_call *call, ria_err err);
 void fake_rpc_fail(struct fake_rpc_call *call, ria_err err);

@@ -90,6 +90,7 @@ static void divergence_is_where_epochs_first_differ(void)
         fill(&epochs, &CASES[i].follower);
         int64_t found = leader_epochs_divergence(
             &epochs,
+            0,
             CASES[i].follower.end_offset,
             CASES[i].leader.entries,
             count_of(&CASES[i].leader),
@@ -111,6 +112,7 @@ static void divergence_is_the_same_from_both_sides(void)
         CU_ASSERT_EQUAL(
             leader_epochs_divergence(
                 &epochs,
+                0,
                 CASES[i].leader.end_offset,
                 CASES[i].follower.entries,
                 count_of(&CASES[i].follower),
@@ -136,7 +138,7 @@ static void nonsense_from_a_peer_ends(void)
 
     fill(&epochs, &CASES[0].follower);
     for (uint32_t count = 0; count <= RIA_COUNT(OTHER); count++) {
-        int64_t found = leader_epochs_divergence(&epochs, 20, OTHER, count, INT64_MAX);
+        int64_t found = leader_epochs_divergence(&epochs, 0, 20, OTHER, count, INT64_MAX);
         CU_ASSERT(found >= 0 && found <= 20);
     }
     leader_epochs_fini(&epochs);

@@ -3,6 +3,7 @@ $(call library,log_fixture,tests/unit/services/storage/log_fixture.c)
 $(foreach t,\
   checkpoint \
   leader_epochs \
+  log_repair \
   offset_index \
   partition_log \
   partition_log_cut \
@@ -27,6 +28,8 @@ $(foreach t,\
   partition_follower \
   partition_isr \
   reads \
+  repair \
+  scrub \
   replica_fetch \
   service \
   shutdown \

@@ -329,9 +329,10 @@ void fixture_node(struct storage_fixture *f, int32_t id, int8_t state)
     }
     f->node_count += i == f->node_count ? 1 : 0;
     RIA_ASSERT(i < FIXTURE_ROWS_MAX);
+    (void)snprintf(f->addresses[i], sizeof(f->addresses[i]), "tcp://node-%d:9111", id);
     f->node_rows[i] = (struct metadata_response_metadata_node){
         .node_id = id,
-        .address = ria_slice_cstr("tcp://peer:9111"),
+        .address = ria_slice_cstr(f->addresses[i]),
         .rack = ria_slice_cstr(""),
         .state = state,
     };
@@ -367,6 +368,8 @@ bool fixture_start(struct storage_fixture *f)
         .rack = "",
         .open_segments = 64,
         .disk_reserve = f->disk_reserve,
+        .scrub_period_ms = f->scrub_period_ms,
+        .scrub_rate = f->scrub_rate,
     };
 
     RIA_ASSERT(f->storage == NULL);

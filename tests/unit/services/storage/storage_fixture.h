@@ -36,6 +36,8 @@ struct storage_fixture {
 
     int64_t disk_reserve;    /* option */
     struct storage *storage; /* NULL while it is down */
+    int64_t scrub_period_ms; /* for the next start; 0 = never */
+    int64_t scrub_rate;
     char fatal[STORAGE_REASON_MAX];
     char log_text[FIXTURE_LOG_SIZE];
     size_t log_size;
@@ -61,6 +63,7 @@ struct storage_fixture {
     int32_t nodes[FIXTURE_ROWS_MAX][4][8]; /* replicas, isr, unfit, dropped */
     struct metadata_response_metadata_node node_rows[FIXTURE_ROWS_MAX];
     uint32_t node_count;
+    char addresses[FIXTURE_ROWS_MAX][32];
     char names[FIXTURE_ROWS_MAX][16];
 };
 
