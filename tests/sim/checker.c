@@ -222,6 +222,7 @@ static void on_ack(struct checker *checker, const struct history_event *event)
         uint64_t id = event->value + (uint64_t)i;
         int64_t offset = event->offset + i;
         struct value_state *value = checker_find_value(checker, id);
+        RIA_ASSERT(value != NULL); /* is_sane_batch() */
         if (value->outcome == OUTCOME_ACKED) {
             continue; /* an answer that was repeated; two-values compares the offsets */
         }
@@ -250,6 +251,7 @@ on_end(struct checker *checker, const struct history_event *event, value_outcome
 {
     for (int64_t i = 0; i < event->count; i++) {
         struct value_state *value = checker_find_value(checker, event->value + (uint64_t)i);
+        RIA_ASSERT(value != NULL); /* is_sane_batch() */
         if (value->outcome == OUTCOME_OPEN) {
             value->outcome = outcome;
         }
@@ -444,6 +446,7 @@ static void on_record(struct checker *checker, const struct history_event *event
         return;
     }
     struct value_state *value = checker_find_value(checker, event->value);
+    RIA_ASSERT(value != NULL);
     if (value->in_log == log->id) {
         checker_violate(
             checker,
