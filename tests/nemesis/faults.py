@@ -1,16 +1,19 @@
 """The nemesis: from a seed, what goes wrong, when, and for how long. One fault at a time, or two."""
+import http.client
 import os
 import random
 import signal
 import time
 
-# Those of OPTIONAL want code that may not be there yet: --with=flip.
+from cluster import riacho
+
+# Those of OPTIONAL want code that may not be there yet: --with=flip,move.
 ALWAYS = ("kill", "kill-some", "pause", "restart", "split", "one-way", "ring", "cut-off", "scale",
           "fill")
-OPTIONAL = ("flip",)
+OPTIONAL = ("flip", "move")
 SETTLED_S = 5
 WEIGHTS = {"kill": 5, "kill-some": 1, "pause": 4, "restart": 2, "split": 3, "one-way": 3, "ring": 1,
-           "cut-off": 2, "scale": 2, "fill": 2, "flip": 2}
+           "cut-off": 2, "scale": 2, "fill": 2, "flip": 2, "move": 3}
 
 
 class Fault:
@@ -22,6 +25,7 @@ class Nemesis:
     def __init__(self, cluster, seed, kinds, say, on_scale):
         self.cluster, self.random, self.kinds, self.say = cluster, random.Random(seed), kinds, say
         self.on_scale, self.active, self.counts, self.scaled = on_scale, [], {}, set()
+        self.draining = set()  # node numbers; until everything heals
         self.full = {}  # node: until when it may refuse to start for lack of space
 
     def run(self, seconds):
@@ -56,6 +60,10 @@ class Nemesis:
 
     def heal(self):
         self.end_due(all_of_them=True)
+        for node in sorted(self.draining):
+            riacho.wait_for(lambda: self.ask("DELETE", "/v1/nodes/%d/drain" % node) is not None,
+                            "the end of draining node %d" % node)
+        self.draining.clear()
 
     def begin(self):
         kinds = sorted(self.kinds)
@@ -167,6 +175,30 @@ class Nemesis:
         process.start()
         self.on_scale(role)
         return "add %s" % process.name, lambda: None
+
+    def ask(self, method, path):
+        """The answer as JSON; None if there is none, or no good one."""
+        gateway = self.random.randrange(len(self.cluster.gateway_hosts))
+        try:
+            reply = self.cluster.request(method, path, b"", gateway=gateway, timeout=5)
+            return reply.json() if reply.status == 200 else None
+        except (OSError, http.client.HTTPException):
+            return None
+
+    def do_move(self):
+        """Replicas on their way: evened out, no more evened out, or all of a node's."""
+        how = self.random.choice(("begin", "begin", "stop", "drain"))
+        if how != "drain":
+            done = self.ask("POST" if how == "begin" else "DELETE", "/v1/rebalance")
+            return ("rebalance: %s" % how, lambda: None) if done else None
+        nodes = self.ask("GET", "/v1/nodes")
+        if nodes is None or self.draining:
+            return None
+        node = self.random.choice([n["node_id"] for n in nodes["nodes"]])
+        if len(nodes["nodes"]) < 4 or self.ask("POST", "/v1/nodes/%d/drain" % node) is None:
+            return None
+        self.draining.add(node)
+        return "drain node %d" % node, lambda: None
 
     # ---- disks ----
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A cluster of real processes in network namespaces, under load, with a nemesis; see README.md.
 
-    nemesis.py [--seconds=60] [--seed=N] [--with=flip] [--only=kill,pause] [--keep] [--checker=PROGRAM]
+    nemesis.py [--seconds=60] [--seed=N] [--with=flip,move] [--only=kill,pause] [--keep] [--checker=PROGRAM]
 """
 import argparse
 import os
@@ -146,6 +146,9 @@ class Run:
             for p in topic["partitions"]:
                 if sorted(p["isr"]) != sorted(p["replicas"]) or p["high_watermark"] is None:
                     return None
+        moves = self.cluster.get("/v1/moves")
+        if moves.status == 200 and moves.json()["moves"]:
+            return None
         return described
 
     def gets_in_sync(self):
