@@ -7,13 +7,15 @@ import time
 
 from cluster import riacho
 
-# Those of OPTIONAL want code that may not be there yet: --with=flip,move.
+# Those of OPTIONAL want code that may not be there yet: --with=flip,flip-tail,move.
 ALWAYS = ("kill", "kill-some", "pause", "restart", "split", "one-way", "ring", "cut-off", "scale",
           "fill")
-OPTIONAL = ("flip", "move")
-SETTLED_S = 5
+OPTIONAL = ("flip", "flip-tail", "move")
+SETTLED_S = 5  # a process catches signals
+MARKED_S = 3  # what was written has been synced and is below the checkpoint's mark
 WEIGHTS = {"kill": 5, "kill-some": 1, "pause": 4, "restart": 2, "split": 3, "one-way": 3, "ring": 1,
-           "cut-off": 2, "scale": 2, "fill": 2, "flip": 2, "move": 3}
+           "cut-off": 2, "scale": 2, "fill": 2, "flip": 2, "flip-tail": 1,
+           "move": 3}
 
 
 class Fault:
@@ -25,6 +27,7 @@ class Nemesis:
     def __init__(self, cluster, seed, kinds, say, on_scale):
         self.cluster, self.random, self.kinds, self.say = cluster, random.Random(seed), kinds, say
         self.on_scale, self.active, self.counts, self.scaled = on_scale, [], {}, set()
+        self.damaged = None  # the node whose bits are flipped
         self.draining = set()  # node numbers; until everything heals
         self.full = {}  # node: until when it may refuse to start for lack of space
 
@@ -219,27 +222,31 @@ class Nemesis:
         return "fill the disk of %s" % name, undo
 
     def do_flip(self):
-        """Bits of a stopped node's files, never of two nodes: a minority."""
-        nodes = [p for p in self.running("storage") if p.name == self.flipped_node(p.name)]
-        if not nodes:
+        return self.flip_some(MARKED_S)
+
+    def do_flip_tail(self):
+        return self.flip_some(0)
+
+    def flip_some(self, age):
+        """Bits of a stopped node's files, never of two nodes: a minority. Only files that were left alone for
+        so long: damage of the last second before a crash looks like an unsynced tail."""
+        self.damaged = self.damaged or self.random.choice(self.cluster.names("storage"))
+        victims = [p for p in self.running("storage") if p.name == self.damaged]
+        if not victims:
             return None
-        victim = self.random.choice(nodes)
+        victim = victims[0]
         victim.kill()
-        flips = [self.flip(victim.name) for _ in range(self.random.randint(1, 5))]
+        flips = [self.flip(victim.name, age) for _ in range(self.random.randint(1, 5))]
         victim.start()
         return "flip bits of %s: %s" % (victim.name, ", ".join(filter(None, flips))), lambda: None
 
-    def flipped_node(self, name):
-        if not hasattr(self, "damaged_node"):
-            self.damaged_node = self.random.choice(self.cluster.names("storage"))
-        return self.damaged_node
-
-    def flip(self, name):
+    def flip(self, name, age):
         files = []
         for folder, _, names in sorted(os.walk(self.cluster.path(name))):
             files += [os.path.join(folder, n) for n in sorted(names)
                       if n.endswith((".log", ".index", ".timeindex", ".producers"))]
-        files = [f for f in files if os.path.getsize(f) > 0]
+        files = [f for f in files if os.path.getsize(f) > 0 and
+                 os.path.getmtime(f) <= time.time() - age]
         if not files:
             return None
         path = self.random.choice(files)

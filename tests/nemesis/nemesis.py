@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A cluster of real processes in network namespaces, under load, with a nemesis; see README.md.
 
-    nemesis.py [--seconds=60] [--seed=N] [--with=flip,move] [--only=kill,pause] [--keep] [--checker=PROGRAM]
+    nemesis.py [--seconds=60] [--seed=N] [--with=flip,flip-tail,move] [--only=kill,pause] [--keep] [--checker=PROGRAM]
 """
 import argparse
 import os
@@ -166,7 +166,7 @@ class Run:
         assert not failed, "; ".join(failed)
 
     def verdict(self):
-        verdict = Verdict(self.cluster, self.history)
+        verdict = Verdict(self.cluster, self.history, self.nemesis.damaged)
         verdict.read_logs(self.described)
         verdict.add_to_history()
         self.test("replicas are equal", lambda: "%d batches" % verdict.check_replicas())

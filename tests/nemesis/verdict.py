@@ -52,15 +52,20 @@ class Log:
 
 
 class Verdict:
-    def __init__(self, cluster, history):
-        self.cluster, self.history, self.logs = cluster, history, {}
+    def __init__(self, cluster, history, damaged):
+        """damaged: name of the node whose files the nemesis has changed, or None. What nobody has read since is
+        still damaged, so its files are no witness."""
+        self.cluster, self.history, self.damaged, self.logs = cluster, history, damaged, {}
 
     def read_logs(self, described):
         """described: {topic: its description, from before the nodes were stopped}."""
         for number, (topic, partition) in enumerate(self.history.partitions):
             info = described[topic]["partitions"][partition]
             assert info["partition"] == partition
-            for node in info["replicas"]:
+            sound = [n for n in info["replicas"] if self.cluster.node_names[n] != self.damaged]
+            if info["leader"] not in sound:
+                info = dict(info, leader=sound[0])
+            for node in sound:
                 folder = os.path.join(self.cluster.path(self.cluster.node_names[node]), "data",
                                       "%s-%d" % (described[topic]["id"], partition))
                 self.logs[number, node] = (Log(folder), info)
