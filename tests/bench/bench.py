@@ -17,6 +17,7 @@ import urllib.parse
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import riacho  # noqa: E402
 
+import catchup  # noqa: E402
 import loads  # noqa: E402
 import report  # noqa: E402
 from loads import Failed  # noqa: E402
@@ -296,7 +297,7 @@ def machine_baseline(bench):
 BENCHMARKS = dict({"ready": ready, "idle": idle}, **{name: produce for name in PRODUCE})
 BENCHMARKS.update({"read": read, "transform": transform, "transform-live": transform_live})
 # Not run unless named.
-MORE = {"rpc": rpc}
+MORE = {"rpc": rpc, "catchup": catchup.catchup}
 
 
 def parse_options():
@@ -310,6 +311,10 @@ def parse_options():
     parser.add_argument("--millions", type=float, default=4,
                         help="records for the transform, in millions (4)")
     parser.add_argument("--readers", type=int, default=6, help="connections that read (6)")
+    parser.add_argument("--stop-seconds", type=int, default=20,
+                        help="catchup: so long a follower is stopped (20)")
+    parser.add_argument("--catch-up-mb", type=float, default=10,
+                        help="catchup: MB/s that are written meanwhile (10)")
     parser.add_argument("--max-bytes", type=int, default=1 << 20, help="of a page read (1 MiB)")
     parser.add_argument("--out", default="build/bench",
                         help="folder of results.json, profiles and the cluster's data (build/bench)")
