@@ -394,6 +394,42 @@ static void prepare_waits_for_the_sync_under_way(void)
     teardown(f);
 }
 
+static void one_slow_disk_does_not_hold_up_a_prepare_of_many(void)
+{
+    struct storage_fixture *f = setup_with(1, 0);
+    struct ria_fs_sim_faults slow = {
+        .sync_delay_us_min = 20 * 1000 * 1000, .sync_delay_us_max = 20 * 1000 * 1000};
+    struct ria_fs_sim_faults quick = {.sync_delay_us_min = 1000, .sync_delay_us_max = 1000};
+    epoch_entry entry = {.epoch = 5, .start_offset = 0};
+    struct replica_prepare_request_replica_prepare_partition partitions[2] = {
+        {.topic_id = fixture_topic_id(1), .end_offset = 2, .epochs = &entry, .epochs_count = 1},
+        {.topic_id = fixture_topic_id(2), .leader_epoch = 5},
+    };
+    struct replica_prepare_request request = {.partitions = partitions, .partitions_count = 2};
+    struct replica_prepare_response response;
+
+    fixture_topic(f, 2, 1, 2, false, NULL);
+    fixture_partition(f, 2, 0, 2, 5, 1, "12", "12");
+    fixture_publish(f);
+    fixture_run_ms(f, 10);
+    ria_fs_sim_set_faults(f->fs, &slow);
+    (void)send_append(f, 5, 1, 1, 5, 0);
+    fixture_run_ms(f, 0); /* a sync that takes its time is under way */
+    partitions[0].leader_epoch = 6;
+    const struct ria_rpc_request *sent =
+        fixture_send(f, API_REPLICA_PREPARE, &request, RIA_SLICE_NULL);
+    fixture_run_ms(f, 900);
+    CU_ASSERT_FALSE(sent->done);
+    fixture_run_ms(f, 200);
+    CU_ASSERT_EQUAL_FATAL(fixture_reply(f, API_REPLICA_PREPARE, sent, &response), RIA_OK);
+    CU_ASSERT_EQUAL(response.partitions[0].error_code, RIA_ERR_BUSY);
+    CU_ASSERT_EQUAL(response.partitions[1].error_code, RIA_OK);
+    CU_ASSERT_EQUAL(response.partitions[1].end_offset, 0);
+    ria_fs_sim_set_faults(f->fs, &quick);
+    fixture_run_ms(f, 25000);
+    teardown(f);
+}
+
 static void committed_records_are_not_cut_off(void)
 {
     struct storage_fixture *f = setup_with(10, 8);
@@ -699,6 +735,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(an_older_prepare_is_fenced),
     HARNESS_TEST(a_second_prepare_of_the_same_epoch_with_an_old_history_cuts_nothing),
     HARNESS_TEST(prepare_waits_for_the_sync_under_way),
+    HARNESS_TEST(one_slow_disk_does_not_hold_up_a_prepare_of_many),
     HARNESS_TEST(committed_records_are_not_cut_off),
     HARNESS_TEST(committed_records_are_cut_off_for_a_forced_leader),
     HARNESS_TEST(a_forced_leader_counts_for_later_epochs_too),
