@@ -16,6 +16,26 @@ void leases_fini(struct leases *leases)
     leases_init(leases);
 }
 
+static uint64_t worker_hash(const struct ria_uuid *worker)
+{
+    return ria_hash_bytes(worker->bytes, RIA_UUID_SIZE);
+}
+
+bool leases_are(
+    const struct leases *leases,
+    const struct ria_uuid *workers,
+    uint32_t worker_count,
+    uint32_t self
+)
+{
+    bool same = leases->worker_count == worker_count && leases->self == self;
+
+    for (uint32_t i = 0; same && i < worker_count; i++) {
+        same = leases->workers[i] == worker_hash(&workers[i]);
+    }
+    return same;
+}
+
 ria_err leases_set(
     struct leases *leases, const struct ria_uuid *workers, uint32_t worker_count, uint32_t self
 )
@@ -27,7 +47,7 @@ ria_err leases_set(
         return RIA_ERR_NOMEM;
     }
     for (uint32_t i = 0; i < worker_count; i++) {
-        hashes[i] = ria_hash_bytes(workers[i].bytes, RIA_UUID_SIZE);
+        hashes[i] = worker_hash(&workers[i]);
     }
     free(leases->workers);
     *leases = (struct leases){hashes, worker_count, self};

@@ -28,6 +28,14 @@ ria_err leases_set(
     struct leases *leases, const struct ria_uuid *workers, uint32_t worker_count, uint32_t self
 ) RIA_MUST_USE;
 
+/* Is that the list it was set to? */
+bool leases_are(
+    const struct leases *leases,
+    const struct ria_uuid *workers,
+    uint32_t worker_count,
+    uint32_t self
+);
+
 /* Index of the worker that has it; there must be one. */
 uint32_t
 leases_owner(const struct leases *leases, const struct ria_uuid *topic_id, int32_t partition);

@@ -9,7 +9,6 @@
 
 enum {
     TICK_US = 50 * 1000,
-    WORKERS_MAX = 10000,
 };
 
 /* ---- helpers for the peers ---- */
@@ -235,27 +234,18 @@ static void on_partition(void *arg, struct cluster_partition *partition)
     settle(arg, partition);
 }
 
-/* The same list as before? */
-static bool is_known(const struct replication *service, const struct membership_state *state)
-{
-    return state->worker_count == service->leases.worker_count &&
-           state->worker_index == service->leases.self;
-}
-
 static void on_membership(void *arg, const struct membership_state *state)
 {
     struct replication *service = arg;
-    struct ria_uuid workers[WORKERS_MAX];
 
-    /* While the coordinator is silent the lease stays: others may take over, which does no harm. */
-    if (state->worker_count == 0 || state->worker_count > WORKERS_MAX || is_known(service, state)) {
+    /* While the coordinator is silent the leases stay: others may take over, which does no harm. */
+    if (state->workers == NULL || state->worker_count == 0 ||
+        leases_are(&service->leases, state->workers, state->worker_count, state->worker_index)) {
         return;
     }
-    for (uint32_t i = 0; i < state->worker_count; i++) {
-        workers[i] = (struct ria_uuid){{(uint8_t)(i >> 8), (uint8_t)i}};
-    }
-    if (leases_set(&service->leases, workers, state->worker_count, state->worker_index) != RIA_OK) {
-        return; /* the next change of the list tries again */
+    if (leases_set(&service->leases, state->workers, state->worker_count, state->worker_index) !=
+        RIA_OK) {
+        return; /* the next change of state tries again */
     }
     ria_log_info(
         service->env->log,

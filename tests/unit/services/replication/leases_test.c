@@ -116,6 +116,22 @@ static void a_leave_moves_only_what_the_worker_had(void)
     }
 }
 
+static void another_list_is_another_even_if_it_is_as_long(void)
+{
+    struct ria_uuid workers[2] = {id_of(0), id_of(1)};
+    struct ria_uuid others[2] = {id_of(0), id_of(2)};
+    struct leases leases;
+
+    leases_init(&leases);
+    CU_ASSERT_FALSE(leases_are(&leases, workers, 2, 0));
+    CU_ASSERT_EQUAL(leases_set(&leases, workers, 2, 0), RIA_OK);
+    CU_ASSERT_TRUE(leases_are(&leases, workers, 2, 0));
+    CU_ASSERT_FALSE(leases_are(&leases, others, 2, 0));
+    CU_ASSERT_FALSE(leases_are(&leases, workers, 2, 1));
+    CU_ASSERT_FALSE(leases_are(&leases, workers, 1, 0));
+    leases_fini(&leases);
+}
+
 static void the_index_in_the_list_decides_nothing(void)
 {
     uint32_t shifted[PARTITIONS];
@@ -134,6 +150,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(leases_are_even),
     HARNESS_TEST(a_join_moves_only_what_the_new_worker_takes),
     HARNESS_TEST(a_leave_moves_only_what_the_worker_had),
+    HARNESS_TEST(another_list_is_another_even_if_it_is_as_long),
     HARNESS_TEST(the_index_in_the_list_decides_nothing),
 };
 HARNESS_MAIN(tests);

@@ -202,6 +202,27 @@ static void partitions_that_are_not_its_any_more_are_forgotten(void)
     teardown(w);
 }
 
+static void another_worker_takes_its_share_and_gives_it_back(void)
+{
+    struct worker_fixture *w = setup(64);
+    int64_t forgotten = 0;
+
+    (void)settle(w);
+    w->other_workers = 1;
+    worker_run_ms(w, 600);
+    worker_run_ms(w, 600);
+    for (uint32_t i = 0; i < worker_fetch_count(w, true); i++) {
+        forgotten += worker_open_fetch(w, worker_fetch(w, true, i)).forgotten_count;
+    }
+    CU_ASSERT_TRUE(forgotten > 16 && forgotten < 48);
+    CU_ASSERT_EQUAL(w->prepares[2], 64); /* what it keeps goes on undisturbed */
+    w->other_workers = 0;
+    worker_run_ms(w, 600);
+    worker_run_ms(w, 600);
+    CU_ASSERT_EQUAL(w->prepares[2], 64 + forgotten);
+    teardown(w);
+}
+
 static void a_wish_is_renewed_only_when_there_is_room(void)
 {
     struct worker_fixture *w = setup(1);
@@ -371,6 +392,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_refused_full_fetch_is_tried_again_later),
     HARNESS_TEST(what_a_late_reply_says_of_an_older_wish_is_void),
     HARNESS_TEST(partitions_that_are_not_its_any_more_are_forgotten),
+    HARNESS_TEST(another_worker_takes_its_share_and_gives_it_back),
     HARNESS_TEST(a_wish_is_renewed_only_when_there_is_room),
     HARNESS_TEST(a_node_that_does_not_answer_delays_nobody),
     HARNESS_TEST(catch_up_goes_in_frames_behind_in_sync_data),

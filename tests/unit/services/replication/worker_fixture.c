@@ -20,7 +20,7 @@
 #include "schemas/gen/replica_report_request.h"
 #include "schemas/gen/replica_report_response.h"
 
-enum { ARENA_MAX = 256 * 1024 * 1024 };
+enum { ARENA_MAX = 256 * 1024 * 1024, HEARTBEAT_US = 250 * 1000 };
 
 static int64_t mono_us(const struct ria_clock *clock)
 {
@@ -108,12 +108,16 @@ static void answer_metadata(struct worker_fixture *w, struct fake_rpc_call *call
 
 static void answer_heartbeat(struct worker_fixture *w, struct fake_rpc_call *call)
 {
+    struct ria_uuid workers[2] = {{{7}}, {{8}}};
     struct heartbeat_response response;
 
+    w->beat_us = w->now_us;
     heartbeat_response_init(&response);
     response.metadata_version = w->version;
     response.worker_index = 0;
-    response.worker_count = 1;
+    response.worker_count = 1 + w->other_workers;
+    response.workers = workers;
+    response.workers_count = (uint32_t)response.worker_count;
     fake_rpc_answer(call, &response);
 }
 
@@ -190,7 +194,6 @@ static bool play(struct worker_fixture *w)
         int16_t api_key;
         void (*answer)(struct worker_fixture *w, struct fake_rpc_call *call);
     } players[] = {
-        {API_HEARTBEAT, answer_heartbeat},
         {API_REPLICA_EPOCHS, answer_epochs},
         {API_REPLICA_PREPARE, answer_prepare},
         {API_REPLICA_REPORT, answer_report},
@@ -204,6 +207,10 @@ static bool play(struct worker_fixture *w)
             players[i].answer(w, call);
             any = true;
         }
+    }
+    call = fake_rpc_find(&w->rpc, API_HEARTBEAT);
+    if (call != NULL && (w->beat_us == 0 || w->now_us >= w->beat_us + HEARTBEAT_US)) {
+        answer_heartbeat(w, call);
     }
     call = fake_rpc_find(&w->rpc, API_METADATA);
     if (call != NULL) {

@@ -28,6 +28,8 @@ struct worker_fixture {
     int64_t now_us;
     struct replication *worker;
 
+    int64_t beat_us; /* the last heartbeat was answered */
+    int32_t other_workers;
     int32_t partitions;
     int32_t leader_epoch;
     int64_t version;
