@@ -14,7 +14,8 @@
 
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
-/* MiB a second at which moved replicas are expected to be copied, unless --rate says better. */
+/* MB a second at which moved replicas are expected to be copied, unless --rate says better: a
+ * replication worker's --catch-up-rate. */
 enum { CLI_COPY_RATE = 50 };
 
 struct cli {

@@ -1,4 +1,16 @@
-$(eval $(call program,riacho,services/cli/main.c services/cli/cli.c services/cli/http_client.c \
-  services/cli/cmd_topic.c services/cli/cmd_produce.c services/cli/cmd_consume.c \
-  services/cli/cmd_transform.c services/cli/cmd_cluster.c services/cli/cmd_node.c \
-  services/cli/cmd_rebalance.c services/cli/cmd_elect.c services/cli/human.c services/cli/moves.c,schemas common,-lcurl -ljansson))
+# The command line. What is pure is apart, for its tests.
+$(eval $(call library,cli_pure,services/cli/human.c))
+$(eval $(call program,riacho,\
+  services/cli/cli.c \
+  services/cli/cmd_cluster.c \
+  services/cli/cmd_consume.c \
+  services/cli/cmd_elect.c \
+  services/cli/cmd_node.c \
+  services/cli/cmd_produce.c \
+  services/cli/cmd_rebalance.c \
+  services/cli/cmd_topic.c \
+  services/cli/cmd_transform.c \
+  services/cli/http_client.c \
+  services/cli/main.c \
+  services/cli/moves.c \
+,cli_pure schemas common,-lcurl -ljansson))

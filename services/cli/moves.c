@@ -104,12 +104,12 @@ void moves_print_plan(const json_t *plan, bool each, double rate)
         (void)printf("nothing to move\n");
     } else {
         (void)printf(
-            "%zu partitions change, %lld new replicas, %s to copy: %s at %g MiB/s; at most %lld "
+            "%zu partitions change, %lld new replicas, %s to copy: %s at %g MB/s; at most %lld "
             "partitions move at once\n",
             json_array_size(moves),
             count_new(moves),
             human_bytes(bytes, size),
-            human_seconds((double)bytes / (rate * 1024 * 1024), time),
+            human_seconds((double)bytes / (rate * 1000 * 1000), time),
             rate,
             cli_integer(plan, "moves_max")
         );
