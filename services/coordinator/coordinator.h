@@ -93,8 +93,8 @@ struct coordinator {
     int64_t elections_version; /* metadata version at the last look */
     bool preferred_dirty;      /* something changed since the preferred leaders were looked at */
     struct ria_timer preferred_timer;
-    struct ria_map beats;        /* heartbeats that are held back, by process */
-    int64_t beats_living;        /* liveness_changes() when they were looked at */
+    struct ria_map beats; /* heartbeats that are held back, by process */
+    int64_t beats_living; /* liveness_changes() when they were looked at */
     struct mover mover;
     struct ria_timer wake_timer; /* answers parked requests at the end of the turn */
     struct ria_timer tick_timer; /* ages liveness, and what follows from it */
