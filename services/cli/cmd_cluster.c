@@ -3,9 +3,19 @@
 
 #include "services/cli/cli.h"
 
+/* "silent, draining"; only storage nodes have one. */
+static void add_state(struct cli_table *table, const json_t *process)
+{
+    const char *state = json_string_value(json_object_get(process, "state"));
+    bool draining = json_is_true(json_object_get(process, "draining"));
+
+    cli_table_cell(table, "%s%s", state == NULL ? "-" : state, draining ? ", draining" : "");
+}
+
 int cli_cluster(struct cli *cli, int argc, char **argv)
 {
-    static const char *const headings[] = {"ROLE", "NODE", "ALIVE", "ADDRESS", "RACK", "PROCESS"};
+    static const char *const headings[] = {
+        "ROLE", "NODE", "ALIVE", "STATE", "ADDRESS", "RACK", "PROCESS"};
     json_t *answer = NULL;
     const json_t *process;
     size_t i;
@@ -44,6 +54,7 @@ int cli_cluster(struct cli *cli, int argc, char **argv)
             }
             bool alive = json_is_true(json_object_get(process, "alive"));
             cli_table_cell(table, "%s", alive ? "yes" : "no");
+            add_state(table, process);
             cli_table_cell(table, "%s", cli_text(process, "address"));
             cli_table_cell(table, "%s", cli_text(process, "rack"));
             cli_table_cell(table, "%.8s", cli_text(process, "id"));

@@ -8,6 +8,7 @@
 #include "schemas/gen/describe_cluster_request.h"
 #include "schemas/gen/describe_cluster_response.h"
 
+#include "services/gateway/admin.h"
 #include "services/gateway/gateway.h"
 #include "services/gateway/openapi.h"
 
@@ -59,8 +60,23 @@ static void ask_cluster(struct gateway *gateway, struct request *request, coordi
 
 /* --- /v1/cluster -------------------------------------------------------------------------------*/
 
-static ria_err
-render_process(const struct describe_cluster_response_cluster_process *process, struct ria_buf *out)
+/* What the metadata says of a storage node; `alive` is what the coordinator hears of it. */
+static ria_err render_state(const struct cluster_node *node, struct ria_buf *out)
+{
+    return node == NULL ? ria_buf_append_str(out, ",\"state\":null,\"draining\":false")
+                        : ria_buf_printf(
+                              out,
+                              ",\"state\":\"%s\",\"draining\":%s",
+                              admin_node_state(node->state),
+                              node->draining ? "true" : "false"
+                          );
+}
+
+static ria_err render_process(
+    struct gateway *gateway,
+    const struct describe_cluster_response_cluster_process *process,
+    struct ria_buf *out
+)
 {
     char id[RIA_UUID_TEXT_SIZE];
 
@@ -82,6 +98,9 @@ render_process(const struct describe_cluster_response_cluster_process *process, 
     RIA_TRY(ria_json_append_string(out, process->address));
     RIA_TRY(ria_buf_append_str(out, ",\"rack\":"));
     RIA_TRY(ria_json_append_string(out, process->rack));
+    if (process->role == PROCESS_STORAGE) {
+        RIA_TRY(render_state(cluster_node(gateway->cluster, process->node_id), out));
+    }
     return ria_buf_append_str(out, "}");
 }
 
@@ -104,7 +123,7 @@ static ria_err render_cluster(
     );
     for (uint32_t i = 0; seen != NULL && i < seen->processes_count; i++) {
         RIA_TRY(ria_buf_append_str(out, i > 0 ? ",\n" : "\n"));
-        RIA_TRY(render_process(&seen->processes[i], out));
+        RIA_TRY(render_process(gateway, &seen->processes[i], out));
     }
     return ria_buf_append_str(out, "\n]}\n");
 }

@@ -152,6 +152,19 @@ static void reply_logs(struct setup *s, int64_t end_offset, int64_t high_waterma
 
 /* ---- nodes ---- */
 
+static void the_cluster_is_shown_with_the_state_of_its_nodes(void)
+{
+    struct setup s;
+
+    setup(&s);
+    request(&s, "GET", "/v1/cluster", NULL);
+    CU_ASSERT_TRUE(has(&s, "\"role\":\"storage\",\"node_id\":1,\"alive\":true"));
+    CU_ASSERT_TRUE(has(&s, "\"rack\":\"\",\"state\":\"active\",\"draining\":false}"));
+    CU_ASSERT_TRUE(has(&s, "\"address\":\"tcp://t1\",\"rack\":\"\"}")
+    ); /* a transform has no state */
+    teardown(&s);
+}
+
 static void nodes_are_listed_with_what_they_hold(void)
 {
     struct setup s;
@@ -500,6 +513,7 @@ static void a_gateway_that_ends_forgets_what_is_under_way(void)
 }
 
 static const struct harness_test tests[] = {
+    HARNESS_TEST(the_cluster_is_shown_with_the_state_of_its_nodes),
     HARNESS_TEST(nodes_are_listed_with_what_they_hold),
     HARNESS_TEST(a_silent_node_is_listed_without_sizes),
     HARNESS_TEST(draining_keeping_and_removing_are_the_coordinators),
