@@ -312,8 +312,8 @@ static void an_idle_worker_is_quiet(void)
     world_run(world, 5 * SECOND, 0);
     uint64_t frames = world->frames;
     world_run(world, 60 * SECOND, 0);
-    /* A heartbeat every 50 ms, since nobody holds them back here, and a few parked requests; each is
-     * two frames. */
+    /* A heartbeat every 50 ms, since nobody holds them back here, and a few parked requests; each
+     * is two frames. */
     CU_ASSERT(world->frames - frames < 2 * (1200 + 20));
     end_world(world);
 }
