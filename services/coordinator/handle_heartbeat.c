@@ -158,10 +158,12 @@ static void on_beat_gone(void *arg)
     struct beat *beat = arg;
     struct coordinator *coordinator = beat->coordinator;
 
+    liveness_expire(coordinator->liveness);
     liveness_hint(coordinator->liveness, &beat->uuid, beat->incarnation);
     ria_rpc_drop(coordinator->env->rpc, beat->call.request);
     beat_end(beat);
     coordinator_arm_tick(coordinator);
+    coordinator_react(coordinator);
 }
 
 /* ---- holding ---- */

@@ -12,6 +12,7 @@ struct liveness {
     const struct ria_clock *clock;
     struct ria_map processes; /* uuid -> struct liveness_process */
     int64_t next_us;          /* nobody dies or is forgotten before */
+    int64_t expected_us;      /* when liveness_expire() should be called at the latest */
     int64_t changes;
 };
 
@@ -24,6 +25,7 @@ ria_err liveness_new(const struct ria_clock *clock, struct liveness **out_livene
     }
     liveness->clock = clock;
     liveness->next_us = INT64_MAX;
+    liveness->expected_us = INT64_MAX;
     ria_map_init(&liveness->processes);
     *out_liveness = liveness;
     return RIA_OK;
@@ -149,12 +151,35 @@ static uint32_t forget(struct liveness *liveness)
     return count;
 }
 
+void liveness_expect(struct liveness *liveness, int64_t due_us)
+{
+    liveness->expected_us = due_us;
+}
+
+/* Give everybody the time that this process stood still. */
+static void forgive(struct liveness *liveness, int64_t now_us)
+{
+    struct liveness_process *process = NULL;
+    size_t cursor = 0;
+
+    if (liveness->expected_us == INT64_MAX ||
+        now_us - liveness->expected_us < LIVENESS_LATE_MS * INT64_C(1000)) {
+        return;
+    }
+    int64_t late_us = now_us - liveness->expected_us;
+    liveness->expected_us = INT64_MAX; /* until the next time is set */
+    while ((process = next_process(liveness, &cursor)) != NULL) {
+        process->deadline_us += process->alive ? late_us : 0;
+    }
+}
+
 void liveness_expire(struct liveness *liveness)
 {
     struct liveness_process *process = NULL;
     size_t cursor = 0;
     int64_t now_us = ria_clock_mono_us(liveness->clock);
 
+    forgive(liveness, now_us);
     if (now_us < liveness->next_us) {
         return;
     }

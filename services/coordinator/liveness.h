@@ -20,6 +20,7 @@ enum {
     LIVENESS_PROCESSES_MAX = 8000, /* with all nodes still within DescribeCluster's limit */
     LIVENESS_FORGET_MS = 60 * 1000,
     LIVENESS_HINT_MS = 400, /* to be heard again after a hint: a new connection takes less */
+    LIVENESS_LATE_MS = 100, /* more than a busy loop is late */
 };
 
 struct liveness_process {
@@ -50,6 +51,11 @@ void liveness_hint(struct liveness *liveness, const struct ria_uuid *uuid, int64
 
 /* liveness_expire() has nothing to do before, on the mono clock. */
 int64_t liveness_next_us(const struct liveness *liveness);
+
+/* liveness_expire() will be called at due_us or soon after. If it is called much later, then this
+ * process stood still (paused, a slow disk), and what the others sent meanwhile waits to be read:
+ * the time that it is late counts against nobody. */
+void liveness_expect(struct liveness *liveness, int64_t due_us);
 
 /* Mark those alive no longer who have been silent too long, forget the long gone. Call it before
  * asking who is alive: nothing else ages. */

@@ -187,17 +187,15 @@ static int64_t count_leaderless(struct coordinator *coordinator)
 
 void coordinator_arm_tick(struct coordinator *coordinator)
 {
-    int64_t left_us =
-        liveness_next_us(coordinator->liveness) - ria_clock_mono_us(coordinator->env->clock);
+    int64_t now_us = ria_clock_mono_us(coordinator->env->clock);
+    int64_t next_us = ria_max_i64(liveness_next_us(coordinator->liveness), now_us);
+    int64_t due_us = ria_min_i64(next_us, now_us + TICK_MS * INT64_C(1000));
 
     if (!coordinator->running) {
         return;
     }
-    ria_timer_start(
-        coordinator->env->timers,
-        &coordinator->tick_timer,
-        ria_min_i64(ria_max_i64(left_us, 0), TICK_MS * INT64_C(1000))
-    );
+    liveness_expect(coordinator->liveness, due_us);
+    ria_timer_start(coordinator->env->timers, &coordinator->tick_timer, due_us - now_us);
 }
 
 static void on_tick(struct ria_timer *timer, void *arg)

@@ -111,6 +111,18 @@ def paused_nodes_have_successors_at_once_and_wake_up_harmless():
             wait_at_home(cluster)
 
 
+def a_coordinator_that_stood_still_blames_nobody():
+    with under_load(running(gateways=1)) as (cluster, producers):
+        before = [(p["leader"], p["leader_epoch"], sorted(p["isr"])) for p in partitions(cluster)]
+        pause(cluster["coordinator"])
+        time.sleep(SETTLING_S)
+        cluster["coordinator"].popen.send_signal(signal.SIGCONT)
+        wait_acked(producers, 100, "acknowledgements after the coordinator's pause")
+        after = [(p["leader"], p["leader_epoch"], sorted(p["isr"])) for p in partitions(cluster)]
+        assert before == after, "%r became %r" % (before, after)
+
+
 if __name__ == "__main__":
     main([killed_nodes_have_successors_at_once,
-          paused_nodes_have_successors_at_once_and_wake_up_harmless])
+          paused_nodes_have_successors_at_once_and_wake_up_harmless,
+          a_coordinator_that_stood_still_blames_nobody])

@@ -198,6 +198,22 @@ static void a_node_that_shut_down_and_is_gone_leads_nothing(void)
     fixture_close(&f);
 }
 
+/* It was paused: what the nodes sent meanwhile is read after its own timers have run. */
+static void a_coordinator_that_stood_still_blames_nobody(void)
+{
+    struct fixture f;
+
+    set_up(&f, 6);
+    int64_t version = coordinator_version(f.coordinator);
+    f.mono_us += 10 * INT64_C(1000000);
+    pass(&f, "", 2 * BEAT_MS);
+    pass(&f, "123", 2000);
+    CU_ASSERT_EQUAL(coordinator_version(f.coordinator), version);
+    pass(&f, "23", MEMBERSHIP_SESSION_FAST_MS + 2 * BEAT_MS); /* that one really died */
+    CU_ASSERT_EQUAL(led_by(&f, 6, 1), 0);
+    fixture_close(&f);
+}
+
 /* Nothing that stays as it is may cost a command, or a sync, twice a second for ever. */
 static void a_cluster_at_rest_proposes_nothing(void)
 {
@@ -219,6 +235,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_node_that_was_late_is_elected_when_it_is_heard),
     HARNESS_TEST(who_shuts_down_is_helped_at_once_even_after_a_restart),
     HARNESS_TEST(a_node_that_shut_down_and_is_gone_leads_nothing),
+    HARNESS_TEST(a_coordinator_that_stood_still_blames_nobody),
     HARNESS_TEST(a_cluster_at_rest_proposes_nothing),
 };
 HARNESS_MAIN(tests);

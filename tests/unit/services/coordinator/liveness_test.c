@@ -103,6 +103,32 @@ static void a_hint_shortens_the_session_until_it_is_heard(void)
     liveness_free(w.liveness);
 }
 
+/* All of them were silent because nobody listened. */
+static void time_in_which_nobody_listened_counts_against_nobody(void)
+{
+    struct world w;
+
+    set_up(&w);
+    (void)hear(&w, 1, PROCESS_STORAGE);
+    liveness_expect(w.liveness, w.now_us + 500000);
+    w.now_us += 500000 + 10 * (int64_t)FAST_US;
+    liveness_expire(w.liveness);
+    CU_ASSERT_TRUE(is_alive(&w, 1));
+    liveness_expire(w.liveness); /* again, before the next time is set: nothing is given twice */
+    w.now_us += FAST_US - 500000 - 1;
+    liveness_expire(w.liveness);
+    CU_ASSERT_TRUE(is_alive(&w, 1));
+    w.now_us += 1;
+    liveness_expire(w.liveness);
+    CU_ASSERT_FALSE(is_alive(&w, 1));
+    (void)hear(&w, 1, PROCESS_STORAGE);
+    liveness_expect(w.liveness, w.now_us + FAST_US);
+    w.now_us += FAST_US + LIVENESS_LATE_MS * 1000 - 1; /* a little late is nothing special */
+    liveness_expire(w.liveness);
+    CU_ASSERT_FALSE(is_alive(&w, 1));
+    liveness_free(w.liveness);
+}
+
 static void changes_are_counted_and_heartbeats_are_none(void)
 {
     struct world w;
@@ -237,6 +263,7 @@ static void a_full_table_is_busy(void)
 static const struct harness_test tests[] = {
     HARNESS_TEST(silent_for_a_session_is_dead),
     HARNESS_TEST(a_hint_shortens_the_session_until_it_is_heard),
+    HARNESS_TEST(time_in_which_nobody_listened_counts_against_nobody),
     HARNESS_TEST(changes_are_counted_and_heartbeats_are_none),
     HARNESS_TEST(heard_again_is_alive_again),
     HARNESS_TEST(each_heartbeat_begins_a_session),
