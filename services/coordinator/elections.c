@@ -248,7 +248,10 @@ static bool look_for_preferred(struct look *look)
     return ok;
 }
 
-static ria_err look_and_propose(struct look *look, bool preferred)
+/* Partitions without a leader may be many, and nobody able to lead them for long: they are looked
+ * at when the living have changed, and twice a second, not with each change of the metadata. The
+ * commands that make a node able to lead elect it themselves. */
+static ria_err look_and_propose(struct look *look, bool leaderless, bool preferred)
 {
     if (!look_at_nodes(look)) {
         return ria_arena_err(&look->arena);
@@ -256,7 +259,7 @@ static ria_err look_and_propose(struct look *look, bool preferred)
     if (look->nodes.count > 0) {
         return propose_fences(look);
     }
-    if (!look_for_leaderless(look)) {
+    if (leaderless && !look_for_leaderless(look)) {
         return ria_arena_err(&look->arena);
     }
     if (look->partitions.count > 0) {
@@ -271,14 +274,14 @@ static ria_err look_and_propose(struct look *look, bool preferred)
     return look->partitions.count > 0 ? propose_elections(look, REASON_PREFERRED) : RIA_OK;
 }
 
-static void run_look(struct coordinator *coordinator, bool preferred)
+static void run_look(struct coordinator *coordinator, bool leaderless, bool preferred)
 {
     struct look look = {.coordinator = coordinator};
 
     ria_arena_init(&look.arena, ELECTIONS_ARENA_SIZE_MAX);
     look.nodes = rows_of(&look.arena, sizeof(struct fence_nodes_fenced_node));
     look.partitions = rows_of(&look.arena, sizeof(struct elect_leaders_elected_partition));
-    ria_err err = look_and_propose(&look, preferred);
+    ria_err err = look_and_propose(&look, leaderless, preferred);
     if (err != RIA_OK) {
         coordinator->elections_dirty = true; /* the next tick tries again */
         ria_log_warn(
@@ -309,12 +312,14 @@ void elections_check(struct coordinator *coordinator)
         settling == coordinator->elections_was_settling) {
         return;
     }
+    bool leaderless = coordinator->elections_dirty || living != coordinator->elections_living ||
+                      settling != coordinator->elections_was_settling;
     coordinator->elections_dirty = false;
     coordinator->elections_living = living;
     coordinator->elections_version = coordinator->version;
     coordinator->elections_was_settling = settling;
     coordinator->preferred_dirty = true;
-    run_look(coordinator, false);
+    run_look(coordinator, leaderless, false);
 }
 
 static void on_preferred_timer(struct ria_timer *timer, void *arg)
@@ -324,7 +329,7 @@ static void on_preferred_timer(struct ria_timer *timer, void *arg)
     ria_timer_start(coordinator->env->timers, timer, ELECTIONS_PREFERRED_MS * INT64_C(1000));
     if (coordinator->preferred_dirty && may_look(coordinator)) {
         coordinator->preferred_dirty = false;
-        run_look(coordinator, true);
+        run_look(coordinator, true, true);
     }
 }
 

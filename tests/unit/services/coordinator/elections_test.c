@@ -181,6 +181,30 @@ static void who_shuts_down_is_helped_at_once_even_after_a_restart(void)
     fixture_close(&f);
 }
 
+/* Nobody could take over when it said so; then somebody came into sync. */
+static void who_shuts_down_is_helped_when_another_is_in_sync(void)
+{
+    struct fixture f;
+    const struct shutdown_node_request body = {.node_id = 1, .incarnation = 100};
+    struct coordinator_partition_info p;
+    struct shutdown_node_response response;
+
+    set_up(&f, 1);
+    p = info(&f, 0);
+    CU_ASSERT_EQUAL(p.leader, 1);
+    const struct alter_isr_request alone = {
+        .topic_id = fixture_uuid(TOPIC), .isr = &p.leader, .isr_count = 1};
+    CU_ASSERT_EQUAL(fixture_call(&f, API_ALTER_ISR, &alone, NULL), RIA_OK);
+    pass(&f, "13", MEMBERSHIP_SESSION_FAST_MS + 2 * BEAT_MS);
+    CU_ASSERT_EQUAL(fixture_call(&f, API_SHUTDOWN_NODE, &body, &response), RIA_OK);
+    CU_ASSERT_EQUAL(response.leaders_left, 1);
+    CU_ASSERT_EQUAL(info(&f, 0).leader, 1);
+    join(&f, 1, 3);
+    pass(&f, "13", 600);
+    CU_ASSERT_EQUAL(info(&f, 0).leader, 3);
+    fixture_close(&f);
+}
+
 static void a_node_that_shut_down_and_is_gone_leads_nothing(void)
 {
     struct fixture f;
@@ -234,6 +258,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_node_that_is_heard_again_leads_what_nobody_led),
     HARNESS_TEST(a_node_that_was_late_is_elected_when_it_is_heard),
     HARNESS_TEST(who_shuts_down_is_helped_at_once_even_after_a_restart),
+    HARNESS_TEST(who_shuts_down_is_helped_when_another_is_in_sync),
     HARNESS_TEST(a_node_that_shut_down_and_is_gone_leads_nothing),
     HARNESS_TEST(a_coordinator_that_stood_still_blames_nobody),
     HARNESS_TEST(a_cluster_at_rest_proposes_nothing),
