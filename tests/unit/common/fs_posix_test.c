@@ -173,6 +173,35 @@ static void failed_sync_fails_all_later_ones(void)
     disk_fini(&disk);
 }
 
+static void reads_in_the_pool_bring_what_is_there(void)
+{
+    struct disk disk;
+    struct ria_file *file = NULL;
+    size_t done_count = SYNCS - 1;
+    char data[16] = "................";
+    bool done = false;
+
+    disk_init(&disk);
+    CU_ASSERT_EQUAL_FATAL(
+        ria_fs_open(disk.fs, fs_path(disk.dir, "a").text, RIA_FS_WRITE | RIA_FS_CREATE, &file),
+        RIA_OK
+    );
+    CU_ASSERT_EQUAL(ria_fs_pwrite(file, "0123456789", 10, 0), RIA_OK);
+    struct sync_test test = {
+        .sync = {.done = sync_done},
+        .done_count = &done_count,
+        .all_done = &done,
+    };
+    ria_fs_read_start(file, &test.sync, data, 8, 4);
+    CU_ASSERT_FALSE(done); /* never from inside */
+    ria_loop_run_until(disk.loop, &done, 30000);
+    CU_ASSERT_EQUAL(test.sync.result, RIA_OK);
+    CU_ASSERT_EQUAL(test.sync.got, 6); /* the end of the file */
+    CU_ASSERT_EQUAL(memcmp(data, "456789..", 8), 0);
+    ria_fs_close(file);
+    disk_fini(&disk);
+}
+
 static void free_waits_for_syncs_and_drops_their_callbacks(void)
 {
     static struct sync_test tests[SYNCS];
@@ -216,6 +245,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(create_does_not_follow_a_link),
     HARNESS_TEST(every_sync_calls_back_once_on_the_loop),
     HARNESS_TEST(failed_sync_fails_all_later_ones),
+    HARNESS_TEST(reads_in_the_pool_bring_what_is_there),
     HARNESS_TEST(free_waits_for_syncs_and_drops_their_callbacks),
 };
 
