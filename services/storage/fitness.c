@@ -50,7 +50,11 @@ static bool is_told(const struct replica *replica)
     const struct cluster_partition *assigned =
         cluster_partition(s->cluster, &id->topic_id, partition_id_number(id));
     fitness_state state = fitness_of(replica);
-    bool is_unfit = assigned != NULL && cluster_nodes_has(&assigned->unfit, s->identity.node_id);
+
+    if (assigned == NULL || !storage_is_assigned(s, assigned)) {
+        return true; /* no replica (any more): nobody asks */
+    }
+    bool is_unfit = cluster_nodes_has(&assigned->unfit, s->identity.node_id);
 
     return state == replica->fitness_told && is_unfit == (state != FITNESS_FIT);
 }
