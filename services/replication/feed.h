@@ -58,6 +58,7 @@ struct follower {
     const struct node_window *window; /* of the peer */
     int32_t node;
     follower_state state;
+    bool unfit;                     /* as the metadata says */
     uint32_t generation;            /* grows with each reset: older replies are void */
     uint32_t failures;              /* in a row; sets the back-off */
     int64_t retry_at_us;            /* WAITING only */

@@ -177,6 +177,20 @@ static bool same_replicas(const struct feed *feed, const struct cluster_partitio
     return found == feed->follower_count && partition->replica_count == found + 1;
 }
 
+/* The leader forgets what a replica reported before it was called unfit: its log may be another one
+ * by now. So it is prepared, and reported, anew. */
+static void note_unfit(struct feed *feed, const struct cluster_partition *partition, bool is_new)
+{
+    for (uint32_t i = 0; i < feed->follower_count; i++) {
+        struct follower *follower = &feed->followers[i];
+        bool was_unfit = follower->unfit;
+        follower->unfit = cluster_nodes_has(&partition->unfit, follower->node);
+        if (!is_new && follower->unfit && !was_unfit) {
+            peer_fail_follower(follower);
+        }
+    }
+}
+
 /* Make what runs for this partition what metadata and the lease say. */
 static void settle(struct replication *service, struct cluster_partition *partition)
 {
@@ -192,8 +206,14 @@ static void settle(struct replication *service, struct cluster_partition *partit
         partition->user = NULL;
         feed = NULL;
     }
-    if (wanted && feed == NULL) {
-        partition->user = start_feed(service, partition);
+    if (feed != NULL) {
+        note_unfit(feed, partition, false);
+    } else if (wanted) {
+        feed = start_feed(service, partition);
+        partition->user = feed;
+        if (feed != NULL) {
+            note_unfit(feed, partition, true);
+        }
     }
 }
 
