@@ -159,23 +159,34 @@ static bool may_propose(struct partition *p)
            membership_state(s->membership)->heard;
 }
 
+static int64_t count_full(const struct storage *s)
+{
+    int64_t count = 0;
+
+    for (uint32_t i = 0; i < s->dirs.count; i++) {
+        count += s->dirs.items[i].space.full ? 1 : 0;
+    }
+    return count;
+}
+
 static bool take_space(struct partition *p, disk_space_user user, size_t size)
 {
     struct storage *s = replica_of(p)->storage;
-    bool was_full = s->space.full;
+    struct disk_space *space = &replica_of(p)->dir->space;
+    bool was_full = space->full;
 
-    bool has_room = disk_space_take(&s->space, user, size);
+    bool has_room = disk_space_take(space, user, size);
     s->metrics.refused_full.value += has_room ? 0 : 1;
-    if (s->space.full != was_full) {
-        s->metrics.disks_full.value = s->space.full ? 1 : 0;
+    if (space->full != was_full) {
+        s->metrics.disks_full.value = count_full(s);
         ria_log_write(
             s->env->log,
-            s->space.full ? RIA_LOG_ERROR : RIA_LOG_INFO,
-            s->space.full ? "storage.disk_full" : "storage.disk_has_room",
+            space->full ? RIA_LOG_ERROR : RIA_LOG_INFO,
+            space->full ? "storage.disk_full" : "storage.disk_has_room",
             "dir=%s free=%" PRId64 " reserve=%" PRId64,
-            s->space.path,
-            s->space.free_bytes,
-            s->space.reserve_bytes
+            space->path,
+            space->free_bytes,
+            space->reserve_bytes
         );
     }
     return has_room;
@@ -226,6 +237,7 @@ static void note_log_failed(struct replica *replica, ria_err err)
         return;
     }
     replica->failure_noted = true;
+    replica->dir->suspect = true;
     replica->storage->metrics.log_failures.value++;
     ria_uuid_format(replica->partition.id.topic_id, text);
     ria_log_error(

@@ -43,9 +43,9 @@ static bool parse_folder_name(const char *name, struct partition_id *out_id)
     return *end == '\0';
 }
 
-void storage_throw_away(struct storage *s, const char *name)
+void storage_throw_away(struct storage *s, struct data_dir *dir, const char *name)
 {
-    ria_err err = trash_throw(&s->trash, name);
+    ria_err err = trash_throw(&dir->trash, name);
 
     if (err == RIA_OK) {
         storage_forget_orphan(s, name);
@@ -58,6 +58,7 @@ void storage_throw_away(struct storage *s, const char *name)
 
 struct scan {
     struct storage *s;
+    struct data_dir *dir;
     struct ria_buf garbage; /* names, each with its NUL */
     ria_err err;
 };
@@ -72,7 +73,7 @@ static bool ends_with(const char *text, const char *suffix)
 
 /* ---- orphans ---- */
 
-static struct storage_orphan *find_orphan(struct storage *s, const char *name)
+struct storage_orphan *storage_find_orphan(struct storage *s, const char *name)
 {
     RIA_LIST_FOREACH (link, &s->orphans) {
         struct storage_orphan *orphan = RIA_CONTAINER(link, struct storage_orphan, link);
@@ -92,7 +93,7 @@ static void free_orphan(struct storage *s, struct storage_orphan *orphan)
 
 void storage_forget_orphan(struct storage *s, const char *name)
 {
-    struct storage_orphan *orphan = find_orphan(s, name);
+    struct storage_orphan *orphan = storage_find_orphan(s, name);
 
     if (orphan != NULL) {
         free_orphan(s, orphan);
@@ -106,16 +107,11 @@ void storage_forget_orphans(struct storage *s)
     }
 }
 
-bool storage_is_orphan(struct storage *s, const char *name)
-{
-    return find_orphan(s, name) != NULL;
-}
-
-void storage_add_orphan(struct storage *s, const char *name)
+void storage_add_orphan(struct storage *s, struct data_dir *dir, const char *name)
 {
     size_t size = strlen(name) + 1;
 
-    if (storage_is_orphan(s, name)) {
+    if (storage_find_orphan(s, name) != NULL) {
         return;
     }
     struct storage_orphan *orphan = malloc(sizeof(*orphan) + size);
@@ -124,19 +120,20 @@ void storage_add_orphan(struct storage *s, const char *name)
         return;
     }
     memcpy(orphan->name, name, size);
+    orphan->dir = dir;
     orphan->bytes = -1;
     ria_list_push_back(&s->orphans, &orphan->link);
     s->metrics.orphans.value++;
 }
 
-static void note_orphan(struct storage *s, const char *name)
+static void note_orphan(struct storage *s, struct data_dir *dir, const char *name)
 {
     if (s->metrics.orphans.value < ORPHANS_LOGGED) {
         ria_log_warn(
             s->env->log, "storage.orphan", "folder=%s note=\"no topic claims it; it is kept\"", name
         );
     }
-    storage_add_orphan(s, name);
+    storage_add_orphan(s, dir, name);
 }
 
 /* Sizes of the files of one folder. */
@@ -180,7 +177,7 @@ static void weigh_orphans(struct storage *s)
     RIA_LIST_FOREACH (link, &s->orphans) {
         struct storage_orphan *orphan = RIA_CONTAINER(link, struct storage_orphan, link);
         struct weighing w = {.fs = s->env->fs, .dir = dir, .files_left = &files_left};
-        (void)snprintf(dir, sizeof(dir), "%s/%s", s->data_dir, orphan->name);
+        (void)snprintf(dir, sizeof(dir), "%s/%s", orphan->dir->path, orphan->name);
         ria_err err = ria_fs_list(s->env->fs, dir, on_orphan_entry, &w);
         orphan->bytes = err == RIA_OK ? w.bytes : -1;
     }
@@ -197,7 +194,7 @@ static bool on_folder_entry(void *arg, const char *name, bool is_dir)
         return true;
     }
     if (ends_with(name, TRASH_SUFFIX)) {
-        trash_resume(&scan->s->trash, name);
+        trash_resume(&scan->dir->trash, name);
         return true;
     }
     if (!parse_folder_name(name, &id) || storage_find_id(scan->s, &id) != NULL) {
@@ -211,30 +208,41 @@ static bool on_folder_entry(void *arg, const char *name, bool is_dir)
     } else if (partition != NULL && storage_is_dropped(scan->s, partition)) {
         storage_look_at(scan->s, &id);
     } else {
-        note_orphan(scan->s, name);
+        note_orphan(scan->s, scan->dir, name);
     }
     return scan->err == RIA_OK;
 }
 
-void storage_scan_folder(struct storage *s)
+static void scan_folder(struct storage *s, struct data_dir *dir)
 {
-    struct scan scan = {.s = s, .err = RIA_OK};
+    struct scan scan = {.s = s, .dir = dir, .err = RIA_OK};
 
     ria_buf_init(&scan.garbage, FOLDER_LIST_MAX);
-    ria_err err = ria_fs_list(s->env->fs, s->data_dir, on_folder_entry, &scan);
+    ria_err err = ria_fs_list(s->env->fs, dir->path, on_folder_entry, &scan);
     if (err != RIA_OK || scan.err != RIA_OK) {
         ria_log_warn(
             s->env->log,
             "storage.scan_failed",
-            "err=\"%s\"",
+            "dir=%s err=\"%s\"",
+            dir->path,
             ria_err_text(err != RIA_OK ? err : scan.err)
         );
     }
     for (size_t at = 0; at < scan.garbage.size;) {
         const char *name = (const char *)scan.garbage.data + at;
         ria_log_info(s->env->log, "storage.replica_removed", "folder=%s why=topic_deleted", name);
-        storage_throw_away(s, name);
+        storage_throw_away(s, dir, name);
         at += strlen(name) + 1;
+    }
+    ria_buf_fini(&scan.garbage);
+}
+
+void storage_scan_folders(struct storage *s)
+{
+    for (uint32_t i = 0; i < s->dirs.count; i++) {
+        if (!s->dirs.items[i].failed) {
+            scan_folder(s, &s->dirs.items[i]);
+        }
     }
     weigh_orphans(s);
     if (s->metrics.orphans.value > 0) {
@@ -245,5 +253,4 @@ void storage_scan_folder(struct storage *s)
             s->metrics.orphans.value
         );
     }
-    ria_buf_fini(&scan.garbage);
 }

@@ -43,6 +43,12 @@ static bool is_unclaimed(const struct replica *replica)
     return assigned == NULL || !storage_is_assigned(s, assigned);
 }
 
+/* 0 also for one that is nowhere: a replica that is lost. */
+static int32_t dir_index(const struct storage *s, const struct data_dir *dir)
+{
+    return dir == NULL ? 0 : (int32_t)(dir - s->dirs.items);
+}
+
 static void describe_replica(const struct replica *replica, described_log *out)
 {
     const struct partition *p = &replica->partition;
@@ -51,6 +57,7 @@ static void describe_replica(const struct replica *replica, described_log *out)
         .topic_id = p->id.topic_id,
         .partition = partition_id_number(&p->id),
         .state = state_of(replica),
+        .data_dir = dir_index(replica->storage, replica->dir),
     };
     if (p->log != NULL) {
         out->start_offset = partition_log_start_offset(p->log);
@@ -78,6 +85,7 @@ add_replica_orphan(const struct handle_request *r, const struct replica *replica
     *out = (orphaned_log){
         .folder = ria_slice_cstr(copy),
         .bytes = replica->partition.log == NULL ? -1 : partition_log_bytes(replica->partition.log),
+        .data_dir = dir_index(r->storage, replica->dir),
     };
     return true;
 }
@@ -110,8 +118,33 @@ static bool fill(
         response->orphans[response->orphans_count++] = (orphaned_log){
             .folder = ria_slice_cstr(orphan->name),
             .bytes = orphan->bytes,
+            .data_dir = dir_index(s, orphan->dir),
         };
     }
+    return true;
+}
+
+static bool describe_dirs(const struct handle_request *r, struct describe_logs_response *response)
+{
+    struct data_dirs *dirs = &r->storage->dirs;
+
+    response->data_dirs = handle_alloc(r, dirs->count, sizeof(response->data_dirs[0]));
+    if (response->data_dirs == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < dirs->count; i++) {
+        struct data_dir *dir = &dirs->items[i];
+        uint64_t total_bytes = 0;
+        bool has_total = !dir->failed &&
+                         ria_fs_total_bytes(r->storage->env->fs, dir->path, &total_bytes) == RIA_OK;
+        response->data_dirs[i] = (struct describe_logs_response_data_dir){
+            .path = ria_slice_cstr(dir->path),
+            .failed = dir->failed || dir->suspect,
+            .free_bytes = dir->failed ? -1 : disk_space_free_bytes(&dir->space),
+            .total_bytes = has_total ? (int64_t)(total_bytes & INT64_MAX) : -1,
+        };
+    }
+    response->data_dirs_count = dirs->count;
     return true;
 }
 
@@ -119,15 +152,9 @@ void handle_describe_logs(const struct handle_request *r)
 {
     struct storage *s = r->storage;
     struct describe_logs_request request;
-    struct describe_logs_response_data_dir dir = {
-        .path = ria_slice_cstr(s->data_dir),
-        .free_bytes = -1,
-        .total_bytes = -1,
-    };
-    struct describe_logs_response response = {.data_dirs = &dir, .data_dirs_count = 1};
+    struct describe_logs_response response = {.data_dirs_count = 0};
     size_t replica_count = (size_t)s->metrics.replicas.value;
     size_t orphan_count = replica_count + (size_t)s->metrics.orphans.value;
-    uint64_t free_bytes = 0;
 
     if (!handle_decode(r, &request)) {
         return;
@@ -140,12 +167,12 @@ void handle_describe_logs(const struct handle_request *r)
     if (response.orphans == NULL) {
         return;
     }
+    if (!describe_dirs(r, &response)) {
+        return;
+    }
     if (!fill(r, &request, &response)) {
         handle_reply_error(r, RIA_ERR_NOMEM, "no room for the names of all folders");
         return;
-    }
-    if (ria_fs_free_bytes(s->env->fs, s->data_dir, &free_bytes) == RIA_OK) {
-        dir.free_bytes = free_bytes > INT64_MAX ? INT64_MAX : (int64_t)free_bytes;
     }
     handle_reply(r, &response);
 }

@@ -96,7 +96,7 @@ static void note_append_error(struct replica *replica, ria_err err)
     char text[RIA_UUID_TEXT_SIZE];
 
     /* A full disk is told of once, not for each of its partitions. */
-    if (err != RIA_ERR_IO && (err != RIA_ERR_NO_SPACE || s->space.full)) {
+    if (err != RIA_ERR_IO && (err != RIA_ERR_NO_SPACE || replica->dir->space.full)) {
         return;
     }
     if (partition_log_has_failed(replica->partition.log)) {

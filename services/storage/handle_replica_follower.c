@@ -83,7 +83,7 @@ static void on_append_resumed(void *arg, struct parked *parked, parked_end end)
 static void note_append_error(struct replica *replica, ria_err err)
 {
     /* A full disk is told of once, not for each of its partitions. */
-    bool is_told = err == RIA_ERR_NO_SPACE && replica->storage->space.full;
+    bool is_told = err == RIA_ERR_NO_SPACE && replica->dir->space.full;
     if ((err != RIA_ERR_IO && err != RIA_ERR_NO_SPACE && err != RIA_ERR_CORRUPT) || is_told) {
         return;
     }

@@ -15,21 +15,56 @@ static ria_err path_of(const char *data_dir, char *out_path, size_t out_size)
     return n < 0 || (size_t)n >= out_size ? RIA_ERR_LIMIT : RIA_OK;
 }
 
+bool identity_has_folder(const struct identity *identity, const struct ria_uuid *folder_id)
+{
+    for (uint32_t i = 0; i < identity->folder_count; i++) {
+        if (ria_uuid_equal(identity->folders[i], *folder_id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "uuid,uuid" */
+static void
+format_folders(const struct identity *identity, char out[IDENTITY_FOLDERS_MAX * RIA_UUID_TEXT_SIZE])
+{
+    size_t size = 0;
+
+    out[0] = '\0';
+    for (uint32_t i = 0; i < identity->folder_count; i++) {
+        if (i > 0) {
+            out[size++] = ',';
+        }
+        ria_uuid_format(identity->folders[i], out + size);
+        size += RIA_UUID_TEXT_SIZE - 1;
+    }
+}
+
 size_t identity_format(const struct identity *identity, char out_text[IDENTITY_TEXT_MAX])
 {
     char node_uuid[RIA_UUID_TEXT_SIZE];
     char cluster_id[RIA_UUID_TEXT_SIZE];
+    char folder_id[RIA_UUID_TEXT_SIZE];
+    char folders[IDENTITY_FOLDERS_MAX * RIA_UUID_TEXT_SIZE];
 
     ria_uuid_format(identity->node_uuid, node_uuid);
     ria_uuid_format(identity->cluster_id, cluster_id);
+    ria_uuid_format(identity->folder_id, folder_id);
+    format_folders(identity, folders);
     int n = snprintf(
         out_text,
         IDENTITY_TEXT_MAX,
-        "format = %d\nnode-uuid = %s\ncluster-id = %s\nnode-id = %" PRId32 "\n",
+        "format = %d\nnode-uuid = %s\ncluster-id = %s\nnode-id = %" PRId32 "\nrevision = %" PRId64
+        "\nlost-data = %d\nfolder-id = %s\nfolders = %s\n",
         IDENTITY_FORMAT,
         node_uuid,
         cluster_id,
-        identity->node_id
+        identity->node_id,
+        identity->revision,
+        identity->lost_data ? 1 : 0,
+        folder_id,
+        folders
     );
     RIA_ASSERT(n > 0 && n < IDENTITY_TEXT_MAX);
     uint32_t crc = ria_crc32c(out_text, (size_t)n);
@@ -76,11 +111,42 @@ static ria_err parse_uuid(struct ria_slice value, struct ria_uuid *out_uuid)
     return ria_uuid_parse(value, out_uuid) == RIA_OK ? RIA_OK : RIA_ERR_CORRUPT;
 }
 
+/* Of format 2. */
+static ria_err parse_folders(struct ria_slice *rest, struct identity *identity)
+{
+    size_t uuid_size = RIA_UUID_TEXT_SIZE - 1;
+    struct ria_slice value;
+    long long number = 0;
+
+    RIA_TRY(take_line(rest, "revision", &value));
+    RIA_TRY(parse_number(value, 10, &number));
+    identity->revision = number;
+    RIA_TRY(take_line(rest, "lost-data", &value));
+    RIA_TRY(parse_number(value, 10, &number));
+    identity->lost_data = number == 1;
+    if (identity->revision < 1 || number < 0 || number > 1) {
+        return RIA_ERR_CORRUPT;
+    }
+    RIA_TRY(take_line(rest, "folder-id", &value));
+    RIA_TRY(parse_uuid(value, &identity->folder_id));
+    RIA_TRY(take_line(rest, "folders", &value));
+    for (size_t at = 0; at < value.size; at += uuid_size + 1) {
+        if (identity->folder_count == IDENTITY_FOLDERS_MAX ||
+            (at > 0 && value.data[at - 1] != ',')) {
+            return RIA_ERR_CORRUPT;
+        }
+        RIA_TRY(parse_uuid(
+            ria_slice_sub(value, at, uuid_size), &identity->folders[identity->folder_count++]
+        ));
+    }
+    return identity_has_folder(identity, &identity->folder_id) ? RIA_OK : RIA_ERR_CORRUPT;
+}
+
 ria_err identity_parse(struct ria_slice text, struct identity *out_identity)
 {
     struct ria_slice rest = text;
     struct ria_slice value;
-    struct identity identity;
+    struct identity identity = {.revision = 0};
     long long number = 0;
 
     RIA_TRY(take_line(&rest, "format", &value));
@@ -88,6 +154,7 @@ ria_err identity_parse(struct ria_slice text, struct identity *out_identity)
     if (number > IDENTITY_FORMAT) {
         return RIA_ERR_UNKNOWN_VERSION; /* before the rest, which may look different */
     }
+    bool has_folders = number == IDENTITY_FORMAT;
     RIA_TRY(take_line(&rest, "node-uuid", &value));
     RIA_TRY(parse_uuid(value, &identity.node_uuid));
     RIA_TRY(take_line(&rest, "cluster-id", &value));
@@ -98,6 +165,9 @@ ria_err identity_parse(struct ria_slice text, struct identity *out_identity)
         return RIA_ERR_CORRUPT;
     }
     identity.node_id = (int32_t)number;
+    if (has_folders) {
+        RIA_TRY(parse_folders(&rest, &identity));
+    }
     size_t covered = text.size - rest.size;
     RIA_TRY(take_line(&rest, "crc", &value));
     RIA_TRY(parse_number(value, 16, &number));
@@ -118,9 +188,7 @@ ria_err identity_save(struct ria_fs *fs, const char *data_dir, const struct iden
     return ria_fs_replace(fs, path, text, size);
 }
 
-ria_err identity_open(
-    struct ria_fs *fs, const char *data_dir, struct ria_rand *rand, struct identity *out_identity
-)
+ria_err identity_load(struct ria_fs *fs, const char *data_dir, struct identity *out_identity)
 {
     char path[IDENTITY_PATH_MAX];
     uint8_t *data = NULL;
@@ -128,15 +196,6 @@ ria_err identity_open(
 
     RIA_TRY(path_of(data_dir, path, sizeof(path)));
     ria_err err = ria_fs_read_all(fs, path, IDENTITY_TEXT_MAX, &data, &size);
-    if (err == RIA_ERR_NOT_FOUND) {
-        uint8_t bytes[RIA_UUID_SIZE];
-        struct identity identity = {.node_id = -1};
-        ria_rand_bytes(rand, bytes, sizeof(bytes));
-        identity.node_uuid = ria_uuid_v4(bytes);
-        RIA_TRY(identity_save(fs, data_dir, &identity));
-        *out_identity = identity;
-        return RIA_OK;
-    }
     if (err == RIA_ERR_LIMIT) {
         return RIA_ERR_CORRUPT;
     }

@@ -30,6 +30,7 @@ struct options {
     int64_t sync_threads;
     int64_t open_segments;
     int64_t disk_reserve;
+    bool forget_missing_dirs;
     int64_t scrub_period; /* hours */
     int64_t scrub_rate;   /* MB/s */
 
@@ -45,10 +46,22 @@ static const struct ria_option table[] = {
      offsetof(struct options, data_dir),
      NULL,
      1,
-     800,
+     8000,
      NULL,
      "PATH",
-     "folder for the logs; created if missing; belongs to this node for ever"},
+     "folder for the logs; created if missing; belongs to this node for ever; several, separated "
+     "by "
+     "commas: one per disk"},
+    {"forget-missing-dirs",
+     RIA_OPTION_BOOL,
+     offsetof(struct options, forget_missing_dirs),
+     "false",
+     0,
+     0,
+     NULL,
+     NULL,
+     "give up for good what is in data folders that are missing: their replicas are made anew from "
+     "other nodes"},
     {"coordinator",
      RIA_OPTION_STRING,
      offsetof(struct options, coordinator),
@@ -225,6 +238,7 @@ static ria_err start(struct ria_process *process, void **out_service)
         .rack = options.rack,
         .open_segments = options.open_segments,
         .disk_reserve = options.disk_reserve,
+        .forget_missing_dirs = options.forget_missing_dirs,
         .scrub_period_ms = options.scrub_period * 3600 * 1000,
         .scrub_rate = options.scrub_rate * 1000 * 1000,
     };

@@ -28,6 +28,7 @@ STORAGE_LOG_SOURCES := $(addprefix services/storage/,\
 
 # The service above it.
 STORAGE_SERVICE_SOURCES := $(addprefix services/storage/,\
+  data_dirs.c \
   disk_space.c \
   dispatch.c \
   events.c \

@@ -26,53 +26,108 @@ static ria_err gather(struct storage *s)
         /* Of a log that failed, perhaps in the middle of a cut, the last good word stays. */
         if (p->log != NULL && !partition_log_has_failed(p->log)) {
             partition_log_get_checkpoint(p->log, p->high_watermark, &entry);
-            RIA_TRY(
-                checkpoint_put(s->checkpoint, &p->id.topic_id, partition_id_number(&p->id), &entry)
-            );
+            RIA_TRY(checkpoint_put(
+                replica->dir->checkpoint, &p->id.topic_id, partition_id_number(&p->id), &entry
+            ));
         }
         ria_list_remove(&replica->changed_link);
     }
     return RIA_OK;
 }
 
-static ria_err encode(struct storage *s, struct ria_buf *out)
+static bool is_due(const struct data_dir *dir)
 {
-    RIA_TRY(gather(s));
-    return checkpoint_encode(s->checkpoint, out);
+    return !dir->failed && !dir->no_checkpoint && checkpoint_is_changed(dir->checkpoint);
+}
+
+static void note_written(struct data_dir *dir, ria_err err)
+{
+    if (err == RIA_OK) {
+        return;
+    }
+    ria_log_warn(
+        dir->writer.env->log,
+        "storage.checkpoint_failed",
+        "dir=%s err=\"%s\"",
+        dir->path,
+        ria_err_text(err)
+    );
+    if (err == RIA_ERR_IO) { /* logs on the disk go on until their own first failure */
+        dir->suspect = true;
+        dir->no_checkpoint = true;
+    }
+}
+
+void storage_on_checkpoint_written(void *arg, ria_err err)
+{
+    note_written(arg, err);
+}
+
+bool storage_checkpoint_is_busy(const struct storage *s)
+{
+    for (uint32_t i = 0; i < s->dirs.count; i++) {
+        if (s->dirs.items[i].writer_ready && checkpoint_writer_is_busy(&s->dirs.items[i].writer)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static ria_err start_write(struct data_dir *dir)
+{
+    struct ria_buf bytes;
+
+    ria_buf_init(&bytes, CHECKPOINT_SIZE_MAX);
+    ria_err err = checkpoint_encode(dir->checkpoint, &bytes);
+    if (err == RIA_OK) {
+        err = checkpoint_writer_start(&dir->writer, ria_buf_slice(&bytes));
+    }
+    ria_buf_fini(&bytes);
+    return err;
+}
+
+static void note_gather_failed(struct storage *s, ria_err err)
+{
+    if (err != RIA_OK) {
+        ria_log_warn(s->env->log, "storage.checkpoint_failed", "err=\"%s\"", ria_err_text(err));
+    }
 }
 
 void storage_checkpoint(struct storage *s)
 {
-    struct ria_buf bytes;
-
-    if (checkpoint_writer_is_busy(&s->checkpoint_writer)) {
+    if (storage_checkpoint_is_busy(s)) {
         ria_timer_start(
             s->env->timers, &s->checkpoint_timer, (int64_t)STORAGE_CHECKPOINT_MS * 1000
         );
         return;
     }
-    ria_buf_init(&bytes, CHECKPOINT_SIZE_MAX);
-    ria_err err = encode(s, &bytes);
-    if (err == RIA_OK) {
-        err = checkpoint_writer_start(&s->checkpoint_writer, ria_buf_slice(&bytes));
-    }
-    ria_buf_fini(&bytes);
-    if (err != RIA_OK) {
-        ria_log_warn(s->env->log, "storage.checkpoint_failed", "err=\"%s\"", ria_err_text(err));
+    note_gather_failed(s, gather(s));
+    for (uint32_t i = 0; i < s->dirs.count; i++) {
+        if (is_due(&s->dirs.items[i])) {
+            note_written(&s->dirs.items[i], start_write(&s->dirs.items[i]));
+        }
     }
 }
 
-void storage_checkpoint_now(struct storage *s)
+ria_err storage_checkpoint_dir_now(struct data_dir *dir)
 {
     struct ria_buf bytes;
 
     ria_buf_init(&bytes, CHECKPOINT_SIZE_MAX);
-    ria_err err = encode(s, &bytes);
+    ria_err err = checkpoint_encode(dir->checkpoint, &bytes);
     if (err == RIA_OK) {
-        err = checkpoint_writer_write(&s->checkpoint_writer, ria_buf_slice(&bytes));
+        err = checkpoint_writer_write(&dir->writer, ria_buf_slice(&bytes));
     }
     ria_buf_fini(&bytes);
-    if (err != RIA_OK) {
-        ria_log_warn(s->env->log, "storage.checkpoint_failed", "err=\"%s\"", ria_err_text(err));
+    return err;
+}
+
+void storage_checkpoint_now(struct storage *s)
+{
+    note_gather_failed(s, gather(s));
+    for (uint32_t i = 0; i < s->dirs.count; i++) {
+        if (is_due(&s->dirs.items[i])) {
+            note_written(&s->dirs.items[i], storage_checkpoint_dir_now(&s->dirs.items[i]));
+        }
     }
 }

@@ -63,11 +63,15 @@ static ria_err may_cut_committed(const struct partition *p, int32_t leader_epoch
 /* Up to where this log has to grow before what went with its end is there again. What was lost is
  * of no later epoch than the one this node opened the log under; a leader of a later one began with
  * all that was committed by then, so what it lacks never was. Of the same epoch the history in hand
- * may be older than what was lost. */
+ * may be older than what was lost. A log that was made anew lost nobody knows how much; but it was
+ * in no set any more when it was, so it comes back into one only by what it has. */
 static int64_t
 lost_end(const struct partition *p, int32_t leader_epoch, const struct partition_history *leader)
 {
-    return leader_epoch > p->opened_epoch ? leader->end_offset : partition_log_lost_offset(p->log);
+    int64_t lost_offset = partition_log_lost_offset(p->log);
+
+    return leader_epoch > p->opened_epoch || lost_offset == INT64_MAX ? leader->end_offset
+                                                                      : lost_offset;
 }
 
 ria_err partition_prepare(

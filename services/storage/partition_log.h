@@ -38,7 +38,8 @@ struct partition_log_options {
 /* What the data folder's checkpoint knew of this log; zeros for a new one. Taken by
  * partition_log_get_checkpoint(), stored by checkpoint.h. */
 struct partition_log_checkpoint {
-    int64_t synced_offset; /* on disk for certain, of a relaxed topic too */
+    int64_t synced_offset; /* on disk for certain, of a relaxed topic too. INT64_MAX: nobody knows,
+                              the log is gone, and an empty one takes its place */
     int64_t high_watermark;
     uint32_t generation; /* of the log when this was taken: truncation begins a new one, to which an
                             older synced_offset means nothing */

@@ -68,7 +68,7 @@ static void on_registered(struct storage *s, const struct register_node_response
     if (s->identity.node_id < 0) {
         s->identity.node_id = response->node_id;
         s->identity.cluster_id = response->cluster_id;
-        ria_err err = identity_save(s->env->fs, s->data_dir, &s->identity);
+        ria_err err = data_dirs_save(&s->dirs, &s->identity);
         if (err != RIA_OK) {
             storage_fatal(
                 s,

@@ -108,6 +108,9 @@ void storage_replica_free(struct replica *replica)
     ria_list_remove(&replica->changed_link);
     ria_list_remove(&replica->fitness_link);
     repairs_forget(s->repairs, replica);
+    if (replica->dir != NULL) {
+        replica->dir->replica_count--;
+    }
     for (size_t i = 0; i < REPLICA_WAITS; i++) {
         RIA_ASSERT(ria_list_is_empty(&replica->waits[i]));
     }
@@ -144,8 +147,9 @@ static void throw_orphan(struct storage *s, const struct partition_id *id)
     char name[STORAGE_FOLDER_MAX];
 
     storage_folder_name(id, name);
-    if (storage_is_orphan(s, name)) {
-        storage_throw_away(s, name);
+    const struct storage_orphan *orphan = storage_find_orphan(s, name);
+    if (orphan != NULL) {
+        storage_throw_away(s, orphan->dir, name);
         ria_log_info(s->env->log, "storage.replica_removed", "folder=%s why=orphan", name);
     }
 }
@@ -203,7 +207,7 @@ static void unassign(struct storage *s, const struct cluster_partition *assigned
 
     storage_folder_name(&id, name);
     if (replica == NULL) {
-        if (storage_is_dropped(s, assigned) && storage_is_orphan(s, name)) {
+        if (storage_is_dropped(s, assigned) && storage_find_orphan(s, name) != NULL) {
             storage_look_at(s, &id);
         }
         return;
@@ -221,8 +225,11 @@ static void unassign(struct storage *s, const struct cluster_partition *assigned
     case REPLICA_OPENING:
     case REPLICA_FAILED:
         if (!storage_is_dropped(s, assigned)) { /* never opened: nothing to keep but the folder */
+            struct data_dir *dir = NULL;
             storage_replica_free(replica);
-            storage_add_orphan(s, name);
+            if (data_dirs_find(&s->dirs, name, &dir) == RIA_OK && dir != NULL) {
+                storage_add_orphan(s, dir, name);
+            }
         } /* else it is decided when it is open */
         break;
     }
@@ -256,6 +263,88 @@ static void on_damaged(void *arg)
     repairs_want(replica->storage->repairs, replica);
 }
 
+/* A replica whose data is gone may be made anew, empty, only when nobody counts on it any more: the
+ * coordinator has acknowledged that it is unfit, and it is in no set out of which leaders are
+ * chosen. Or an operator made it the leader in spite of all. */
+static bool may_make_anew(const struct storage *s, const struct cluster_partition *assigned)
+{
+    int32_t self = s->identity.node_id;
+    bool counts = cluster_nodes_has(&assigned->eligible, self);
+    bool is_forced = assigned->leader == self && assigned->forced_epoch >= 0 &&
+                     assigned->forced_epoch == assigned->leader_epoch;
+
+    for (uint32_t i = 0; i < assigned->isr_count; i++) {
+        counts = counts || assigned->isr[i] == self;
+    }
+    return s->dirs.missing_count == 0 && storage_is_assigned(s, assigned) &&
+           (is_forced || (cluster_nodes_has(&assigned->unfit, self) && !counts));
+}
+
+/* The checkpoint that knows the replica, though its folder is gone. */
+static struct data_dir *dir_that_knows(struct data_dirs *dirs, const struct partition_id *id)
+{
+    for (uint32_t i = 0; i < dirs->count; i++) {
+        struct partition_log_checkpoint entry;
+        if (dirs->items[i].failed) {
+            continue;
+        }
+        checkpoint_get(dirs->items[i].checkpoint, &id->topic_id, partition_id_number(id), &entry);
+        if (entry.synced_offset > 0) {
+            return &dirs->items[i];
+        }
+    }
+    return NULL;
+}
+
+/* In place of what was lost. First of all the folder's checkpoint says durably that a log of any
+ * length was there: then whatever opens the log from now on knows that it is not whole until it has
+ * caught up with a leader (a lost tail, see partition_log.h), and does not let it lead. */
+static ria_err make_anew(struct replica *replica, struct data_dir *dir)
+{
+    struct storage *s = replica->storage;
+    const struct partition_id *id = &replica->partition.id;
+    struct partition_log_checkpoint all = {.synced_offset = INT64_MAX};
+    char name[STORAGE_FOLDER_MAX];
+
+    if (storage_checkpoint_is_busy(s)) {
+        return RIA_ERR_BUSY;
+    }
+    RIA_TRY(checkpoint_put(dir->checkpoint, &id->topic_id, partition_id_number(id), &all));
+    RIA_TRY(storage_checkpoint_dir_now(dir));
+    storage_folder_name(id, name);
+    ria_log_warn(s->env->log, "storage.replica_made_anew", "folder=%s dir=%s", name, dir->path);
+    return RIA_OK;
+}
+
+/* Set replica->dir. Errors: RIA_ERR_NOT_FOUND (its data is lost), RIA_ERR_CORRUPT (it is there
+ * twice), those of the disk. */
+static ria_err
+find_place(struct replica *replica, const struct cluster_partition *assigned, const char *name)
+{
+    struct storage *s = replica->storage;
+    struct data_dir *dir = NULL;
+
+    if (replica->dir != NULL) {
+        return RIA_OK;
+    }
+    RIA_TRY(data_dirs_find(&s->dirs, name, &dir));
+    if (dir == NULL) {
+        dir = dir_that_knows(&s->dirs, &replica->partition.id);
+    }
+    if (dir == NULL && (replica->lost || !storage_is_assigned(s, assigned))) {
+        if (!may_make_anew(s, assigned)) {
+            return RIA_ERR_NOT_FOUND;
+        }
+        dir = data_dirs_place(&s->dirs);
+        if (assigned->leader != s->identity.node_id) {
+            RIA_TRY(make_anew(replica, dir));
+        }
+    }
+    replica->dir = dir == NULL ? data_dirs_place(&s->dirs) : dir;
+    replica->dir->replica_count++;
+    return RIA_OK;
+}
+
 static ria_err open_log(struct replica *replica, const struct cluster_partition *assigned)
 {
     struct storage *s = replica->storage;
@@ -264,15 +353,16 @@ static ria_err open_log(struct replica *replica, const struct cluster_partition 
     struct partition_log_checkpoint checkpoint;
     struct partition_log *log = NULL;
     char name[STORAGE_FOLDER_MAX];
-    char dir[IDENTITY_PATH_MAX + STORAGE_FOLDER_MAX];
+    char path[IDENTITY_PATH_MAX + STORAGE_FOLDER_MAX];
 
     storage_folder_name(id, name);
-    (void)snprintf(dir, sizeof(dir), "%s/%s", s->data_dir, name);
-    checkpoint_get(s->checkpoint, &id->topic_id, partition_id_number(id), &checkpoint);
+    RIA_TRY(find_place(replica, assigned, name));
+    (void)snprintf(path, sizeof(path), "%s/%s", replica->dir->path, name);
+    checkpoint_get(replica->dir->checkpoint, &id->topic_id, partition_id_number(id), &checkpoint);
     RIA_TRY(partition_log_open(
         s->env,
         s->cache,
-        dir,
+        path,
         &id->topic_id,
         partition_id_number(id),
         &options,
@@ -295,7 +385,11 @@ static void note_open_failed(struct replica *replica, ria_err err)
     storage_folder_name(&replica->partition.id, name);
     if (replica->open_err != err) {
         ria_log_error(
-            s->env->log, "storage.open_failed", "folder=%s err=\"%s\"", name, ria_err_text(err)
+            s->env->log,
+            err == RIA_ERR_NOT_FOUND ? "storage.replica_lost" : "storage.open_failed",
+            "folder=%s err=\"%s\"",
+            name,
+            ria_err_text(err)
         );
     }
     replica->open_err = err;
@@ -317,7 +411,9 @@ static bool open_replica(struct replica *replica)
     if (err != RIA_OK) {
         note_open_failed(replica, err);
         /* IO: a sync may be what failed, and a second one that succeeds would prove nothing. */
-        return err == RIA_ERR_CORRUPT || err == RIA_ERR_UNKNOWN_VERSION || err == RIA_ERR_IO;
+        return err == RIA_ERR_CORRUPT || err == RIA_ERR_UNKNOWN_VERSION || err == RIA_ERR_IO ||
+               (err == RIA_ERR_NOT_FOUND &&
+                (s->dirs.missing_count > 0 || !storage_is_assigned(s, assigned)));
     }
     if (partition_log_is_damaged(replica->partition.log)) {
         char name[STORAGE_FOLDER_MAX];
@@ -362,6 +458,7 @@ void storage_open_step(struct storage *s)
     if (next_us != INT64_MAX) {
         ria_timer_start(s->env->timers, &s->open_timer, ria_max_i64(next_us - now_us, 0));
     }
+    storage_settle_lost(s);
     storage_note_ready(s);
 }
 
@@ -392,10 +489,42 @@ void storage_assign(struct storage *s, struct cluster_partition *assigned)
     if (replica == NULL) {
         struct partition_id id = partition_id_of(&assigned->topic->id, assigned->number);
         storage_look_at(s, &id);
+        replica = storage_find_id(s, &id);
+        if (replica != NULL) {
+            /* What comes later than the first metadata is new, and was never anywhere. */
+            replica->lost = !s->scanned && (s->dirs.missing_count > 0 || s->identity.lost_data);
+        }
     } else if (replica->state == REPLICA_OPEN) {
         apply(replica, assigned);
         storage_report_fitness(replica);
+    } else if (replica->state == REPLICA_FAILED && replica->lost) {
+        replica->retry_us = 0; /* perhaps it may be made anew now */
+        ria_timer_start(s->env->timers, &s->open_timer, 0);
     }
+}
+
+/* Everything that was in a folder that was given up is made anew, or has another: what is found
+ * nowhere from now on is new. */
+void storage_settle_lost(struct storage *s)
+{
+    if (!s->identity.lost_data || !s->scanned || s->dirs.missing_count > 0) {
+        return;
+    }
+    RIA_LIST_FOREACH (node, &s->replicas) {
+        const struct replica *replica = RIA_CONTAINER(node, struct replica, link);
+        if (replica->lost && replica->dir == NULL) {
+            return;
+        }
+    }
+    struct identity identity = s->identity;
+    identity.lost_data = false;
+    identity.revision++;
+    ria_err err = data_dirs_save(&s->dirs, &identity);
+    if (err != RIA_OK) { /* tried again with the next replica, or start */
+        ria_log_warn(s->env->log, "storage.identity_not_saved", "err=\"%s\"", ria_err_text(err));
+        return;
+    }
+    s->identity = identity;
 }
 
 void storage_configure(struct storage *s, struct cluster_topic *topic)
@@ -435,15 +564,19 @@ static void finish_removal(struct replica *replica)
     struct partition_id id = replica->partition.id;
     struct cluster_partition *assigned =
         cluster_partition(s->cluster, &id.topic_id, partition_id_number(&id));
+    struct data_dir *dir = replica->dir;
     char name[STORAGE_FOLDER_MAX];
 
     RIA_ASSERT(assigned != NULL); /* topics and partitions never leave the view */
     storage_folder_name(&id, name);
     partition_log_free(replica->partition.log);
     replica->partition.log = NULL;
-    checkpoint_remove(s->checkpoint, &id.topic_id, partition_id_number(&id));
+    ria_err err = dir == NULL ? data_dirs_find(&s->dirs, name, &dir) : RIA_OK;
     storage_replica_free(replica);
-    storage_throw_away(s, name);
+    if (err == RIA_OK && dir != NULL) {
+        checkpoint_remove(dir->checkpoint, &id.topic_id, partition_id_number(&id));
+        storage_throw_away(s, dir, name);
+    }
     ria_log_info(
         s->env->log,
         "storage.replica_removed",

@@ -56,7 +56,8 @@ static void wake_in(struct scrub *scrub, int64_t us)
 
 static void path_of(const struct scrub *scrub, char out_path[LOG_PATH_MAX])
 {
-    (void)snprintf(out_path, LOG_PATH_MAX, "%s/scrub", scrub->storage->data_dir);
+    (void
+    )snprintf(out_path, LOG_PATH_MAX, "%s/scrub", data_dirs_first(&scrub->storage->dirs)->path);
 }
 
 /* A hint, like an index: not synced, and not missed if it is bad. */

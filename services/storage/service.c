@@ -8,8 +8,6 @@
 #include "services/storage/log_path.h"
 #include "services/storage/storage.h"
 
-enum { FOLDER_NAME_ROOM = 64 };
-
 /* ---- timers ---- */
 
 static void on_flush_due(struct ria_timer *timer, void *arg)
@@ -60,15 +58,6 @@ static void on_register_due(struct ria_timer *timer, void *arg)
     storage_register(arg);
 }
 
-static void on_checkpoint_written(void *arg, ria_err err)
-{
-    struct storage *s = arg;
-
-    if (err != RIA_OK) {
-        ria_log_warn(s->env->log, "storage.checkpoint_failed", "err=\"%s\"", ria_err_text(err));
-    }
-}
-
 /* ---- metadata ---- */
 
 static void on_node(void *arg, struct cluster_node *node)
@@ -112,7 +101,8 @@ static void on_metadata(void *arg)
     }
     if (!s->scanned) {
         s->scanned = true;
-        storage_scan_folder(s);
+        storage_scan_folders(s);
+        storage_settle_lost(s);
         scrub_start(s->scrub);
     }
     storage_note_ready(s);
@@ -207,80 +197,6 @@ void storage_register_metrics(struct storage *s, struct ria_metrics *metrics)
     log_metrics_register(segment_cache_metrics(s->cache), metrics);
 }
 
-/* Its name must be as durable as what will be in it. */
-static ria_err make_folder(struct ria_fs *fs, const char *dir)
-{
-    char parent[LOG_PATH_MAX];
-
-    ria_err made = ria_fs_mkdir(fs, dir);
-    if (made != RIA_OK && made != RIA_ERR_EXISTS) {
-        return made;
-    }
-    ria_fs_dir_of(dir, parent, sizeof(parent));
-    ria_err err = ria_fs_sync_dir(fs, parent);
-    /* A folder that was there may stand in one that this user cannot read. */
-    return made == RIA_ERR_EXISTS ? RIA_OK : err;
-}
-
-/* Lock it, and learn whose it is. `reason` is set on errors. */
-static ria_err take_folder(struct storage *s, char reason[STORAGE_REASON_MAX])
-{
-    char path[LOG_PATH_MAX];
-    const char *dir = s->data_dir;
-
-    if (dir[0] == '\0' || strlen(dir) >= LOG_PATH_DIR_MAX - FOLDER_NAME_ROOM) {
-        (void)snprintf(
-            reason,
-            STORAGE_REASON_MAX,
-            "the path of the data folder must have 1 to %d bytes; choose another --data-dir",
-            LOG_PATH_DIR_MAX - FOLDER_NAME_ROOM - 1
-        );
-        return RIA_ERR_INVALID;
-    }
-    ria_err err = make_folder(s->env->fs, dir);
-    if (err == RIA_OK) {
-        (void)snprintf(path, sizeof(path), "%s/lock", dir);
-        err = ria_fs_lock(s->env->fs, path, &s->lock);
-    }
-    if (err == RIA_OK) {
-        err = identity_open(s->env->fs, dir, s->env->rand, &s->identity);
-    }
-    if (err == RIA_ERR_BUSY) {
-        (void)snprintf(
-            reason,
-            STORAGE_REASON_MAX,
-            "data folder %s is in use by another process; stop that process or choose another "
-            "--data-dir",
-            dir
-        );
-    } else if (err == RIA_ERR_UNKNOWN_VERSION) {
-        (void)snprintf(
-            reason,
-            STORAGE_REASON_MAX,
-            "data folder %s was written by a newer version of riacho; start that version",
-            dir
-        );
-    } else if (err == RIA_ERR_CORRUPT) {
-        (void)snprintf(
-            reason,
-            STORAGE_REASON_MAX,
-            "%s/node is damaged, so nobody knows whose data this is; restore that file from a "
-            "backup or start with an empty --data-dir",
-            dir
-        );
-    } else if (err != RIA_OK) {
-        (void)snprintf(
-            reason,
-            STORAGE_REASON_MAX,
-            "cannot use data folder %s: %s; it must exist or its parent must, be writable for this "
-            "user, and have free space",
-            dir,
-            ria_err_text(err)
-        );
-    }
-    return err;
-}
-
 static ria_err copy_options(struct storage *s, const struct storage_options *options)
 {
     s->data_dir = strdup(options->data_dir);
@@ -326,11 +242,15 @@ static ria_err new_parts(struct storage *s, const struct storage_options *option
 
     (void)snprintf(identity.address, sizeof(identity.address), "%s", options->address);
     (void)snprintf(identity.rack, sizeof(identity.rack), "%s", options->rack);
-    RIA_TRY(checkpoint_load(env, s->data_dir, &s->checkpoint));
-    RIA_TRY(
-        checkpoint_writer_init(&s->checkpoint_writer, env, s->data_dir, on_checkpoint_written, s)
-    );
-    s->checkpoint_writer_ready = true;
+    for (uint32_t i = 0; i < s->dirs.count; i++) {
+        struct data_dir *dir = &s->dirs.items[i];
+        if (!dir->failed) {
+            RIA_TRY(checkpoint_writer_init(
+                &dir->writer, env, dir->path, storage_on_checkpoint_written, dir
+            ));
+            dir->writer_ready = true;
+        }
+    }
     RIA_TRY(fitness_new(s, &s->fitness));
     RIA_TRY(repairs_new(s, &s->repairs));
     RIA_TRY(scrub_new(s, options->scrub_period_ms, options->scrub_rate, &s->scrub));
@@ -366,11 +286,12 @@ ria_err storage_new(
 
     ria_err err = copy_options(s, options);
     if (err == RIA_OK) {
-        trash_init(&s->trash, env, s->data_dir);
-        err = take_folder(s, reason);
-    }
-    if (err == RIA_OK) {
-        disk_space_init(&s->space, env, s->data_dir, options->disk_reserve);
+        struct data_dirs_options dirs = {
+            .paths = s->data_dir,
+            .forget_missing = options->forget_missing_dirs,
+            .disk_reserve = options->disk_reserve,
+        };
+        err = data_dirs_open(&s->dirs, env, &dirs, &s->identity, reason, STORAGE_REASON_MAX);
     }
     if (err == RIA_OK) {
         err = new_parts(s, options);
@@ -437,9 +358,6 @@ void storage_free(struct storage *s)
     fetch_sessions_fini(&s->fetch_sessions);
     storage_forget_orphans(s);
     parked_set_fini(&s->parked);
-    if (s->trash.env != NULL) {
-        trash_fini(&s->trash);
-    }
     ria_timer_stop(timers, &s->register_timer);
     ria_timer_stop(timers, &s->flush_timer);
     ria_timer_stop(timers, &s->tick_timer);
@@ -447,12 +365,8 @@ void storage_free(struct storage *s)
     ria_timer_stop(timers, &s->open_timer);
     ria_timer_stop(timers, &s->checkpoint_timer);
     ria_timer_stop(timers, &s->drain_timer);
-    if (s->checkpoint_writer_ready) {
-        checkpoint_writer_fini(&s->checkpoint_writer);
-    }
-    checkpoint_free(s->checkpoint);
     segment_cache_free(s->cache);
-    ria_fs_close(s->lock);
+    data_dirs_close(&s->dirs);
     ria_map_fini(&s->by_id);
     ria_arena_fini(&s->arena);
     free(s->data_dir);

@@ -19,14 +19,15 @@
 struct storage;
 
 struct storage_options {
-    const char *data_dir;    /* created if missing */
-    const char *coordinator; /* addresses, separated by commas */
-    const char *address;     /* where this node is reached, tcp://host:port */
-    const char *rack;        /* "" = unknown */
-    int64_t open_segments;   /* segment files that are open at once */
-    int64_t disk_reserve;    /* bytes that records leave free; see disk_space.h */
-    int64_t scrub_period_ms; /* everything is read once in this time; 0 = never */
-    int64_t scrub_rate;      /* bytes per second of it, at most */
+    const char *data_dir;     /* created if missing; several: separated by commas, one per disk */
+    bool forget_missing_dirs; /* see data_dirs.h */
+    const char *coordinator;  /* addresses, separated by commas */
+    const char *address;      /* where this node is reached, tcp://host:port */
+    const char *rack;         /* "" = unknown */
+    int64_t open_segments;    /* segment files that are open at once */
+    int64_t disk_reserve;     /* bytes that records leave free; see disk_space.h */
+    int64_t scrub_period_ms;  /* everything is read once in this time; 0 = never */
+    int64_t scrub_rate;       /* bytes per second of it, at most */
 };
 
 enum { STORAGE_REASON_MAX = 512 };

@@ -47,7 +47,9 @@ static void close_log(struct replica *replica)
     ria_err err = RIA_OK;
     if (!partition_log_has_failed(p->log)) {
         partition_log_get_checkpoint(p->log, p->high_watermark, &entry);
-        err = checkpoint_put(s->checkpoint, &p->id.topic_id, partition_id_number(&p->id), &entry);
+        err = checkpoint_put(
+            replica->dir->checkpoint, &p->id.topic_id, partition_id_number(&p->id), &entry
+        );
     }
     if (err == RIA_OK) {
         err = partition_log_close(p->log);
@@ -106,7 +108,7 @@ void storage_drain_step(struct storage *s)
     }
     storage_finish_removals(s);
     if (repairs_is_busy(s->repairs) || scrub_is_busy(s->scrub) || !close_some(s) ||
-        checkpoint_writer_is_busy(&s->checkpoint_writer)) {
+        storage_checkpoint_is_busy(s)) {
         again(s);
         return;
     }

@@ -18,7 +18,7 @@
 
 #include "services/shared/cluster.h"
 #include "services/shared/membership.h"
-#include "services/storage/checkpoint.h"
+#include "services/storage/data_dirs.h"
 #include "services/storage/fetch_sessions.h"
 #include "services/storage/fitness.h"
 #include "services/storage/identity.h"
@@ -29,7 +29,6 @@
 #include "services/storage/scrub.h"
 #include "services/storage/segment_cache.h"
 #include "services/storage/service.h"
-#include "services/storage/trash.h"
 
 enum {
     STORAGE_TICK_MS = 100,          /* deadlines of produces, lag of followers */
@@ -80,6 +79,8 @@ struct replica {
     struct partition partition;
     struct storage *storage;
     replica_state state;
+    struct data_dir *dir; /* NULL: not known yet */
+    bool lost; /* if it is found nowhere, it was in a folder that is missing or was given up */
     ria_err open_err;
     int64_t retry_us; /* FAILED: not opened again before */
     bool refusal_logged;
@@ -110,16 +111,13 @@ struct storage {
     void *fatal_arg;
     bool is_fatal; /* on_fatal was called */
 
-    char *data_dir;
+    char *data_dir; /* the option's text, for messages */
     char *rack;
     char *address;
-    struct ria_file *lock;
+    struct data_dirs dirs;
     struct identity identity;
     int64_t incarnation;
     struct segment_cache *cache;
-    struct checkpoint *checkpoint;
-    struct checkpoint_writer checkpoint_writer;
-    bool checkpoint_writer_ready;
 
     struct cluster *cluster;
     struct membership *membership;
@@ -146,8 +144,6 @@ struct storage {
     struct parked_set parked;
     struct fetch_sessions fetch_sessions;
     struct ria_list prepares; /* handle_replica_follower.c: struct prepare_job */
-    struct trash trash;
-    struct disk_space space;
 
     struct ria_timer flush_timer;
     struct ria_timer tick_timer;
@@ -259,6 +255,9 @@ void storage_finish_removals(struct storage *s);
 /* Open waiting replicas for a while. */
 void storage_open_step(struct storage *s);
 
+/* See identity.lost_data. */
+void storage_settle_lost(struct storage *s);
+
 /* Unlink and free it; its log stays as it is on disk. */
 void storage_replica_free(struct replica *replica);
 
@@ -270,6 +269,13 @@ void storage_checkpoint(struct storage *s);
 
 /* Blocks; at the end. */
 void storage_checkpoint_now(struct storage *s);
+
+/* Blocks: only this folder's, as it is in memory. Errors: those of the disk. */
+ria_err storage_checkpoint_dir_now(struct data_dir *dir) RIA_MUST_USE;
+bool storage_checkpoint_is_busy(const struct storage *s);
+
+/* A checkpoint write that ended; arg is the data_dir. */
+void storage_on_checkpoint_written(void *arg, ria_err err);
 
 /* ---- shutdown.c ---- */
 
@@ -290,20 +296,23 @@ enum { STORAGE_FOLDER_MAX = 64 };
 void storage_folder_name(const struct partition_id *id, char out_name[STORAGE_FOLDER_MAX]);
 
 /* Rename and remove a replica's folder, step by step. */
-void storage_throw_away(struct storage *s, const char *name);
+void storage_throw_away(struct storage *s, struct data_dir *dir, const char *name);
 
-/* Once, after the first metadata: what else is in the data folder. */
-void storage_scan_folder(struct storage *s);
+/* Once, after the first metadata: what else is in the data folders. */
+void storage_scan_folders(struct storage *s);
 
 /* A folder that nothing claims. */
 struct storage_orphan {
     struct ria_list link; /* in storage.orphans */
-    int64_t bytes;        /* of its files; -1 = not counted */
+    struct data_dir *dir;
+    int64_t bytes; /* of its files; -1 = not counted */
     char name[];
 };
 
-void storage_add_orphan(struct storage *s, const char *name);
-bool storage_is_orphan(struct storage *s, const char *name);
+void storage_add_orphan(struct storage *s, struct data_dir *dir, const char *name);
+
+/* NULL: it is none. */
+struct storage_orphan *storage_find_orphan(struct storage *s, const char *name);
 
 /* It is claimed now, or gone. Nothing happens if it is none. */
 void storage_forget_orphan(struct storage *s, const char *name);

@@ -236,8 +236,9 @@ static bool check_identity(struct machine *m)
 {
     struct identity identity = {.node_id = -1};
 
-    ria_err err = identity_open(m->env.fs, DATA, &m->rand, &identity);
-    if (err == RIA_OK && (!m->must_have_number || identity.node_id == LAYOUT_NODE)) {
+    ria_err err = identity_load(m->env.fs, DATA, &identity);
+    bool is_good = err == RIA_OK || err == RIA_ERR_NOT_FOUND; /* a new folder gets a new one */
+    if (is_good && (!m->must_have_number || identity.node_id == LAYOUT_NODE)) {
         return true;
     }
     (void)snprintf(

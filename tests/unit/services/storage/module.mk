@@ -20,6 +20,7 @@ $(foreach t,\
 # The service above the log: one node on a simulated disk (storage_fixture.h).
 $(call library,storage_fixture,tests/unit/services/storage/storage_fixture.c)
 $(foreach t,\
+  data_dirs \
   fetch_sessions \
   dropped \
   handle_describe_logs \

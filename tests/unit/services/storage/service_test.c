@@ -2,6 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/crc.h"
+
 #include "schemas/envelope.h"
 #include "schemas/gen/fetch_request.h"
 #include "schemas/gen/heartbeat_request.h"
@@ -102,13 +104,13 @@ static void a_new_folder_gets_an_identity_and_keeps_it(void)
 
     CU_ASSERT_TRUE(fixture_start(f));
     CU_ASSERT_EQUAL(storage_node_id(f->storage), 1);
-    CU_ASSERT_EQUAL(identity_open(f->fs, "data", &f->rand, &first), RIA_OK);
+    CU_ASSERT_EQUAL(identity_load(f->fs, "data", &first), RIA_OK);
     CU_ASSERT_EQUAL(first.node_id, 1);
     CU_ASSERT_TRUE(ria_uuid_equal(first.cluster_id, f->cluster_id));
     int64_t incarnation = f->incarnation;
     fixture_stop(f);
     CU_ASSERT_TRUE(fixture_start(f));
-    CU_ASSERT_EQUAL(identity_open(f->fs, "data", &f->rand, &second), RIA_OK);
+    CU_ASSERT_EQUAL(identity_load(f->fs, "data", &second), RIA_OK);
     CU_ASSERT_TRUE(ria_uuid_equal(first.node_uuid, second.node_uuid));
     CU_ASSERT_NOT_EQUAL(incarnation, f->incarnation);
     teardown(f);
@@ -133,7 +135,7 @@ static void a_folder_of_a_newer_format_is_refused(void)
     struct storage_fixture *f = setup_disk();
 
     CU_ASSERT_EQUAL(ria_fs_mkdir(f->fs, "data"), RIA_OK);
-    write_file(f, "data/node", "format = 2\nanything = else\n");
+    write_file(f, "data/node", "format = 3\nanything = else\n");
     CU_ASSERT_FALSE(fixture_start(f));
     CU_ASSERT_PTR_NOT_NULL(strstr(f->fatal, "newer version"));
     teardown(f);
@@ -167,15 +169,21 @@ static void a_disk_that_cannot_be_written_is_refused(void)
 
 static void the_identity_text_is_strict(void)
 {
-    struct identity identity = {.node_id = 7};
+    struct identity identity = {.node_id = 7, .revision = 3, .lost_data = true, .folder_count = 2};
     struct identity parsed;
     char text[IDENTITY_TEXT_MAX];
 
     identity.node_uuid.bytes[3] = 9;
+    identity.folders[1].bytes[0] = 1;
+    identity.folder_id = identity.folders[1];
     size_t size = identity_format(&identity, text);
     CU_ASSERT_EQUAL(identity_parse(ria_slice_of(text, size), &parsed), RIA_OK);
     CU_ASSERT_EQUAL(parsed.node_id, 7);
     CU_ASSERT_TRUE(ria_uuid_equal(parsed.node_uuid, identity.node_uuid));
+    CU_ASSERT_EQUAL(parsed.revision, 3);
+    CU_ASSERT_TRUE(parsed.lost_data);
+    CU_ASSERT_EQUAL(parsed.folder_count, 2);
+    CU_ASSERT_TRUE(identity_has_folder(&parsed, &identity.folder_id));
     for (size_t i = 0; i < size; i++) {
         CU_ASSERT_NOT_EQUAL(identity_parse(ria_slice_of(text, i), &parsed), RIA_OK);
         text[i] ^= 1;
@@ -185,6 +193,23 @@ static void the_identity_text_is_strict(void)
 }
 
 /* ---- registration ---- */
+
+/* docs/formats/node.md */
+static void the_first_format_of_the_identity_is_read(void)
+{
+    static const char text[] = "format = 1\n"
+                               "node-uuid = 2b1f3c58-9a0e-4f5e-8d55-0c4a0f6a7c11\n"
+                               "cluster-id = 7d0c9a52-4f7e-4c3b-9a1d-5a3a3f7b2e90\n"
+                               "node-id = 3\n";
+    char whole[IDENTITY_TEXT_MAX];
+    struct identity parsed;
+
+    int size =
+        snprintf(whole, sizeof(whole), "%scrc = %08x\n", text, ria_crc32c(text, sizeof(text) - 1));
+    CU_ASSERT_EQUAL(identity_parse(ria_slice_of(whole, (size_t)size), &parsed), RIA_OK);
+    CU_ASSERT_EQUAL(parsed.node_id, 3);
+    CU_ASSERT_EQUAL(parsed.folder_count, 0);
+}
 
 static void registration_waits_for_the_coordinator(void)
 {
@@ -593,6 +618,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_damaged_identity_is_refused_and_left_alone),
     HARNESS_TEST(a_disk_that_cannot_be_written_is_refused),
     HARNESS_TEST(the_identity_text_is_strict),
+    HARNESS_TEST(the_first_format_of_the_identity_is_read),
     HARNESS_TEST(registration_waits_for_the_coordinator),
     HARNESS_TEST(another_clusters_folder_is_fatal),
     HARNESS_TEST(another_number_than_before_is_fatal),

@@ -66,6 +66,7 @@ void fixture_init(struct storage_fixture *f)
     f->log = (struct ria_log){.level = RIA_LOG_DEBUG, .write = write_log, .arg = f};
     f->node_id = FIXTURE_NODE;
     f->leaders_left = INT32_MAX;
+    f->data_dir = "data";
     f->cluster_id = fixture_topic_id(200);
     ria_rand_init(&f->rand, 1);
     ria_timers_init(&f->timers, &f->clock);
@@ -362,7 +363,8 @@ static void on_fatal(void *arg, const char *reason)
 bool fixture_start(struct storage_fixture *f)
 {
     struct storage_options options = {
-        .data_dir = "data",
+        .data_dir = f->data_dir,
+        .forget_missing_dirs = f->forget_missing_dirs,
         .coordinator = "tcp://coordinator:9100",
         .address = "tcp://node:9111",
         .rack = "",
