@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Disks that are full, on small file systems of their own: records are refused before anything is
-written, reads go on, and all is well again when there is space, without a restart."""
+written, reads go on, and all is well again when there is space, without a restart. And a node that
+lost one of its disks."""
 import os
 import subprocess
 import sys
@@ -43,6 +44,23 @@ class small_disks(running):
                 subprocess.run(["umount", "-l", path], check=False)
             if kind is None:
                 subprocess.run(["rm", "-rf", self.cluster.dir], check=False)
+
+
+class two_folders(running):
+    """storage-1 keeps its logs in two folders."""
+
+    def __enter__(self):
+        self.cluster = Cluster(**self.options)
+        process, path = self.cluster["storage-1"], self.cluster.path("storage-1")
+        os.mkdir(path)
+        process.argv = ["--data-dir=%s/a,%s/b" % (path, path) if a.startswith("--data-dir=") else a
+                        for a in process.argv]
+        try:
+            self.cluster.start()
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
+        return self.cluster
 
 
 def can_mount():
@@ -140,13 +158,49 @@ def a_follower_with_a_full_disk_leaves_and_returns():
         check_history(cluster, "load", producers)
 
 
+def replica_folders(path):
+    return [name for name in os.listdir(path) if len(name) > 36] if os.path.isdir(path) else []
+
+
+def a_lost_disk_takes_only_its_own_replicas():
+    with two_folders() as cluster:
+        path, process = cluster.path("storage-1"), cluster["storage-1"]
+        cluster.create_topic("load", partitions=6, **{"min.insync.replicas": "2"})
+        producers = [Producer(cluster, "load", "p%d" % n) for n in range(4)]
+        for producer in producers:
+            producer.start()
+        wait_for(lambda: sum(len(p.acked) for p in producers) > 200, "acknowledgements")
+        assert len(replica_folders(path + "/a")) == len(replica_folders(path + "/b")) == 3
+        process.kill()
+        os.rename(path + "/b", path + "/lost")
+        os.mkdir(path + "/b")
+        process.start()
+        wait_for(lambda: sorted(len(isr) for isr in in_sync(cluster)) == [2, 2, 2, 3, 3, 3],
+                 "what is on the other disk to be in sync", 60)
+        before = sum(len(p.acked) for p in producers)
+        wait_for(lambda: sum(len(p.acked) for p in producers) > before + 200, "acknowledgements", 40)
+        assert not os.listdir(path + "/b"), "something was written to an empty mount point"
+
+        process.stop()
+        process.argv.append("--forget-missing-dirs=true")
+        process.start()
+        wait_for(lambda: all(len(isr) == 3 for isr in in_sync(cluster)),
+                 "every replica to be in sync again", 60)
+        for producer in producers:
+            producer.finish()
+        wait_for(lambda: all(len(isr) == 3 for isr in in_sync(cluster)), "every replica in sync", 60)
+        check_history(cluster, "load", producers)
+        assert len(replica_folders(path + "/a")) + len(replica_folders(path + "/b")) == 6
+
+
 if __name__ == "__main__":
     reason = can_mount()
-    if reason is not None:
-        print("skipped: %s" % reason)
-        print("0 passed, 0 failed")
-        sys.exit(0)
-    main([
-        a_full_disk_refuses_serves_reads_and_heals,
-        a_follower_with_a_full_disk_leaves_and_returns,
-    ])
+    tests = [a_lost_disk_takes_only_its_own_replicas]
+    if reason is None:
+        tests += [
+            a_full_disk_refuses_serves_reads_and_heals,
+            a_follower_with_a_full_disk_leaves_and_returns,
+        ]
+    else:
+        print("full disks are skipped: %s" % reason)
+    main(tests)
