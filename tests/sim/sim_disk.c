@@ -205,6 +205,13 @@ static ria_err disk_free_bytes(struct ria_fs *fs, const char *path, uint64_t *ou
     return disk->dead ? RIA_ERR_IO : ria_fs_free_bytes(disk->inner, path, out_bytes);
 }
 
+static ria_err disk_total_bytes(struct ria_fs *fs, const char *path, uint64_t *out_bytes)
+{
+    struct sim_disk *disk = disk_of(fs);
+
+    return disk->dead ? RIA_ERR_IO : ria_fs_total_bytes(disk->inner, path, out_bytes);
+}
+
 static const struct ria_fs_ops disk_ops = {
     .open = disk_open,
     .close = disk_close,
@@ -222,6 +229,7 @@ static const struct ria_fs_ops disk_ops = {
     .list = disk_list,
     .free_bytes = disk_free_bytes,
     .lock = disk_lock,
+    .total_bytes = disk_total_bytes,
 };
 
 /* ---- life ---- */

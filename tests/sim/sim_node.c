@@ -14,6 +14,7 @@
 
 enum {
     LOGGING_ONE_IN = 8, /* seeds */
+    DISK_RESERVE = 128 * 1024,
     STOP_US_MAX = 10 * 1000 * 1000,
 };
 
@@ -151,6 +152,7 @@ static ria_err new_storage(struct sim_node *node, char *reason)
         .address = node->address,
         .rack = "",
         .open_segments = node->world->plan->open_segments,
+        .disk_reserve = DISK_RESERVE,
     };
 
     RIA_TRY(storage_new(&node->env, &options, on_fatal, node, reason, &node->storage));
