@@ -337,6 +337,7 @@ static int64_t
 draw_weights(int64_t *out_weights, const struct plan_choice *choice, struct ria_rand *rand)
 {
     uint32_t kinds = choice == NULL ? 0 : choice->fault_kinds;
+    bool is_only = kinds != 0 && (kinds & (kinds - 1)) == 0;
     bool is_alone = ria_rand_one_in(rand, 3);
     uint64_t alone = ria_rand_below(rand, PLAN_FAULT_KIND_COUNT);
     int64_t total = 0;
@@ -345,7 +346,7 @@ draw_weights(int64_t *out_weights, const struct plan_choice *choice, struct ria_
         int64_t weight_max = kinds == 0 ? kind_weights[i] : (kinds >> i & 1) * 8;
         int64_t weight = weight_max == 0 ? 0 : between(rand, 1, weight_max);
         bool is_in = is_alone ? i == alone : coin(rand);
-        out_weights[i] = is_in || (kinds & (kinds - 1)) == 0 ? weight : 0;
+        out_weights[i] = is_in || is_only ? weight : 0;
         total += out_weights[i];
     }
     return total;
