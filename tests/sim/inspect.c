@@ -282,6 +282,8 @@ static void note_committed(struct sim_node *node, uint32_t partition)
     world_find_partition(node->world, partition, &topic, &number);
     struct ria_uuid id = world_topic_id(node->world, topic);
     if (!coordinator_describe_partition(node->coordinator, &id, number, &info)) {
+        node->is_known[partition] =
+            false; /* not made yet, or deleted: the replicas go one by one */
         return;
     }
     if (node->is_known[partition] && (info.leader_epoch < known->leader_epoch ||

@@ -44,8 +44,8 @@ enum {
     X(STOP,       "stop",       8, "a's process is asked to end")                                 \
     X(CLOCK,      "clock",      8, "a's wall clock is `amount` ms ahead (behind)")                \
     X(DISK_FULL,  "disk-full",  8, "a's disk takes `amount` bytes more")                          \
-    X(IO_ERROR,   "io-error",   4, "of a's writes and opens one in `amount` fails; then it reboots") \
-    X(SYNC_ERROR, "sync-error", 4, "of a's syncs one in `amount` fails; then it reboots")         \
+    X(IO_ERROR,   "io-error",   0, "of a's writes and opens one in `amount` fails; then it reboots") \
+    X(SYNC_ERROR, "sync-error", 0, "of a's syncs one in `amount` fails; then it reboots")         \
     X(ROT,        "rot",        0, "a's process dies, and `amount` bits of its files flip")
 /* clang-format on */
 
