@@ -18,6 +18,9 @@ struct metadata_response_metadata_node {
     int8_t state;
     /* It gets no new replicas, and loses those it has. */
     bool draining;
+    /* Another one than before: its process was started anew, and what it said of its logs before
+     * counts no more. */
+    int64_t incarnation;
 };
 
 struct metadata_response_metadata_config {

@@ -56,6 +56,7 @@ static size_t replica_prepare_response_size_(const struct replica_prepare_respon
     size_t size = 0;
     (void)m;
     (void)version;
+    size += 8;
     size += ria_count_size(m->partitions_count, true);
     for (uint32_t i = 0; i < m->partitions_count; i++) {
         size += replica_prepare_response_replica_prepared_partition_size_(&m->partitions[i], version);
@@ -69,6 +70,7 @@ static void replica_prepare_response_encode_(const struct replica_prepare_respon
     (void)m;
     (void)version;
     (void)w;
+    ria_write_i64(w, m->incarnation);
     ria_write_count(w, m->partitions, m->partitions_count, true, false, 100000);
     for (uint32_t i = 0; i < m->partitions_count; i++) {
         replica_prepare_response_replica_prepared_partition_encode_(&m->partitions[i], version, w);
@@ -82,6 +84,7 @@ static void replica_prepare_response_decode_(struct replica_prepare_response *ou
     (void)r;
     (void)arena;
     replica_prepare_response_init(out);
+    out->incarnation = ria_read_i64(r);
     out->partitions = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 31, sizeof(*out->partitions)}, &out->partitions_count);
     for (uint32_t i = 0; i < out->partitions_count && r->err == RIA_OK; i++) {
         replica_prepare_response_replica_prepared_partition_decode_(&out->partitions[i], version, r, arena);

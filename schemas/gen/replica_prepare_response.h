@@ -21,6 +21,8 @@ struct replica_prepare_response_replica_prepared_partition {
 /* Make a follower follow this leader epoch: older ones are fenced from now on, and what its log
  * does not share with the leader's is cut off, durably, before the reply. */
 struct replica_prepare_response {
+    /* Of this process: what it says of its logs holds while it lives. */
+    int64_t incarnation;
     /* One entry per partition. */
     struct replica_prepare_response_replica_prepared_partition *partitions;
     uint32_t partitions_count;

@@ -17,6 +17,7 @@ static size_t replica_report_request_replica_report_partition_size_(const struct
     size += 4;
     size += 4;
     size += 8;
+    size += 8;
     size += 1; /* no tagged fields */
     return size;
 }
@@ -31,6 +32,7 @@ static void replica_report_request_replica_report_partition_encode_(const struct
     ria_write_i32(w, m->leader_epoch);
     ria_write_i32(w, m->replica);
     ria_write_i64(w, m->end_offset);
+    ria_write_i64(w, m->incarnation);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -45,6 +47,7 @@ static void replica_report_request_replica_report_partition_decode_(struct repli
     out->leader_epoch = ria_read_i32(r);
     out->replica = ria_read_i32(r);
     out->end_offset = ria_read_i64(r);
+    out->incarnation = ria_read_i64(r);
     ria_read_tags_unknown(r);
 }
 
@@ -84,7 +87,7 @@ static void replica_report_request_decode_(struct replica_report_request *out, i
     (void)r;
     (void)arena;
     replica_report_request_init(out);
-    out->partitions = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 37, sizeof(*out->partitions)}, &out->partitions_count);
+    out->partitions = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 45, sizeof(*out->partitions)}, &out->partitions_count);
     for (uint32_t i = 0; i < out->partitions_count && r->err == RIA_OK; i++) {
         replica_report_request_replica_report_partition_decode_(&out->partitions[i], version, r, arena);
     }

@@ -18,6 +18,8 @@ struct replica_report_request_replica_report_partition {
     int32_t replica;
     /* Its synced end offset. */
     int64_t end_offset;
+    /* Of the follower's process, as it said when it was prepared. */
+    int64_t incarnation;
 };
 
 /* Tell a leader how far its followers are on disk. The leader advances the high watermark over

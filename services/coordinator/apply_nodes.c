@@ -111,23 +111,39 @@ static ria_err update_node(
     return meta_run(stmt);
 }
 
-/* It restarted before anybody missed it, and may have lost what it had not synced. Another in-sync
- * replica leads at once, has more (all that is only in a page cache), and the preferred leader
- * comes back when it is ready. If it is the only one it goes on, and followers find out where to
- * cut by the new epoch. It stays in sync either way: what was committed had been synced. */
-static ria_err new_epochs(struct apply *apply, int32_t node_id, const struct node_set *usable)
+/* It ended without saying so and was back before anybody missed it. Its log may lack its end: what
+ * was only in a page cache, or committed records if damage there was taken for a torn write. So it
+ * leaves the in-sync sets in which somebody else is alive, who leads at once, and returns when it
+ * has caught up. */
+static ria_err leave_sets(struct apply *apply, int32_t node_id, const struct node_set *others)
 {
-    struct node_set others = *usable;
     struct partition_walk walk;
 
-    node_set_remove(&others, node_id);
+    partition_walk_node(&walk, apply->db, node_id);
+    while (partition_walk_next(&walk)) {
+        for (uint32_t i = 0; i < walk.count; i++) {
+            struct partition_row row = walk.rows[i];
+            int32_t other = leader_choice(&row, others);
+            if (other != -1 && node_list_has(&row.isr, other)) {
+                int64_t min_insync = apply_min_insync(apply, &row.topic_id);
+                leader_retire(&row, node_id, others, min_insync, true);
+                RIA_TRY(apply_put_partition(apply, &walk.rows[i], &row));
+            }
+        }
+    }
+    return RIA_OK;
+}
+
+/* What it leads for want of another: followers find out where to cut by the new epoch. */
+static ria_err new_epochs(struct apply *apply, int32_t node_id)
+{
+    struct partition_walk walk;
+
     partition_walk_led(&walk, apply->db, node_id);
     while (partition_walk_next(&walk)) {
         for (uint32_t i = 0; i < walk.count; i++) {
             struct partition_row row = walk.rows[i];
-            int32_t other = leader_choice(&row, &others);
-            bool in_sync = other != -1 && node_list_has(&row.isr, other);
-            leader_set(&row, in_sync ? other : node_id, apply_min_insync(apply, &row.topic_id));
+            leader_set(&row, node_id, apply_min_insync(apply, &row.topic_id));
             RIA_TRY(apply_put_partition(apply, &walk.rows[i], &row));
         }
     }
@@ -135,12 +151,16 @@ static ria_err new_epochs(struct apply *apply, int32_t node_id, const struct nod
 }
 
 /* A node that restarted is alive, and may lead what has no leader. */
-static ria_err node_restarted(struct apply *apply, int32_t node_id)
+static ria_err node_restarted(struct apply *apply, const struct node_row *node)
 {
     struct node_set usable = apply_usable_nodes(apply);
 
-    node_set_add(&usable, node_id);
-    RIA_TRY(new_epochs(apply, node_id, &usable));
+    if (node->state != NODE_SHUT_DOWN) {
+        node_set_remove(&usable, node->id);
+        RIA_TRY(leave_sets(apply, node->id, &usable));
+    }
+    node_set_add(&usable, node->id);
+    RIA_TRY(new_epochs(apply, node->id));
     return apply_elect_leaderless(apply, &usable);
 }
 
@@ -163,7 +183,7 @@ ria_err apply_register_node(struct apply *apply, const void *body)
         );
     } else if (node.incarnation != request->incarnation) {
         RIA_TRY(update_node(apply, request, &node));
-        RIA_TRY(node_restarted(apply, node.id));
+        RIA_TRY(node_restarted(apply, &node));
     } else if (!node.same_place) {
         RIA_TRY(update_node(apply, request, &node));
     }

@@ -31,8 +31,8 @@
         " WHERE process_uuid = ?1")                                                                 \
     X(NODES_BY_ID, "SELECT node_id, process_uuid, address, rack, replica_count, leader_count,"      \
         " state, draining, incarnation FROM nodes ORDER BY node_id")                                \
-    X(NODES_SINCE, "SELECT node_id, address, rack, state, draining FROM nodes WHERE version > ?1"   \
-        " AND version <= ?2 ORDER BY node_id")                                                      \
+    X(NODES_SINCE, "SELECT node_id, address, rack, state, draining, incarnation FROM nodes"         \
+        " WHERE version > ?1 AND version <= ?2 ORDER BY node_id")                                   \
     X(NODE_COUNT, "SELECT count(*) FROM nodes")                                                     \
     X(NODE_INSERT, "INSERT INTO nodes VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?6, ?7, 0, 0)")         \
     X(NODE_RESTART, "UPDATE nodes SET incarnation = ?2, address = ?3, rack = ?4, started_ms = ?5,"  \

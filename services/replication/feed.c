@@ -208,7 +208,7 @@ static void place_cursor(struct feed *feed)
     }
 }
 
-void follower_prepared(struct follower *follower, int64_t end_offset)
+void follower_prepared(struct follower *follower, int64_t incarnation, int64_t end_offset)
 {
     RIA_ASSERT(follower->state == FOLLOWER_PREPARING);
     RIA_ASSERT(end_offset >= 0);
@@ -216,6 +216,7 @@ void follower_prepared(struct follower *follower, int64_t end_offset)
     leader_history_unref(follower->history);
     follower->history = NULL;
     follower->state = FOLLOWER_READY;
+    follower->incarnation = incarnation;
     follower->acked_offset = end_offset;
     follower->sent_offset = end_offset;
     follower->reported_offset = -1; /* the leader may have restarted: tell it again */

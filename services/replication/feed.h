@@ -59,6 +59,7 @@ struct follower {
     int32_t node;
     follower_state state;
     bool unfit;                     /* as the metadata says */
+    int64_t incarnation;            /* of the process that was prepared */
     uint32_t generation;            /* grows with each reset: older replies are void */
     uint32_t failures;              /* in a row; sets the back-off */
     int64_t retry_at_us;            /* WAITING only */
@@ -138,7 +139,7 @@ static inline bool follower_is_attached(const struct follower *follower)
 }
 
 /* The follower answered ReplicaPrepare: its log ends at end_offset, all of it on disk. */
-void follower_prepared(struct follower *follower, int64_t end_offset);
+void follower_prepared(struct follower *follower, int64_t incarnation, int64_t end_offset);
 
 /* The follower has everything below end_offset on disk. */
 void follower_acked(struct follower *follower, int64_t end_offset);

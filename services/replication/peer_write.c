@@ -134,7 +134,7 @@ static void on_prepared(void *arg, ria_err err, struct ria_msg *reply)
         if (whole &&
             is_item(item, response.partitions[i].topic_id, response.partitions[i].partition) &&
             response.partitions[i].error_code == RIA_OK && response.partitions[i].end_offset >= 0) {
-            follower_prepared(follower, response.partitions[i].end_offset);
+            follower_prepared(follower, response.incarnation, response.partitions[i].end_offset);
             if (!ria_list_is_linked(&follower->report_link)) {
                 ria_list_push_back(&item->feed->leader->reports, &follower->report_link);
             }
@@ -498,6 +498,7 @@ static void send_report(struct peer *peer, struct write_call *call)
             .partition = follower->feed->partition,
             .leader_epoch = follower->feed->leader_epoch,
             .replica = follower->node,
+            .incarnation = follower->incarnation,
             .end_offset = follower->acked_offset,
         };
         follower->reported_offset = follower->acked_offset;

@@ -231,6 +231,23 @@ static void settle_all(struct replication *service)
     }
 }
 
+/* A node that was started anew follows nothing until it is prepared, and its leaders have forgotten
+ * what it reported. Without new records nobody would notice. */
+static void prepare_anew(struct replication *service, int32_t node)
+{
+    RIA_LIST_FOREACH (it, &service->peers) {
+        struct peer *leader = RIA_CONTAINER(it, struct peer, link);
+        RIA_LIST_FOREACH (link, &leader->feeds) {
+            struct feed *feed = RIA_CONTAINER(link, struct feed, feed_link);
+            for (uint32_t i = 0; i < feed->follower_count; i++) {
+                if (feed->followers[i].node == node) {
+                    peer_fail_follower(&feed->followers[i]);
+                }
+            }
+        }
+    }
+}
+
 static void on_node(void *arg, struct cluster_node *node)
 {
     struct replication *service = arg;
@@ -241,6 +258,9 @@ static void on_node(void *arg, struct cluster_node *node)
             peer->unreachable = false; /* perhaps it is another address */
             replication_flush_later(peer);
         }
+    }
+    if (node->restarted) {
+        prepare_anew(service, node->id);
     }
 }
 

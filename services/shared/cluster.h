@@ -36,6 +36,8 @@ struct cluster_node {
     char rack[RIA_TOPIC_NAME_MAX + 1];
     cluster_node_state state;
     bool draining;
+    int64_t incarnation;
+    bool restarted; /* the merge that the callback tells of brought another incarnation */
 };
 
 /* Some of a partition's nodes. */

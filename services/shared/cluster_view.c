@@ -139,6 +139,7 @@ static ria_err
 merge_node(struct cluster_view *view, const struct metadata_response_metadata_node *row)
 {
     struct cluster_node *node = ria_map_get(&view->nodes, &row->node_id, sizeof(row->node_id));
+    bool is_known = node != NULL;
 
     if (node == NULL) {
         node = calloc(1, sizeof(*node));
@@ -156,6 +157,8 @@ merge_node(struct cluster_view *view, const struct metadata_response_metadata_no
     copy_text(node->rack, sizeof(node->rack), row->rack);
     node->state = (cluster_node_state)row->state;
     node->draining = row->draining;
+    node->restarted = is_known && node->incarnation != row->incarnation;
+    node->incarnation = row->incarnation;
     return RIA_OK;
 }
 

@@ -199,6 +199,13 @@ static bool may_join(struct partition *p, int32_t node_id)
     return node == NULL || node->state == CLUSTER_NODE_ACTIVE;
 }
 
+static bool is_current(struct partition *p, int32_t node_id, int64_t incarnation)
+{
+    const struct cluster_node *node = cluster_node(replica_of(p)->storage->cluster, node_id);
+
+    return node == NULL || node->incarnation == incarnation;
+}
+
 void storage_note_node(struct storage *s, const struct cluster_node *node)
 {
     if (node->state != CLUSTER_NODE_ACTIVE) {
@@ -224,6 +231,7 @@ const struct partition_host storage_partition_host = {
     .may_propose = may_propose,
     .take_space = take_space,
     .may_join = may_join,
+    .is_current = is_current,
     .propose = on_propose,
     .want_tick = want_tick,
 };

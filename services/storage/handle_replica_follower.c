@@ -258,6 +258,7 @@ static void reply_prepared(const struct handle_request *r, const struct prepare_
     struct replica_prepare_response response;
 
     replica_prepare_response_init(&response);
+    response.incarnation = r->storage->incarnation;
     response.partitions = handle_alloc(r, job->count, sizeof(response.partitions[0]));
     if (response.partitions == NULL) {
         return;

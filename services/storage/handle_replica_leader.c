@@ -127,7 +127,9 @@ static bool take_report(struct storage *s, struct parked *parked, const reported
     struct replica *replica = storage_find_open(s, &id, &err);
 
     if (replica != NULL) {
-        err = partition_report(&replica->partition, in->leader_epoch, in->replica, in->end_offset);
+        err = partition_report(
+            &replica->partition, in->leader_epoch, in->replica, in->incarnation, in->end_offset
+        );
     }
     const struct partition_log *log = replica == NULL ? NULL : replica->partition.log;
     bool is_last = err == RIA_OK && s->parked_reports < STORAGE_PARKED_REPORTS_MAX &&

@@ -204,8 +204,13 @@ ria_err partition_check_leader(const struct partition *p, int32_t leader_epoch)
 
 /* ---- leader ---- */
 
-ria_err
-partition_report(struct partition *p, int32_t leader_epoch, int32_t node_id, int64_t end_offset)
+ria_err partition_report(
+    struct partition *p,
+    int32_t leader_epoch,
+    int32_t node_id,
+    int64_t incarnation,
+    int64_t end_offset
+)
 {
     RIA_TRY(partition_check_leader(p, leader_epoch));
 
@@ -216,6 +221,9 @@ partition_report(struct partition *p, int32_t leader_epoch, int32_t node_id, int
     int64_t log_end = partition_log_end_offset(p->log);
     if (end_offset < 0 || end_offset > log_end) {
         return RIA_ERR_CONFLICT;
+    }
+    if (!partition_isr_note_incarnation(p, replica, incarnation)) {
+        return RIA_ERR_UNKNOWN_EPOCH; /* whoever is right, a new prepare tells */
     }
     int64_t now_us = ria_clock_mono_us(p->env->clock);
     replica->end_offset = ria_max_i64(replica->end_offset, end_offset);

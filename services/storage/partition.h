@@ -62,8 +62,9 @@ struct partition_ack {
 /* One replica as its leader sees it. */
 struct partition_replica {
     int32_t node_id;
-    int64_t end_offset;    /* synced, reported under this epoch; -1 = not heard of */
-    int64_t caught_up_us;  /* latest moment for which it is known to have had all the leader had */
+    int64_t incarnation;  /* of the process that said so: one that was started anew may have less */
+    int64_t end_offset;   /* synced, reported under this epoch; -1 = not heard of */
+    int64_t caught_up_us; /* latest moment for which it is known to have had all the leader had */
     int64_t target_offset; /* the leader's log end at target_us */
     int64_t target_us;
 };
@@ -88,6 +89,8 @@ struct partition_host {
      * is fenced would have the whole proposal refused, and with it the others'. The host comes back
      * with want_tick when the answer changes. */
     bool (*may_join)(struct partition *p, int32_t node_id);
+    /* Is this the node's newest incarnation, as far as is known here? */
+    bool (*is_current)(struct partition *p, int32_t node_id, int64_t incarnation);
     /* partition_proposal() is to be sent as AlterIsr; partition_isr_done() must follow, from
      * inside only if nothing was sent. */
     void (*propose)(struct partition *p);
@@ -193,10 +196,15 @@ ria_err partition_produce(
 ) RIA_MUST_USE;
 
 /* A follower is on disk up to end_offset. A smaller one than before is an old report.
- * Errors: those of partition_check_leader(), RIA_ERR_INVALID (no replica), RIA_ERR_CONFLICT (past
+ * Errors: those of partition_check_leader() (RIA_ERR_UNKNOWN_EPOCH also for an incarnation that is
+ * not the newest known), RIA_ERR_INVALID (no replica), RIA_ERR_CONFLICT (past
  * the leader's end). */
 ria_err partition_report(
-    struct partition *p, int32_t leader_epoch, int32_t node_id, int64_t end_offset
+    struct partition *p,
+    int32_t leader_epoch,
+    int32_t node_id,
+    int64_t incarnation,
+    int64_t end_offset
 ) RIA_MUST_USE;
 
 /* Recompute the high watermark. Called after whatever may have moved it. */
@@ -291,3 +299,9 @@ void partition_isr_forget_proposal(struct partition *p);
 bool partition_isr_review(struct partition *p);
 
 struct partition_replica *partition_isr_find(struct partition *p, int32_t node_id);
+
+/* Somebody of this incarnation reports. What another one said is forgotten; false: not while that
+ * is the newest that is known here, be it that this one is older or the metadata is late. */
+bool partition_isr_note_incarnation(
+    struct partition *p, struct partition_replica *replica, int64_t incarnation
+);

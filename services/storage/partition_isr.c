@@ -52,6 +52,23 @@ void partition_isr_forget_proposal(struct partition *p)
     p->withdrawing = false;
 }
 
+bool partition_isr_note_incarnation(
+    struct partition *p, struct partition_replica *replica, int64_t incarnation
+)
+{
+    if (replica->incarnation == incarnation) {
+        return true;
+    }
+    int32_t node_id = replica->node_id;
+    if (replica->end_offset >= 0 && p->host->is_current(p, node_id, replica->incarnation) &&
+        !p->host->is_current(p, node_id, incarnation)) {
+        return false;
+    }
+    *replica = replica_new(p, node_id);
+    replica->incarnation = incarnation;
+    return true;
+}
+
 /* A replica that has just said that it is unfit may have lost what it reported before: only what it
  * reports from now on counts. */
 static struct partition_replica keep_replica(struct partition *p, int32_t node_id, bool is_unfit)
@@ -135,7 +152,8 @@ has_returned(struct partition *p, const struct partition_replica *replica, int64
 {
     return replica->end_offset >= p->high_watermark &&
            replica->end_offset >= p->epoch_start_offset && !lags(p, replica, now_us) &&
-           p->host->may_join(p, replica->node_id);
+           p->host->may_join(p, replica->node_id) &&
+           p->host->is_current(p, replica->node_id, replica->incarnation);
 }
 
 /* *out_busy: somebody in the set is behind, or could join. */

@@ -346,8 +346,8 @@ static void recover_in_part(struct machine *m, uint64_t calls)
     fault_fs_set(m->fault, &fault);
     ria_err err = segment_cache_new(m->env.fs, OPEN_FILES, &m->cache);
     RIA_ASSERT(err == RIA_OK);
-    err = identity_open(m->env.fs, DATA, &m->rand, &identity);
-    if (err == RIA_OK) {
+    err = identity_load(m->env.fs, DATA, &identity);
+    if (err == RIA_OK || err == RIA_ERR_NOT_FOUND) {
         err = checkpoint_load(&m->env, DATA, &m->checkpoint);
     }
     for (int32_t p = 0; err == RIA_OK && p < LAYOUT_PARTITIONS; p++) {

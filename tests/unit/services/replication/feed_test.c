@@ -39,7 +39,7 @@ static void prepare(struct follower *follower, int64_t end_offset)
     CU_ASSERT_PTR_NOT_NULL_FATAL(history);
     follower->state = FOLLOWER_PREPARING;
     follower->history = history;
-    follower_prepared(follower, end_offset);
+    follower_prepared(follower, 1, end_offset);
 }
 
 static void new_followers_want_the_history_and_no_data(void)

@@ -382,7 +382,22 @@ static void many_partitions_are_prepared_by_one_request(void)
     teardown(w);
 }
 
+static void an_idle_follower_that_was_started_anew_is_prepared_and_reported(void)
+{
+    struct worker_fixture *w = setup(3);
+    uint32_t reports = w->reports;
+
+    w->incarnation[2] = 77;
+    worker_publish(w);
+    worker_run_ms(w, 500);
+    CU_ASSERT_EQUAL(w->prepares[2], 6);
+    CU_ASSERT_EQUAL(w->prepares[3], 3);
+    CU_ASSERT(w->reports >= reports + 3);
+    teardown(w);
+}
+
 static const struct harness_test tests[] = {
+    HARNESS_TEST(an_idle_follower_that_was_started_anew_is_prepared_and_reported),
     HARNESS_TEST(the_first_fetch_is_full_and_names_all),
     HARNESS_TEST(a_batch_names_its_partition_only),
     HARNESS_TEST(an_acknowledgement_sends_no_fetch),

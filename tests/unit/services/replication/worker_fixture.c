@@ -77,8 +77,12 @@ static void answer_metadata(struct worker_fixture *w, struct fake_rpc_call *call
     }
     for (int32_t i = 0; i < WORKER_NODES; i++) {
         (void)snprintf(addresses[i], sizeof(addresses[i]), "tcp://node-%d:1", i + 1);
-        nodes[i] = (struct metadata_response_metadata_node
-        ){.node_id = i + 1, .address = ria_slice_cstr(addresses[i]), .rack = ria_slice_cstr("")};
+        nodes[i] = (struct metadata_response_metadata_node){
+            .node_id = i + 1,
+            .address = ria_slice_cstr(addresses[i]),
+            .rack = ria_slice_cstr(""),
+            .incarnation = w->incarnation[i + 1],
+        };
     }
     for (int32_t i = 0; i < w->partitions; i++) {
         partitions[i] = (struct metadata_response_metadata_partition){

@@ -34,6 +34,7 @@ struct worker_fixture {
     int32_t leader_epoch;
     int64_t version;
     bool deleted;
+    int64_t incarnation[4];    /* by node */
     int64_t leader_end;        /* of all partitions, as the histories say */
     int64_t follower_end[4];   /* by node: what a prepare answers */
     bool appends_by_itself[4]; /* by node */

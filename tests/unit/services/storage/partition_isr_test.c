@@ -410,6 +410,46 @@ static void what_an_unfit_replica_reported_before_does_not_count(void)
     teardown(f);
 }
 
+static void what_a_replica_reported_before_it_was_started_anew_does_not_count(void)
+{
+    struct storage_fixture *f = setup("123", NULL);
+
+    f->reporter_incarnation = 7;
+    hear_all(f);
+    fixture_node(f, 3, CLUSTER_NODE_ACTIVE);
+    f->node_rows[0].incarnation = 8;
+    fixture_partition(f, 1, 0, 1, 5, 2, "123", "12");
+    fixture_publish(f);
+    fixture_run_ms(f, 2000);
+    CU_ASSERT_STRING_EQUAL(proposal(f), ""); /* its log may have lost its end */
+    f->reporter_incarnation = 8;
+    (void)fixture_report(f, 3, 5, 0);
+    fixture_run_ms(f, 200);
+    CU_ASSERT_STRING_EQUAL(proposal(f), "123");
+    teardown(f);
+}
+
+static void a_late_report_of_the_process_before_changes_nothing(void)
+{
+    struct storage_fixture *f = setup("123", "min.insync.replicas=1");
+
+    fixture_node(f, 2, CLUSTER_NODE_ACTIVE);
+    f->node_rows[0].incarnation = 8;
+    fixture_partition(f, 1, 0, 1, 5, 2, "12", "12");
+    fixture_publish(f);
+    const struct ria_rpc_request *request = fixture_produce_one(f);
+    fixture_run_ms(f, 5);
+    f->reporter_incarnation = 8;
+    (void)fixture_report(f, 2, 5, 0);
+    f->reporter_incarnation = 7;
+    (void)fixture_report(f, 2, 5, 1);
+    CU_ASSERT_EQUAL(fixture_error(request), RIA_ERR_BUSY); /* no answer yet */
+    f->reporter_incarnation = 8;
+    (void)fixture_report(f, 2, 5, 1);
+    CU_ASSERT_EQUAL(fixture_error(request), RIA_OK);
+    teardown(f);
+}
+
 static void a_partition_without_a_leader_takes_nothing_and_comes_back(void)
 {
     struct storage_fixture *f = setup("12", "min.insync.replicas=1");
@@ -448,6 +488,8 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_refused_proposal_does_not_spin),
     HARNESS_TEST(an_unanswered_proposal_that_cannot_be_had_any_more_is_withdrawn),
     HARNESS_TEST(what_an_unfit_replica_reported_before_does_not_count),
+    HARNESS_TEST(what_a_replica_reported_before_it_was_started_anew_does_not_count),
+    HARNESS_TEST(a_late_report_of_the_process_before_changes_nothing),
     HARNESS_TEST(a_partition_without_a_leader_takes_nothing_and_comes_back),
 };
 HARNESS_MAIN(tests);

@@ -633,6 +633,7 @@ ria_err fixture_report(struct storage_fixture *f, int32_t node, int32_t epoch, i
         .partition = 0,
         .leader_epoch = epoch,
         .replica = node,
+        .incarnation = f->reporter_incarnation,
         .end_offset = end_offset,
     };
     struct replica_report_request request = {.partitions = &partition, .partitions_count = 1};

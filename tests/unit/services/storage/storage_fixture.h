@@ -34,8 +34,9 @@ struct storage_fixture {
     void (*around)(void *arg, bool core);
     void *around_arg;
 
-    int64_t disk_reserve; /* option */
-    const char *data_dir; /* the same; "data" */
+    int64_t reporter_incarnation; /* of those who report */
+    int64_t disk_reserve;         /* option */
+    const char *data_dir;         /* the same; "data" */
     bool forget_missing_dirs;
     struct storage *storage; /* NULL while it is down */
     int64_t scrub_period_ms; /* for the next start; 0 = never */
