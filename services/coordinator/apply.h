@@ -138,6 +138,12 @@ ria_err apply_put_partition(
     struct apply *apply, const struct partition_row *before, struct partition_row *after
 ) RIA_MUST_USE;
 
+/* The same, with the next partition epoch also if nothing differs: what was proposed on the one
+ * before is void. */
+ria_err apply_renew_partition(
+    struct apply *apply, const struct partition_row *before, struct partition_row *after
+) RIA_MUST_USE;
+
 /* The node's counters, written at the end of the command. */
 ria_err apply_add_load(
     struct apply *apply, int32_t node_id, int64_t more_replicas, int64_t more_leaders

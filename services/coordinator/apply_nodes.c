@@ -304,7 +304,8 @@ ria_err apply_alter_isr(struct apply *apply, const void *body)
 
     struct partition_row after = before;
     leader_change_isr(&after, &isr, apply_min_insync(apply, &after.topic_id));
-    RIA_TRY(apply_put_partition(apply, &before, &after));
+    /* Also the set as it is: its leader ends an attempt that may still be on its way. */
+    RIA_TRY(apply_renew_partition(apply, &before, &after));
     apply->result->response.alter_isr.partition_epoch = after.partition_epoch;
     return apply_moves_settle(apply, &after);
 }

@@ -234,7 +234,7 @@ static void check_row(const struct partition_row *row)
     }
 }
 
-ria_err apply_put_partition(
+ria_err apply_renew_partition(
     struct apply *apply, const struct partition_row *before, struct partition_row *after
 )
 {
@@ -242,9 +242,6 @@ ria_err apply_put_partition(
 
     RIA_ASSERT(before->partition_epoch == after->partition_epoch);
     RIA_ASSERT(before->leader_epoch <= after->leader_epoch);
-    if (short_form && same_sync(before, after)) {
-        return RIA_OK;
-    }
     check_row(after);
     after->partition_epoch++;
     /* The short form spares the indexes on what has not changed. */
@@ -269,4 +266,13 @@ ria_err apply_put_partition(
     bind_list(stmt, 14, &after->origin);
     RIA_TRY(meta_run(stmt));
     return write_counts(apply, before, after);
+}
+
+ria_err apply_put_partition(
+    struct apply *apply, const struct partition_row *before, struct partition_row *after
+)
+{
+    return same_rest(before, after) && same_sync(before, after)
+               ? RIA_OK
+               : apply_renew_partition(apply, before, after);
 }

@@ -221,6 +221,28 @@ static void isr_shrinks_and_grows(void)
     fixture_machine_close(&m);
 }
 
+/* A leader that does not know what came of a proposal, and cannot have it any more, proposes the
+ * set it has: from then on the first attempt, which may still be on its way, must be void. */
+static void isr_as_it_is_makes_older_proposals_void(void)
+{
+    struct fixture_machine m;
+    struct partition_row p;
+    int32_t isr[3];
+
+    set_up(&m);
+    struct alter_isr_request late = shrink(&m, isr, &p);
+    struct alter_isr_request same = late;
+    same.isr = p.isr.ids;
+    same.isr_count = 3;
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_ISR, &same), RIA_OK);
+    CU_ASSERT_EQUAL(m.result.response.alter_isr.partition_epoch, p.partition_epoch + 1);
+    CU_ASSERT_TRUE(m.result.changed);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_ISR, &late), RIA_ERR_CONFLICT);
+    CU_ASSERT_EQUAL(read_partition(&m, 50, 0).isr.count, 3);
+    CU_ASSERT_EQUAL(read_partition(&m, 50, 0).partition_epoch, p.partition_epoch + 1);
+    fixture_machine_close(&m);
+}
+
 static void isr_proposal_on_an_old_state_is_refused(void)
 {
     struct fixture_machine m;
@@ -316,6 +338,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(node_without_uuid_or_address_is_refused),
     HARNESS_TEST(one_node_too_many_is_refused),
     HARNESS_TEST(isr_shrinks_and_grows),
+    HARNESS_TEST(isr_as_it_is_makes_older_proposals_void),
     HARNESS_TEST(isr_proposal_on_an_old_state_is_refused),
     HARNESS_TEST(isr_proposal_of_another_epoch_is_refused),
     HARNESS_TEST(isr_proposal_of_a_follower_is_refused),
