@@ -153,9 +153,9 @@ ria_err apply_write_loads(struct apply *apply) RIA_MUST_USE;
 /* Every partition without a leader gets one if somebody usable may lead it. */
 ria_err apply_elect_leaderless(struct apply *apply, const struct node_set *usable) RIA_MUST_USE;
 
-/* An in-sync set has changed to what is written in row: end the partition's move if its target is
- * reached, as a change of its own, with a partition epoch of its own: the leader that asked for the
- * set goes on with that set under the epoch it is told. */
+/* Who is in sync or fit has changed to what is written in row: end the partition's move if its
+ * target is reached, as a change of its own, with a partition epoch of its own: the leader that
+ * asked for the set goes on with that set under the epoch it is told. */
 ria_err apply_moves_settle(struct apply *apply, const struct partition_row *row) RIA_MUST_USE;
 
 /* ---- the commands; body is the decoded request ---- */

@@ -331,6 +331,7 @@ ria_err apply_report_replicas(struct apply *apply, const void *body)
         struct partition_row after = before;
         take_report(apply, request->node_id, entry->state == REPLICA_FIT, &usable, &after);
         RIA_TRY(apply_put_partition(apply, &before, &after));
+        RIA_TRY(apply_moves_settle(apply, &after));
     }
     apply->result->response.report_replicas.unknown = unknown;
     return RIA_OK;

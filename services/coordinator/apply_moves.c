@@ -2,9 +2,9 @@
  * move. docs/design/008-failover.md says why nothing is lost.
  *
  * While a partition moves, `replicas` is its target followed by those of `origin`, the replicas it
- * had before, that are not in it. The move ends when the whole target is in sync (replicas become
- * the target), or when it is called off (they become the origin). Who is a replica no more goes
- * into `dropped`, in the same transaction, and may delete its data.
+ * had before, that are not in it. The move ends when the whole target is in sync and fit
+ * (replicas become the target), or when it is called off (they become the origin). Who is a replica
+ * no more goes into `dropped`, in the same transaction, and may delete its data.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -67,13 +67,25 @@ static bool add_dropped(struct partition_row *row, int32_t node_id)
     return full;
 }
 
+/* Is somebody in sync whose copy is whole? */
+static bool has_fit(const struct partition_row *row)
+{
+    for (uint32_t i = 0; i < row->isr.count; i++) {
+        if (!node_list_has(&row->unfit, row->isr.ids[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Let the partition have these replicas, in this order.
  *
  * A leader that did not see a replica go and come back would go on counting what it had before it
  * deleted its data. So a replica that comes back begins a new leader epoch, to which older reports
  * mean nothing; and so does one that falls out of `dropped`, the memory of who was there.
  *
- * False, and nothing is changed: nobody would be in sync, or nobody usable to follow the leader. */
+ * False, and nothing is changed: nobody would be in sync, or nobody usable to follow the leader, or
+ * somebody would be dropped while all in sync are unfit: what they lost may be there only. */
 static bool set_replicas(
     struct apply *apply,
     struct partition_row *row,
@@ -84,6 +96,7 @@ static bool set_replicas(
     struct partition_row next = *row;
     int32_t epoch = row->leader_epoch;
     bool new_epoch = false;
+    bool drops = false;
 
     intersect(&next.isr, replicas);
     if (next.isr.count == 0) {
@@ -96,7 +109,11 @@ static bool set_replicas(
         int32_t id = row->replicas.ids[i];
         if (!node_list_has(replicas, id)) {
             new_epoch = add_dropped(&next, id) || new_epoch;
+            drops = true;
         }
+    }
+    if (drops && !has_fit(&next)) {
+        return false;
     }
     for (uint32_t i = 0; i < replicas->count; i++) {
         new_epoch = new_epoch || node_list_has(&next.dropped, replicas->ids[i]);
@@ -116,23 +133,13 @@ static bool set_replicas(
     return true;
 }
 
-static bool is_reached(const struct partition_row *row)
-{
-    for (uint32_t i = 0; i < row->target.count; i++) {
-        if (!node_list_has(&row->isr, row->target.ids[i])) {
-            return false;
-        }
-    }
-    return row->target.count > 0;
-}
-
 /* If nobody of the target may lead just now, the move goes on; the coordinator looks again. */
 static void
 end_if_reached(struct apply *apply, struct partition_row *row, const struct node_set *usable)
 {
     const struct node_list target = row->target;
 
-    if (is_reached(row) && set_replicas(apply, row, &target, usable)) {
+    if (partition_row_is_reached(row) && set_replicas(apply, row, &target, usable)) {
         row->target.count = 0;
         row->origin.count = 0;
     }
@@ -142,7 +149,7 @@ ria_err apply_moves_settle(struct apply *apply, const struct partition_row *row)
 {
     struct partition_row after = *row;
 
-    if (!is_reached(row)) {
+    if (!partition_row_is_reached(row)) {
         return RIA_OK;
     }
     const struct node_set usable = apply_usable_nodes(apply);

@@ -144,11 +144,7 @@ static ria_err add_reached(struct look *look)
     while (partition_walk_next(walk)) {
         for (uint32_t i = 0; i < walk->count; i++) {
             const struct partition_row *row = &walk->rows[i];
-            uint32_t reached = 0;
-            for (uint32_t k = 0; k < row->target.count; k++) {
-                reached += node_list_has(&row->isr, row->target.ids[k]) ? 1 : 0;
-            }
-            reassigned *move = reached < row->target.count ? NULL : rows_add(&look->batch);
+            reassigned *move = partition_row_is_reached(row) ? rows_add(&look->batch) : NULL;
             if (move == NULL) {
                 continue; /* without memory: at the next look */
             }

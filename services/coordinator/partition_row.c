@@ -46,6 +46,17 @@ bool partition_row_read(
     return found;
 }
 
+bool partition_row_is_reached(const struct partition_row *row)
+{
+    for (uint32_t i = 0; i < row->target.count; i++) {
+        int32_t id = row->target.ids[i];
+        if (!node_list_has(&row->isr, id) || node_list_has(&row->unfit, id)) {
+            return false;
+        }
+    }
+    return row->target.count > 0;
+}
+
 /* ---- walks ---- */
 
 static void

@@ -38,6 +38,10 @@ bool partition_row_read(
     struct partition_row *out_row
 );
 
+/* It is being moved, and all of its target are in sync and fit: what is damaged at one of them may
+ * have to come from a replica that would be dropped. */
+bool partition_row_is_reached(const struct partition_row *row);
+
 enum { PARTITION_PAGE = 64 };
 
 struct partition_walk {

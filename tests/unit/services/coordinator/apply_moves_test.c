@@ -385,21 +385,74 @@ static void a_move_does_not_end_without_a_leader(void)
     tear_down(&m);
 }
 
-static void an_unfit_replica_of_the_target_does_not_lead(void)
+static void report(struct fixture_machine *m, int32_t node, int8_t state)
+{
+    struct report_replicas_request_reported_replica entry = {
+        .topic_id = fixture_uuid(TOPIC), .state = state};
+    struct report_replicas_request request = {
+        .node_id = node, .incarnation = 100, .replicas = &entry, .replicas_count = 1};
+
+    CU_ASSERT_EQUAL(fixture_apply(m, API_REPORT_REPLICAS, &request), RIA_OK);
+}
+
+/* It takes part in the in-sync set by what it gets, but what is damaged there has to come from
+ * those that are about to be dropped. */
+static void a_move_does_not_end_while_a_replica_of_the_target_is_unfit(void)
 {
     struct fixture_machine m;
 
-    struct report_replicas_request_reported_replica entry = {
-        .topic_id = fixture_uuid(TOPIC), .state = 2};
-    struct report_replicas_request report = {
-        .node_id = 4, .incarnation = 100, .replicas = &entry, .replicas_count = 1};
+    set_up(&m);
+    CU_ASSERT_EQUAL(move(&m, "456"), RIA_OK);
+    report(&m, 4, 2);
+    CU_ASSERT_EQUAL(in_sync(&m, "123456"), RIA_OK);
+    CU_ASSERT_TRUE(is(row_of(&m, 0).replicas, "456123"));
+    CU_ASSERT_TRUE(is(row_of(&m, 0).dropped, ""));
+    CU_ASSERT_EQUAL(move(&m, "456"), RIA_OK); /* what the mover does */
+    CU_ASSERT_TRUE(is(row_of(&m, 0).replicas, "456123"));
+    report(&m, 4, 0);
+    CU_ASSERT_TRUE(is(row_of(&m, 0).replicas, "456"));
+    CU_ASSERT_EQUAL(row_of(&m, 0).leader, 4);
+    tear_down(&m);
+}
+
+/* Without a leader nobody has to follow one: the mover ended the move, and who came back deleted
+ * the only good copy. */
+static void a_move_without_a_leader_does_not_drop_the_last_whole_replica(void)
+{
+    struct fixture_machine m;
 
     set_up(&m);
     CU_ASSERT_EQUAL(move(&m, "456"), RIA_OK);
-    CU_ASSERT_EQUAL(fixture_apply(&m, API_REPORT_REPLICAS, &report), RIA_OK);
+    for (int32_t node = 4; node <= 6; node++) {
+        report(&m, node, 2);
+    }
     CU_ASSERT_EQUAL(in_sync(&m, "123456"), RIA_OK);
-    CU_ASSERT_TRUE(is(row_of(&m, 0).replicas, "456"));
-    CU_ASSERT_EQUAL(row_of(&m, 0).leader, 5);
+    for (int32_t node = 1; node <= 3; node++) {
+        fence(&m, node);
+    }
+    CU_ASSERT_EQUAL(row_of(&m, 0).leader, -1);
+    CU_ASSERT_TRUE(is(row_of(&m, 0).isr, "456"));
+    CU_ASSERT_EQUAL(move(&m, "456"), RIA_OK); /* what the mover does */
+    CU_ASSERT_TRUE(is(row_of(&m, 0).replicas, "456123"));
+    CU_ASSERT_TRUE(is(row_of(&m, 0).dropped, ""));
+    tear_down(&m);
+}
+
+static void a_move_is_not_called_off_onto_unfit_replicas(void)
+{
+    struct fixture_machine m;
+
+    set_up(&m);
+    CU_ASSERT_EQUAL(move(&m, "456"), RIA_OK);
+    CU_ASSERT_EQUAL(in_sync(&m, "145"), RIA_OK);
+    report(&m, 1, 2);
+    CU_ASSERT_EQUAL(in_sync(&m, "145"), RIA_OK);
+    fence(&m, 4);
+    fence(&m, 5);
+    CU_ASSERT_EQUAL(row_of(&m, 0).leader, -1);
+    CU_ASSERT_TRUE(is(row_of(&m, 0).isr, "1"));
+    CU_ASSERT_EQUAL(move(&m, ""), RIA_ERR_CONFLICT);
+    CU_ASSERT_TRUE(is(row_of(&m, 0).dropped, ""));
     tear_down(&m);
 }
 
@@ -703,7 +756,9 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(the_end_of_a_move_has_a_partition_epoch_of_its_own),
     HARNESS_TEST(a_leader_that_is_dropped_hands_over_under_a_new_epoch),
     HARNESS_TEST(a_move_does_not_end_without_a_leader),
-    HARNESS_TEST(an_unfit_replica_of_the_target_does_not_lead),
+    HARNESS_TEST(a_move_does_not_end_while_a_replica_of_the_target_is_unfit),
+    HARNESS_TEST(a_move_without_a_leader_does_not_drop_the_last_whole_replica),
+    HARNESS_TEST(a_move_is_not_called_off_onto_unfit_replicas),
     HARNESS_TEST(a_move_that_is_called_off_drops_what_was_added),
     HARNESS_TEST(a_move_is_not_called_off_onto_replicas_out_of_sync),
     HARNESS_TEST(another_target_drops_the_first_ones_at_once),
