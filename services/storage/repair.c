@@ -188,8 +188,16 @@ static ria_err take_batches(
     return log_repair_put(repairs->repair, &source);
 }
 
-/* RIA_ERR_NOT_FOUND: it has nothing of the range, or does not know it to be committed. */
-static ria_err open_answer(struct repairs *repairs, struct ria_msg *reply)
+/* An error of this node's own, which another peer would not mend. */
+static bool is_own(ria_err err)
+{
+    return err == RIA_ERR_FENCED_EPOCH || err == RIA_ERR_NO_SPACE || err == RIA_ERR_IO ||
+           err == RIA_ERR_NOMEM || err == RIA_ERR_LIMIT;
+}
+
+/* RIA_ERR_NOT_FOUND: it has nothing of the range, or does not know it to be committed. The same
+ * errors may be the peer's: *out_own tells. */
+static ria_err open_answer(struct repairs *repairs, struct ria_msg *reply, bool *out_own)
 {
     struct storage *s = repairs->storage;
     struct response_header header;
@@ -205,21 +213,16 @@ static ria_err open_answer(struct repairs *repairs, struct ria_msg *reply)
     if (payload.size == 0) {
         return RIA_ERR_NOT_FOUND;
     }
-    return take_batches(repairs, &response, payload);
-}
-
-/* An error of this node's own, which another peer would not mend. */
-static bool is_own(ria_err err)
-{
-    return err == RIA_ERR_FENCED_EPOCH || err == RIA_ERR_NO_SPACE || err == RIA_ERR_IO ||
-           err == RIA_ERR_NOMEM || err == RIA_ERR_LIMIT;
+    ria_err err = take_batches(repairs, &response, payload);
+    *out_own = is_own(err);
+    return err;
 }
 
 static void on_answer(void *arg, ria_err err, struct ria_msg *reply)
 {
     struct range_call *call = arg;
     struct repairs *repairs = call->repairs;
-    bool answered = err == RIA_OK;
+    bool own = false;
 
     free(call);
     if (repairs == NULL) {
@@ -227,14 +230,14 @@ static void on_answer(void *arg, ria_err err, struct ria_msg *reply)
         return;
     }
     repairs->call = NULL;
-    if (answered) {
-        err = open_answer(repairs, reply);
+    if (err == RIA_OK) {
+        err = open_answer(repairs, reply, &own);
         ria_msg_free(reply);
     }
     if (err == RIA_OK) {
         repairs->peer = 0; /* of what follows, another one may be good again */
         repairs->replica->repair_peer_err = RIA_OK;
-    } else if (answered && is_own(err)) {
+    } else if (own) {
         fail_turn(repairs, err);
     } else {
         repairs->replica->repair_peer_err = err;

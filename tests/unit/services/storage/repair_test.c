@@ -30,6 +30,7 @@ static struct storage_fixture *nodes[NODES + 1]; /* by number */
 static unsigned range_calls;
 static int8_t told[NODES + 1]; /* state of the last acknowledged ReportReplicas; -1: none */
 static bool coordinator_refuses;
+static int unreadable; /* node that answers RangeFetch with IO; 0: none */
 
 /* ---- the nodes and what goes between them ---- */
 
@@ -60,6 +61,11 @@ static void deliver_range_fetch(struct fake_rpc_call *call)
 
     range_calls++;
     CU_ASSERT(to >= 1 && to <= NODES);
+    if (to == unreadable) {
+        ria_msg_free(copy);
+        fake_rpc_refuse(call, RIA_ERR_IO);
+        return;
+    }
     if (nodes[to]->storage == NULL) {
         ria_msg_free(copy);
         fake_rpc_fail(call, RIA_ERR_DISCONNECTED);
@@ -261,6 +267,20 @@ static void a_damaged_follower_is_repaired_and_says_so(void)
     CU_ASSERT_EQUAL(told[1], 0);
     CU_ASSERT_EQUAL(fixture_logged(nodes[1], "storage.repaired"), 1);
     CU_ASSERT(range_calls >= 1);
+    check_same_files();
+    end();
+}
+
+/* That of the leader is its own, not this node's: the other replica was never asked. */
+static void a_peer_whose_disk_fails_does_not_end_the_repair(void)
+{
+    begin();
+    unreadable = 2;
+    flip(1, 20, 65);
+    restart(1);
+    heal(1);
+    unreadable = 0;
+    CU_ASSERT_EQUAL(told[1], 0);
     check_same_files();
     end();
 }
@@ -640,6 +660,7 @@ static void a_removed_topic_ends_its_repair(void)
 
 static const struct harness_test tests[] = {
     HARNESS_TEST(a_damaged_follower_is_repaired_and_says_so),
+    HARNESS_TEST(a_peer_whose_disk_fails_does_not_end_the_repair),
     HARNESS_TEST(the_coordinator_hears_of_damage_until_it_acknowledges_it),
     HARNESS_TEST(a_failed_log_is_reported_too),
     HARNESS_TEST(a_replica_that_is_fit_says_so_if_the_metadata_does_not_know),
