@@ -58,7 +58,6 @@ struct follower {
     const struct node_window *window; /* of the peer */
     int32_t node;
     follower_state state;
-    bool unfit;                     /* as the metadata says */
     int64_t incarnation;            /* of the process that was prepared */
     uint32_t generation;            /* grows with each reset: older replies are void */
     uint32_t failures;              /* in a row; sets the back-off */
@@ -71,6 +70,7 @@ struct follower {
     int64_t bulk_bytes;             /* of these, as catch-up: what comes behind goes the same way */
     int64_t caught_bytes;           /* read for it alone since it was prepared or attached */
     bool catching_up;               /* a catch-up read is under way */
+    bool unfit;                     /* by the metadata: its log is failed or damaged */
     struct leader_history *history; /* PREPARING only */
     struct ria_list prepare_link;   /* peer->prepares */
     struct ria_list report_link;    /* leader peer->reports */

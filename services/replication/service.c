@@ -157,6 +157,8 @@ start_feed(struct replication *service, const struct cluster_partition *partitio
         struct peer *peer = node == partition->leader ? NULL : get_peer(service, node);
         if (peer != NULL) {
             feed_add_follower(feed, node, peer, &peer->window);
+            feed->followers[feed->follower_count - 1].unfit =
+                cluster_nodes_has(&partition->unfit, node);
         }
     }
     ria_list_push_back(&leader->feeds, &feed->feed_link);
@@ -177,15 +179,18 @@ static bool same_replicas(const struct feed *feed, const struct cluster_partitio
     return found == feed->follower_count && partition->replica_count == found + 1;
 }
 
-/* The leader forgets what a replica reported before it was called unfit: its log may be another one
- * by now. So it is prepared, and reported, anew. */
-static void note_unfit(struct feed *feed, const struct cluster_partition *partition, bool is_new)
+/* A replica that is called unfit may not have what it said it had, and its leader does not count
+ * that any more: where it stands is found out and told anew, else nobody would while nothing is
+ * produced. The same when it is fit again, for the leader may have heard that it was unfit after
+ * the report.
+ */
+static void follow_fitness(struct feed *feed, const struct cluster_partition *partition)
 {
     for (uint32_t i = 0; i < feed->follower_count; i++) {
         struct follower *follower = &feed->followers[i];
-        bool was_unfit = follower->unfit;
-        follower->unfit = cluster_nodes_has(&partition->unfit, follower->node);
-        if (!is_new && follower->unfit && !was_unfit) {
+        bool unfit = cluster_nodes_has(&partition->unfit, follower->node);
+        if (unfit != follower->unfit) {
+            follower->unfit = unfit;
             peer_fail_follower(follower);
         }
     }
@@ -207,13 +212,9 @@ static void settle(struct replication *service, struct cluster_partition *partit
         feed = NULL;
     }
     if (feed != NULL) {
-        note_unfit(feed, partition, false);
+        follow_fitness(feed, partition);
     } else if (wanted) {
-        feed = start_feed(service, partition);
-        partition->user = feed;
-        if (feed != NULL) {
-            note_unfit(feed, partition, true);
-        }
+        partition->user = start_feed(service, partition);
     }
 }
 

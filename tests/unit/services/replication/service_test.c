@@ -396,6 +396,29 @@ static void an_idle_follower_that_was_started_anew_is_prepared_and_reported(void
     teardown(w);
 }
 
+/* Its leader forgets what it reported before. While nothing is produced nobody reported it anew: it
+ * stayed out of the in-sync set, and if that was too small nothing was produced. */
+static void a_follower_that_becomes_unfit_or_fit_is_prepared_and_reported_anew(void)
+{
+    struct worker_fixture *w = setup(1);
+    uint32_t others = w->prepares[2];
+
+    for (int32_t turn = 1; turn <= 2; turn++) {
+        uint32_t prepares = w->prepares[3];
+        uint32_t reports = w->reports;
+        w->unfit = turn == 1 ? 3 : 0;
+        worker_publish(w);
+        worker_run_ms(w, 200);
+        CU_ASSERT_EQUAL(w->prepares[3], prepares + 1);
+        CU_ASSERT_TRUE(w->reports > reports);
+        worker_publish(w); /* nothing changed: nothing is done */
+        worker_run_ms(w, 200);
+        CU_ASSERT_EQUAL(w->prepares[3], prepares + 1);
+    }
+    CU_ASSERT_EQUAL(w->prepares[2], others);
+    teardown(w);
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(an_idle_follower_that_was_started_anew_is_prepared_and_reported),
     HARNESS_TEST(the_first_fetch_is_full_and_names_all),
@@ -415,5 +438,6 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(catch_up_of_the_far_behind_flows_at_the_rate),
     HARNESS_TEST(a_node_that_cannot_be_reached_is_tried_one_follower_at_a_time),
     HARNESS_TEST(many_partitions_are_prepared_by_one_request),
+    HARNESS_TEST(a_follower_that_becomes_unfit_or_fit_is_prepared_and_reported_anew),
 };
 HARNESS_MAIN(tests);

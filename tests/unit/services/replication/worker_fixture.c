@@ -90,11 +90,13 @@ static void answer_metadata(struct worker_fixture *w, struct fake_rpc_call *call
             .partition = i,
             .leader = 1,
             .leader_epoch = w->leader_epoch,
-            .partition_epoch = w->leader_epoch,
+            .partition_epoch = (int32_t)w->version,
             .replicas = replicas,
             .replicas_count = WORKER_NODES,
             .isr = replicas,
             .isr_count = WORKER_NODES,
+            .unfit = &w->unfit,
+            .unfit_count = w->unfit > 0 ? 1 : 0,
             .forced_epoch = -1,
         };
     }

@@ -35,6 +35,7 @@ struct worker_fixture {
     int64_t version;
     bool deleted;
     int64_t incarnation[4];    /* by node */
+    int32_t unfit;             /* node whose replicas are unfit; 0 = none */
     int64_t leader_end;        /* of all partitions, as the histories say */
     int64_t follower_end[4];   /* by node: what a prepare answers */
     bool appends_by_itself[4]; /* by node */
@@ -52,7 +53,7 @@ void worker_fini(struct worker_fixture *w);
 /* Let time pass, timer by timer. 0: what is due now. */
 void worker_run_ms(struct worker_fixture *w, int64_t ms);
 
-/* The same topic under another leader epoch; or deleted. */
+/* The same topic under another leader epoch, with another node unfit; or deleted. */
 void worker_publish(struct worker_fixture *w);
 
 struct ria_uuid worker_topic_id(void);
