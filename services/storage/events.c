@@ -258,6 +258,15 @@ static void note_log_failed(struct replica *replica, ria_err err)
     );
 }
 
+/* A forced leader may have waited for its disk. */
+static void lead_if_it_waited(struct replica *replica)
+{
+    if (replica->partition.role == PARTITION_IDLE && replica->state == REPLICA_OPEN &&
+        !replica->storage->stopped) {
+        storage_apply_again(replica);
+    }
+}
+
 void storage_on_log_synced(void *arg, ria_err err)
 {
     struct replica *replica = arg;
@@ -274,6 +283,7 @@ void storage_on_log_synced(void *arg, ria_err err)
         fail_waits(replica);
     } else if (!partition_log_is_syncing(log) && partition_log_synced_offset(log) == partition_log_end_offset(log)) {
         parked_wake_all(&replica->waits[REPLICA_QUIET], RIA_OK);
+        lead_if_it_waited(replica);
     }
     if (replica->state == REPLICA_REMOVING) {
         storage_want_flush(s);

@@ -121,8 +121,12 @@ static bool is_forced(const struct cluster_partition *assigned)
 static bool may_lead(const struct partition *p, const struct cluster_partition *assigned)
 {
     bool forced = is_forced(assigned);
+    /* What it has lost is given up first, which cannot be while its disk works on the log. */
+    bool waits =
+        forced && partition_log_lost_offset(p->log) > 0 && partition_log_is_syncing(p->log);
 
-    return !partition_log_has_failed(p->log) && (forced || !partition_log_is_damaged(p->log));
+    return !partition_log_has_failed(p->log) && !waits &&
+           (forced || !partition_log_is_damaged(p->log));
 }
 
 static partition_role role_of(const struct partition *p, const struct cluster_partition *assigned)
@@ -136,6 +140,19 @@ static partition_role role_of(const struct partition *p, const struct cluster_pa
     /* Who leads already goes on, to be read from, until the coordinator has heard of it. */
     bool goes_on = p->role == PARTITION_LEADER && p->leader_epoch == assigned->leader_epoch;
     return goes_on || may_lead(p, assigned) ? PARTITION_LEADER : PARTITION_IDLE;
+}
+
+/* A forced leader gives up what it has lost. If its disk does not let it, it does not lead. */
+static ria_err begin_to_lead(struct partition *p, const struct cluster_partition *assigned)
+{
+    ria_err err = is_forced(assigned) ? partition_log_give_up_lost(p->log) : RIA_OK;
+
+    if (err == RIA_OK) {
+        lead(p, assigned->leader_epoch);
+    } else {
+        partition_follow(p, assigned->leader_epoch, PARTITION_IDLE);
+    }
+    return err == RIA_ERR_NOMEM ? err : RIA_OK;
 }
 
 ria_err partition_apply(struct partition *p, const struct cluster_partition *assigned)
@@ -164,10 +181,7 @@ ria_err partition_apply(struct partition *p, const struct cluster_partition *ass
     bool moved = new_epoch || role != p->role;
     if (moved) {
         if (role == PARTITION_LEADER) {
-            if (is_forced(assigned)) {
-                RIA_TRY(partition_log_give_up_lost(p->log));
-            }
-            lead(p, assigned->leader_epoch);
+            RIA_TRY(begin_to_lead(p, assigned));
         } else {
             partition_follow(p, assigned->leader_epoch, role);
         }

@@ -159,7 +159,7 @@ void partition_attach_log(struct partition *p, struct partition_log *log, int64_
 
 /* What the coordinator says; older than what is known changes nothing. A replica whose log is
  * failed or damaged does not begin to lead, whatever the coordinator does not know yet (a damaged
- * one does if an operator forced it). Errors: RIA_ERR_NOMEM (nothing changed). */
+ * one does if an operator forced it, once its log is quiet: apply again). Errors: RIA_ERR_NOMEM. */
 ria_err partition_apply(struct partition *p, const struct cluster_partition *assigned) RIA_MUST_USE;
 
 /* Not assigned to this node any more: acks end with UNKNOWN_OUTCOME, nothing is accepted. */

@@ -564,6 +564,44 @@ static void a_forced_leader_gives_up_its_lost_tail(void)
     end();
 }
 
+/* What it was given before is on its way to the disk: cutting it then was an assertion. */
+static void a_forced_leader_with_a_sync_under_way_leads_when_that_has_ended(void)
+{
+    struct ria_fs_sim_faults faults = {.sync_delay_us_min = 100000, .sync_delay_us_max = 100000};
+
+    begin();
+    lose_tail(1, 40);
+    CU_ASSERT_EQUAL(prepare(1, RECORDS), RIA_OK);
+    ria_fs_sim_set_faults(nodes[1]->fs, &faults);
+    (void)append(1, 40, 5, RECORDS);
+    publish(1, 1, 7, 7);
+    CU_ASSERT_FALSE(fixture_info(nodes[1]).leader);
+    run_ms(200);
+    CU_ASSERT_TRUE(fixture_info(nodes[1]).leader);
+    CU_ASSERT_FALSE(fixture_info(nodes[1]).damaged);
+    CU_ASSERT_EQUAL(fixture_info(nodes[1]).end_offset, 45);
+    end();
+}
+
+/* The process took it for a lack of memory, and ended. */
+static void a_forced_leader_whose_disk_fails_does_not_take_the_node_along(void)
+{
+    struct ria_fs_sim_faults faults = {.fail_sync_one_in = 1};
+
+    begin();
+    lose_tail(1, 40);
+    ria_fs_sim_set_faults(nodes[1]->fs, &faults);
+    publish(1, 1, 7, 7);
+    run_ms(100);
+    CU_ASSERT_STRING_EQUAL(nodes[1]->fatal, "");
+    CU_ASSERT_FALSE(fixture_info(nodes[1]).leader);
+    CU_ASSERT_TRUE(fixture_info(nodes[1]).failed);
+    CU_ASSERT_EQUAL(told[1], 1);
+    faults.fail_sync_one_in = 0;
+    ria_fs_sim_set_faults(nodes[1]->fs, &faults);
+    end();
+}
+
 /* The metadata that made it the leader came while it could not be. */
 static void a_repaired_replica_leads_what_it_was_given(void)
 {
@@ -673,6 +711,8 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_lost_tail_comes_back_by_replication),
     HARNESS_TEST(a_lost_tail_ends_where_a_later_leader_does),
     HARNESS_TEST(a_forced_leader_gives_up_its_lost_tail),
+    HARNESS_TEST(a_forced_leader_with_a_sync_under_way_leads_when_that_has_ended),
+    HARNESS_TEST(a_forced_leader_whose_disk_fails_does_not_take_the_node_along),
     HARNESS_TEST(a_repaired_replica_leads_what_it_was_given),
     HARNESS_TEST(a_hole_in_what_was_never_committed_goes_with_the_leaders_history),
     HARNESS_TEST(the_scrub_finds_a_flipped_bit_and_it_is_repaired),
