@@ -326,9 +326,9 @@ static void free_replicas(struct storage *s)
     RIA_LIST_FOREACH (node, &s->replicas) {
         partition_resign(&RIA_CONTAINER(node, struct replica, link)->partition);
     }
-    storage_end_prepares(s);
     fetch_sessions_close(&s->fetch_sessions);
     parked_close(&s->parked);
+    storage_end_prepares(s); /* of which one may have been parked, and due */
     while (!ria_list_is_empty(&s->replicas)) {
         struct replica *replica = RIA_CONTAINER(s->replicas.next, struct replica, link);
         partition_log_free(replica->partition.log);

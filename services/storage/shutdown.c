@@ -32,9 +32,9 @@ static void resign_all(struct storage *s)
     RIA_LIST_FOREACH (node, &s->replicas) {
         partition_resign(&RIA_CONTAINER(node, struct replica, link)->partition);
     }
-    storage_end_prepares(s);
     fetch_sessions_close(&s->fetch_sessions);
     parked_close(&s->parked);
+    storage_end_prepares(s); /* of which one may have been parked, and due */
 }
 
 static void close_log(struct replica *replica)

@@ -430,6 +430,27 @@ static void one_slow_disk_does_not_hold_up_a_prepare_of_many(void)
     teardown(f);
 }
 
+/* Its log had become quiet in this turn: a job began after all jobs had been ended. */
+static void a_prepare_that_is_due_ends_with_the_node(void)
+{
+    struct storage_fixture *f = setup_with(1, 0);
+    struct ria_fs_sim_faults faults = {.sync_delay_us_min = 1000, .sync_delay_us_max = 1000};
+    epoch_entry entry = {.epoch = 5, .start_offset = 0};
+
+    ria_fs_sim_set_faults(f->fs, &faults);
+    (void)send_append(f, 5, 1, 1, 5, 0);
+    fixture_run_ms(f, 0);
+    const struct ria_rpc_request *sent = send_prepare(f, 6, 0, 2, &entry, 1);
+    CU_ASSERT_FALSE(sent->done);
+    f->now_us += 1000;
+    (void)ria_timers_run(&f->timers); /* the sync's end, and nothing that follows */
+    fixture_kill(f);
+    CU_ASSERT_EQUAL(f->timers.heap.count, 0);
+    CU_ASSERT_TRUE(sent->done);
+    CU_ASSERT_TRUE(fixture_start(f));
+    teardown(f);
+}
+
 static void committed_records_are_not_cut_off(void)
 {
     struct storage_fixture *f = setup_with(10, 8);
@@ -736,6 +757,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_second_prepare_of_the_same_epoch_with_an_old_history_cuts_nothing),
     HARNESS_TEST(prepare_waits_for_the_sync_under_way),
     HARNESS_TEST(one_slow_disk_does_not_hold_up_a_prepare_of_many),
+    HARNESS_TEST(a_prepare_that_is_due_ends_with_the_node),
     HARNESS_TEST(committed_records_are_not_cut_off),
     HARNESS_TEST(committed_records_are_cut_off_for_a_forced_leader),
     HARNESS_TEST(a_forced_leader_counts_for_later_epochs_too),
