@@ -40,8 +40,10 @@ static ria_err open_answer(struct storage *s, struct ria_msg *reply, int32_t *ou
     if (err == RIA_ERR_NOT_LEADER || err == RIA_ERR_NO_LEADER) {
         cluster_coordinator_failed(s->cluster);
     }
-    /* A reply that cannot be read tells nothing about what was done. */
-    return err == RIA_ERR_MALFORMED ? RIA_ERR_UNKNOWN_OUTCOME : err;
+    /* A reply that cannot be read, for whatever reason, tells nothing about what was done. */
+    return err != RIA_OK && (header.error_code == RIA_OK || err == RIA_ERR_MALFORMED)
+               ? RIA_ERR_UNKNOWN_OUTCOME
+               : err;
 }
 
 static void on_answer(void *arg, ria_err err, struct ria_msg *reply)

@@ -241,6 +241,34 @@ static void an_answer_that_never_came_keeps_the_larger_set(void)
     teardown(f);
 }
 
+/* Of a version that is not known here: what this node cannot read says nothing of what was done. */
+static void an_answer_that_cannot_be_read_keeps_the_larger_set(void)
+{
+    struct storage_fixture *f = setup("123", NULL);
+    const struct request_header to = {.api_key = API_ALTER_ISR};
+    struct alter_isr_response response = {.partition_epoch = 3};
+    struct response_header header;
+
+    fixture_partition(f, 1, 0, 1, 5, 2, "123", "12");
+    fixture_publish(f);
+    (void)fixture_report(f, 2, 5, 0);
+    (void)fixture_report(f, 3, 5, 0);
+    CU_ASSERT_STRING_EQUAL(proposal(f), "123");
+    struct ria_msg *msg = envelope_reply(&to, &response, 0, NULL);
+    struct ria_reader reader = ria_reader_of(ria_slice_of(ria_msg_data(msg), ria_msg_size(msg)));
+    CU_ASSERT_EQUAL(response_header_decode(&header, 0, &reader, NULL), RIA_OK);
+    header.api_version = ALTER_ISR_RESPONSE_VERSION_MAX + 1;
+    struct ria_writer writer = ria_writer_of(ria_msg_data(msg), ria_msg_size(msg));
+    response_header_encode(&header, 0, &writer);
+    fake_rpc_answer_msg(fake_rpc_find(&f->rpc, API_ALTER_ISR), msg);
+    struct ria_rpc_request *request = fixture_produce_one(f);
+    (void)fixture_report(f, 2, 5, 1);
+    CU_ASSERT_FALSE(request->done); /* node 3 may be in the set by now */
+    (void)fixture_report(f, 3, 5, 1);
+    CU_ASSERT_EQUAL(fixture_error(request), RIA_OK);
+    teardown(f);
+}
+
 static void metadata_that_is_newer_decides_a_proposal(void)
 {
     struct storage_fixture *f = setup("123", "replica.lag.time.max.ms=1000");
@@ -479,6 +507,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_follower_that_was_put_out_does_not_return_before_it_moves),
     HARNESS_TEST(a_conflict_keeps_the_old_set),
     HARNESS_TEST(an_answer_that_never_came_keeps_the_larger_set),
+    HARNESS_TEST(an_answer_that_cannot_be_read_keeps_the_larger_set),
     HARNESS_TEST(metadata_that_is_newer_decides_a_proposal),
     HARNESS_TEST(nothing_changes_while_the_coordinator_is_silent),
     HARNESS_TEST(a_fenced_follower_costs_the_first_write_nothing),
