@@ -92,6 +92,23 @@ static void a_follower_that_stays_behind_is_proposed_to_leave(void)
     teardown(f);
 }
 
+static void reports_commit_nothing_while_a_smaller_set_is_only_proposed(void)
+{
+    struct storage_fixture *f = setup("123", "replica.lag.time.max.ms=1000");
+
+    hear_all(f);
+    struct ria_rpc_request *request = fixture_produce_one(f);
+    (void)fixture_report(f, 2, 5, 1);
+    fixture_run_ms(f, 1200);
+    CU_ASSERT_STRING_EQUAL(proposal(f), "12");
+    (void)fixture_report(f, 2, 5, 1);
+    CU_ASSERT_FALSE(request->done);
+    CU_ASSERT_EQUAL(fixture_info(f).high_watermark, 0);
+    agree(f, 2);
+    CU_ASSERT_EQUAL(fixture_info(f).high_watermark, 1);
+    teardown(f);
+}
+
 static void an_idle_follower_that_has_everything_stays(void)
 {
     struct storage_fixture *f = setup("123", "replica.lag.time.max.ms=1000");
@@ -499,6 +516,7 @@ static void a_partition_without_a_leader_takes_nothing_and_comes_back(void)
 
 static const struct harness_test tests[] = {
     HARNESS_TEST(a_follower_that_stays_behind_is_proposed_to_leave),
+    HARNESS_TEST(reports_commit_nothing_while_a_smaller_set_is_only_proposed),
     HARNESS_TEST(an_idle_follower_that_has_everything_stays),
     HARNESS_TEST(a_follower_that_is_slow_but_moves_stays),
     HARNESS_TEST(a_follower_never_heard_of_leaves_an_empty_log),

@@ -235,6 +235,23 @@ static void registration_waits_for_the_coordinator(void)
     teardown(f);
 }
 
+/* Else it would lead under the epoch of its last life, and may have lost what it wrote then. */
+static void a_restarted_node_leads_nothing_before_it_is_registered(void)
+{
+    struct storage_fixture *f = setup("1");
+
+    fixture_power_cut(f);
+    f->register_err = RIA_ERR_BUSY;
+    CU_ASSERT_TRUE(fixture_start(f));
+    fixture_run_ms(f, 3000);
+    CU_ASSERT(f->register_count > 1);
+    CU_ASSERT_NOT_EQUAL(fixture_error(fixture_produce_one(f)), RIA_OK);
+    f->register_err = RIA_OK;
+    fixture_run_ms(f, 3000);
+    CU_ASSERT_EQUAL(fixture_error(fixture_produce_one(f)), RIA_OK);
+    teardown(f);
+}
+
 static void another_clusters_folder_is_fatal(void)
 {
     struct storage_fixture *f = setup_disk();
@@ -620,6 +637,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(the_identity_text_is_strict),
     HARNESS_TEST(the_first_format_of_the_identity_is_read),
     HARNESS_TEST(registration_waits_for_the_coordinator),
+    HARNESS_TEST(a_restarted_node_leads_nothing_before_it_is_registered),
     HARNESS_TEST(another_clusters_folder_is_fatal),
     HARNESS_TEST(another_number_than_before_is_fatal),
     HARNESS_TEST(a_coordinator_that_forgot_the_node_gets_the_same_incarnation),
