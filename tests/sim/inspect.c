@@ -100,7 +100,9 @@ static void walk_log(struct walk *walk, const struct sim_node *node)
             err = records_walk(ria_slice_of(bytes, size), walk->next, on_record, walk, &next);
         }
         bool may_fail = node->has_bad_disk && walk->kind == HISTORY_STORED;
-        if ((err == RIA_ERR_CORRUPT || err == RIA_ERR_IO) && may_fail) {
+        /* TOO_LARGE: a length of which a bit is wrong. */
+        bool is_bad = err == RIA_ERR_CORRUPT || err == RIA_ERR_IO || err == RIA_ERR_TOO_LARGE;
+        if (is_bad && may_fail) {
             break; /* it must be mended in the end */
         }
         if (err != RIA_OK || size == 0) {
