@@ -107,6 +107,25 @@ static void an_acknowledgement_sends_no_fetch(void)
     teardown(w);
 }
 
+static void only_what_a_follower_has_on_disk_is_reported(void)
+{
+    struct worker_fixture *w = setup(1);
+
+    for (int64_t offset = 0; offset < 2; offset++) {
+        worker_answer_fetch(w, settle(w), 0, offset, 1, 10);
+        worker_run_ms(w, 0);
+    }
+    CU_ASSERT_EQUAL_FATAL(worker_append_count(w, 2), 2);
+    CU_ASSERT_EQUAL(w->reported[2], 0);
+    for (int64_t end = 1; end <= 2; end++) {
+        worker_answer_append(w, worker_append(w, 2, 0));
+        worker_run_ms(w, 0);
+        CU_ASSERT_EQUAL(w->reported[2], end);
+    }
+    CU_ASSERT_EQUAL(w->reported[3], 0);
+    teardown(w);
+}
+
 static void an_idle_fetch_is_followed_by_one_that_names_nothing(void)
 {
     struct worker_fixture *w = setup(2);
@@ -424,6 +443,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(the_first_fetch_is_full_and_names_all),
     HARNESS_TEST(a_batch_names_its_partition_only),
     HARNESS_TEST(an_acknowledgement_sends_no_fetch),
+    HARNESS_TEST(only_what_a_follower_has_on_disk_is_reported),
     HARNESS_TEST(an_idle_fetch_is_followed_by_one_that_names_nothing),
     HARNESS_TEST(a_session_the_leader_forgot_begins_anew_at_once),
     HARNESS_TEST(a_lost_fetch_makes_the_next_one_full),

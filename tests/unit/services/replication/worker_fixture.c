@@ -185,6 +185,7 @@ static void answer_report(struct worker_fixture *w, struct fake_rpc_call *call)
             .topic_id = request.partitions[i].topic_id,
             .partition = request.partitions[i].partition,
         };
+        w->reported[request.partitions[i].replica] = request.partitions[i].end_offset;
     }
     w->reports += request.partitions_count;
     response.partitions_count = request.partitions_count;

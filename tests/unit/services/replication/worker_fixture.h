@@ -43,6 +43,7 @@ struct worker_fixture {
     uint32_t prepares[4];      /* seen by node: partitions in requests */
     uint32_t prepare_calls[4]; /* seen by node: requests */
     uint32_t reports;          /* entries seen */
+    int64_t reported[4];       /* by node: end offset of the last report */
     uint32_t append_bytes[4];  /* answered by themselves */
 };
 

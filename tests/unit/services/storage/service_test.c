@@ -9,6 +9,7 @@
 #include "schemas/gen/heartbeat_request.h"
 #include "schemas/gen/produce_request.h"
 #include "schemas/gen/produce_response.h"
+#include "schemas/gen/report_replicas_request.h"
 
 #include "services/storage/identity.h"
 #include "tests/lib/harness.h"
@@ -494,6 +495,28 @@ static void a_replica_whose_disk_failed_while_it_was_opened_waits_for_a_restart(
     teardown(f);
 }
 
+/* What the coordinator hears of the node's replicas: the only one that it has something to say of.
+ */
+static void a_replica_that_cannot_be_opened_is_reported_as_failed(void)
+{
+    struct storage_fixture *f = setup("1");
+    struct ria_fs_sim_faults broken = {.fail_sync_one_in = 1};
+    struct report_replicas_request request;
+
+    ria_fs_sim_set_faults(f->fs, &broken);
+    fixture_topic(f, 2, 1, 2, false, NULL);
+    fixture_partition(f, 2, 0, 3, 5, 1, "31", "31");
+    fixture_publish(f);
+    fixture_run_ms(f, 100);
+    const struct fake_rpc_call *call = fake_rpc_find(&f->rpc, API_REPORT_REPLICAS);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(call);
+    fake_rpc_decode(call, &f->arena, &request);
+    CU_ASSERT_EQUAL_FATAL(request.replicas_count, 1);
+    CU_ASSERT(ria_uuid_equal(request.replicas[0].topic_id, fixture_topic_id(2)));
+    CU_ASSERT_EQUAL(request.replicas[0].state, 1); /* failed */
+    teardown(f);
+}
+
 static void settings_change_while_it_runs(void)
 {
     struct storage_fixture *f = setup("1");
@@ -652,6 +675,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_replica_assigned_elsewhere_is_kept_and_not_served),
     HARNESS_TEST(a_replica_that_cannot_be_opened_is_tried_again),
     HARNESS_TEST(a_replica_whose_disk_failed_while_it_was_opened_waits_for_a_restart),
+    HARNESS_TEST(a_replica_that_cannot_be_opened_is_reported_as_failed),
     HARNESS_TEST(settings_change_while_it_runs),
     HARNESS_TEST(a_clean_stop_lets_waiting_produces_commit),
     HARNESS_TEST(a_clean_stop_answers_everything_that_waits),
