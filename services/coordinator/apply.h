@@ -31,9 +31,10 @@ struct apply {
     int64_t version;
     int64_t next_node_id;
     int64_t next_producer_id;
-    struct node_load *loads;          /* by node id; NULL until the first one */
-    struct ria_uuid min_insync_topic; /* whose min_insync is known; zero = nobody's */
+    struct node_load *loads;      /* by node id; NULL until the first one */
+    struct ria_uuid config_topic; /* whose settings are known; zero = nobody's */
     int64_t min_insync;
+    bool relaxed;
 };
 
 /* The metadata version of this command's changes: one more than before, however often it is asked.
@@ -121,8 +122,9 @@ apply_set_node_state(struct apply *apply, int32_t node_id, enum node_state state
 /* Nodes that the command says are alive and whose state is active: those that may lead. */
 struct node_set apply_usable_nodes(struct apply *apply);
 
-/* min.insync.replicas of a topic that is there. */
+/* min.insync.replicas of a topic that is there; whether its durability is relaxed. */
 int64_t apply_min_insync(struct apply *apply, const struct ria_uuid *topic_id);
+bool apply_is_relaxed(struct apply *apply, const struct ria_uuid *topic_id);
 
 /* RIA_ERR_UNKNOWN_TOPIC, RIA_ERR_UNKNOWN_PARTITION. */
 ria_err apply_get_partition(

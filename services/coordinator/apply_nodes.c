@@ -114,7 +114,8 @@ static ria_err update_node(
 /* It ended without saying so and was back before anybody missed it. Its log may lack its end: what
  * was only in a page cache, or committed records if damage there was taken for a torn write. So it
  * leaves the in-sync sets in which somebody else is alive, who leads at once, and returns when it
- * has caught up. */
+ * has caught up. Of a relaxed topic, of which all may have been in the cache, it is not eligible.
+ */
 static ria_err leave_sets(struct apply *apply, int32_t node_id, const struct node_set *others)
 {
     struct partition_walk walk;
@@ -127,8 +128,11 @@ static ria_err leave_sets(struct apply *apply, int32_t node_id, const struct nod
             if (other != -1 && node_list_has(&row.isr, other)) {
                 int64_t min_insync = apply_min_insync(apply, &row.topic_id);
                 leader_retire(&row, node_id, others, min_insync, true);
-                RIA_TRY(apply_put_partition(apply, &walk.rows[i], &row));
             }
+            if (apply_is_relaxed(apply, &row.topic_id)) {
+                node_list_remove(&row.eligible, node_id);
+            }
+            RIA_TRY(apply_put_partition(apply, &walk.rows[i], &row));
         }
     }
     return RIA_OK;

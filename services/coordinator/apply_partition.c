@@ -91,7 +91,7 @@ ria_err apply_write_loads(struct apply *apply)
 
 /* ---- reading partitions ---- */
 
-static int64_t read_min_insync(struct apply *apply, const struct ria_uuid *topic_id)
+static void read_config(struct apply *apply, const struct ria_uuid *topic_id)
 {
     char reason[512];
     struct topic_config config;
@@ -111,16 +111,23 @@ static int64_t read_min_insync(struct apply *apply, const struct ria_uuid *topic
         RIA_ASSERT(err == RIA_OK); /* it was checked when the topic was made */
     }
     meta_done(stmt);
-    return config.min_insync_replicas;
+    apply->min_insync = config.min_insync_replicas;
+    apply->relaxed = config.durability == TOPIC_DURABILITY_RELAXED;
+    apply->config_topic = *topic_id;
 }
 
 int64_t apply_min_insync(struct apply *apply, const struct ria_uuid *topic_id)
 {
-    if (!ria_uuid_equal(apply->min_insync_topic, *topic_id)) {
-        apply->min_insync = read_min_insync(apply, topic_id);
-        apply->min_insync_topic = *topic_id;
+    if (!ria_uuid_equal(apply->config_topic, *topic_id)) {
+        read_config(apply, topic_id);
     }
     return apply->min_insync;
+}
+
+bool apply_is_relaxed(struct apply *apply, const struct ria_uuid *topic_id)
+{
+    (void)apply_min_insync(apply, topic_id);
+    return apply->relaxed;
 }
 
 ria_err apply_get_partition(

@@ -4,6 +4,7 @@
 #include "schemas/gen/alter_isr_request.h"
 #include "schemas/gen/shutdown_node_request.h"
 
+#include "services/coordinator/node_list.h"
 #include "services/coordinator/partition_row.h"
 #include "tests/lib/harness.h"
 #include "tests/unit/services/coordinator/fixture.h"
@@ -117,6 +118,42 @@ static void new_incarnation_of_the_only_one_goes_on_under_a_new_epoch(void)
     for (int32_t i = 0; i < 3; i++) {
         struct partition_row p = read_partition(&m, 60, i);
         CU_ASSERT_EQUAL(p.leader_epoch, p.leader == 1 ? 1 : 0);
+    }
+    fixture_machine_close(&m);
+}
+
+/* What it had was in a page cache: it is not known to have what was committed. */
+static void new_incarnation_is_not_eligible_for_relaxed_topics(void)
+{
+    struct create_topic_request_create_topic_config config = {
+        .name = RIA_SLICE_LITERAL("durability"), .value = RIA_SLICE_LITERAL("relaxed")};
+    struct fixture_machine m;
+    struct create_topic_request topic = fixture_topic(60, "quick", 1, 2);
+    struct node_list isr = {.count = 1};
+
+    set_up(&m);
+    topic.configs = &config;
+    topic.configs_count = 1;
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_CREATE_TOPIC, &topic), RIA_OK);
+    struct partition_row p = read_partition(&m, 60, 0);
+    int32_t follower = p.replicas.ids[1];
+    isr.ids[0] = p.leader;
+    struct alter_isr_request alone = {
+        .topic_id = fixture_uuid(60), .isr = isr.ids, .isr_count = isr.count};
+    for (int64_t incarnation = 101; incarnation <= 102; incarnation++) {
+        struct register_node_request request = fixture_register((uint32_t)follower, incarnation);
+        CU_ASSERT_EQUAL(fixture_apply(&m, API_REGISTER_NODE, &request), RIA_OK);
+        p = read_partition(&m, 60, 0);
+        CU_ASSERT_TRUE(node_list_equal(&p.isr, &isr));
+        CU_ASSERT_EQUAL(p.eligible.count, 0);
+        alone.partition_epoch = p.partition_epoch; /* it comes back, and is put out */
+        alone.isr = p.replicas.ids;
+        alone.isr_count = 2;
+        CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_ISR, &alone), RIA_OK);
+        alone.partition_epoch++;
+        alone.isr = isr.ids;
+        alone.isr_count = 1;
+        CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_ISR, &alone), RIA_OK);
     }
     fixture_machine_close(&m);
 }
@@ -333,6 +370,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(new_incarnation_gives_what_it_led_to_others_in_sync),
     HARNESS_TEST(new_incarnation_after_a_shutdown_stays_where_it_was),
     HARNESS_TEST(new_incarnation_of_the_only_one_goes_on_under_a_new_epoch),
+    HARNESS_TEST(new_incarnation_is_not_eligible_for_relaxed_topics),
     HARNESS_TEST(new_address_is_a_change_without_new_epochs),
     HARNESS_TEST(another_clusters_node_is_refused),
     HARNESS_TEST(node_without_uuid_or_address_is_refused),
