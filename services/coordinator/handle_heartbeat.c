@@ -316,6 +316,16 @@ static void fill_process(
     }
 }
 
+/* Sent by a former life of a node that has registered since and is alive: it was late. */
+static bool
+is_outlived(const struct coordinator *coordinator, const struct liveness_process *process)
+{
+    const struct liveness_process *known = liveness_find(coordinator->liveness, &process->uuid);
+
+    return process->role == PROCESS_STORAGE && process->node_id < 0 && known != NULL &&
+           known->alive && known->node_id >= 0 && known->incarnation != process->incarnation;
+}
+
 void handle_heartbeat(struct coordinator *coordinator, const struct coordinator_call *call)
 {
     struct heartbeat_request request;
@@ -332,7 +342,9 @@ void handle_heartbeat(struct coordinator *coordinator, const struct coordinator_
     }
     fill_process(coordinator, &request, &process);
     liveness_expire(coordinator->liveness);
-    ria_err err = liveness_heard(coordinator->liveness, &process);
+    ria_err err = is_outlived(coordinator, &process)
+                      ? RIA_OK
+                      : liveness_heard(coordinator->liveness, &process);
     if (err != RIA_OK) {
         coordinator_refuse(
             coordinator,

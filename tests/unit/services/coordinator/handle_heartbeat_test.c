@@ -298,11 +298,32 @@ static void a_strange_role_is_refused(void)
     fixture_close(&f);
 }
 
+/* It was on its way when its process ended: taken for a new life it had the node fenced. */
+static void a_late_heartbeat_of_a_former_life_takes_nothing_from_the_new_one(void)
+{
+    struct fixture f;
+    struct heartbeat_response response;
+    struct register_node_request restarted = fixture_register(1, 999);
+
+    fixture_up(&f);
+    fixture_register_nodes(&f, 1);
+    CU_ASSERT_EQUAL(fixture_heartbeat(&f, 1, PROCESS_STORAGE, NULL), RIA_OK);
+    CU_ASSERT_EQUAL(fixture_call(&f, API_REGISTER_NODE, &restarted, NULL), RIA_OK);
+    fixture_advance(&f, MEMBERSHIP_SESSION_FAST_MS - 1);
+    CU_ASSERT_EQUAL(fixture_heartbeat(&f, 1, PROCESS_STORAGE, &response), RIA_OK);
+    CU_ASSERT_FALSE(response.registered);
+    CU_ASSERT_EQUAL(fixture_create_topic(&f, 1, "a"), RIA_OK);
+    fixture_advance(&f, 1); /* nor does it make the new one live longer */
+    CU_ASSERT_EQUAL(fixture_create_topic(&f, 2, "b"), RIA_ERR_NOT_ENOUGH_NODES);
+    fixture_close(&f);
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(a_silent_node_gets_no_topics),
     HARNESS_TEST(after_a_restart_the_default_counts_every_node),
     HARNESS_TEST(once_settled_the_default_counts_the_living),
     HARNESS_TEST(a_node_is_told_whether_it_is_registered),
+    HARNESS_TEST(a_late_heartbeat_of_a_former_life_takes_nothing_from_the_new_one),
     HARNESS_TEST(replication_workers_share),
     HARNESS_TEST(an_answer_is_held_back_as_long_as_allowed),
     HARNESS_TEST(a_newer_heartbeat_ends_the_older),
