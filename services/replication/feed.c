@@ -54,6 +54,7 @@ struct feed *feed_new(
     ria_list_init(&feed->feed_link);
     ria_list_init(&feed->wish_link);
     ria_list_init(&feed->full_link);
+    ria_list_init(&feed->apart_link);
     ria_list_init(&feed->retry_link);
     return feed;
 }

@@ -70,6 +70,7 @@ struct follower {
     int64_t bulk_bytes;             /* of these, as catch-up: what comes behind goes the same way */
     int64_t caught_bytes;           /* read for it alone since it was prepared or attached */
     bool catching_up;               /* a catch-up read is under way */
+    bool in_sync;                   /* by the metadata */
     bool unfit;                     /* by the metadata: its log is failed or damaged */
     struct leader_history *history; /* PREPARING only */
     struct ria_list prepare_link;   /* peer->prepares */
@@ -96,6 +97,7 @@ struct feed {
     struct ria_list feed_link;   /* leader->feeds */
     struct ria_list wish_link;   /* leader->wishes: to be named in the next fetch */
     struct ria_list full_link;   /* peer->blocked: not read since that follower has no room */
+    struct ria_list apart_link;  /* service: has followers that are not in sync */
     struct ria_list retry_link;  /* service: has WAITING followers or an untold high watermark */
 };
 

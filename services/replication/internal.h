@@ -32,6 +32,8 @@ struct replication {
     struct ria_list peers;
     struct ria_list dirty_peers;
     struct ria_list retries;      /* feed.retry_link */
+    struct ria_list apart;        /* feed.apart_link */
+    struct ria_timer apart_timer; /* runs while there are any */
     struct ria_timer flush_timer; /* zero delay: runs at the end of the turn */
     struct ria_timer retry_timer;
     struct throttle throttle; /* of catch-up reads */

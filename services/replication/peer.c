@@ -167,6 +167,7 @@ void peer_stop_feed(struct feed *feed)
     ria_list_remove(&feed->full_link);
     ria_list_remove(&feed->epochs_link);
     ria_list_remove(&feed->feed_link);
+    ria_list_remove(&feed->apart_link);
     ria_list_remove(&feed->retry_link);
     feed->stopped = true;
     feed->leader->service->metrics.feeds.value--;

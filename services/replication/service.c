@@ -9,6 +9,7 @@
 
 enum {
     TICK_US = 50 * 1000,
+    APART_US = 1000 * 1000,
 };
 
 /* ---- helpers for the peers ---- */
@@ -196,6 +197,58 @@ static void follow_fitness(struct feed *feed, const struct cluster_partition *pa
     }
 }
 
+/* A leader may forget a report after it has come, when its metadata is late. Where nothing is
+ * produced nobody would tell it again, so those who are not in sync are reported every second. */
+static void report_apart(struct ria_timer *timer, void *arg)
+{
+    struct replication *service = arg;
+
+    RIA_LIST_FOREACH (it, &service->apart) {
+        struct feed *feed = RIA_CONTAINER(it, struct feed, apart_link);
+        for (uint32_t i = 0; i < feed->follower_count; i++) {
+            struct follower *follower = &feed->followers[i];
+            if (!follower->in_sync && follower->state == FOLLOWER_READY &&
+                !ria_list_is_linked(&follower->report_link)) {
+                ria_list_push_back(&feed->leader->reports, &follower->report_link);
+                replication_flush_later(feed->leader);
+            }
+        }
+    }
+    if (!ria_list_is_empty(&service->apart)) {
+        ria_timer_start(service->env->timers, timer, APART_US);
+    }
+}
+
+static bool is_in_sync(const struct cluster_partition *partition, int32_t node)
+{
+    for (uint32_t i = 0; i < partition->isr_count; i++) {
+        if (partition->isr[i] == node) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void note_in_sync(
+    struct replication *service, struct feed *feed, const struct cluster_partition *partition
+)
+{
+    bool all = true;
+
+    for (uint32_t i = 0; i < feed->follower_count; i++) {
+        feed->followers[i].in_sync = is_in_sync(partition, feed->followers[i].node);
+        all = all && feed->followers[i].in_sync;
+    }
+    ria_list_remove(&feed->apart_link);
+    if (all) {
+        return;
+    }
+    ria_list_push_back(&service->apart, &feed->apart_link);
+    if (!service->apart_timer.active) {
+        ria_timer_start(service->env->timers, &service->apart_timer, APART_US);
+    }
+}
+
 /* Make what runs for this partition what metadata and the lease say. */
 static void settle(struct replication *service, struct cluster_partition *partition)
 {
@@ -214,7 +267,11 @@ static void settle(struct replication *service, struct cluster_partition *partit
     if (feed != NULL) {
         follow_fitness(feed, partition);
     } else if (wanted) {
-        partition->user = start_feed(service, partition);
+        feed = start_feed(service, partition);
+        partition->user = feed;
+    }
+    if (feed != NULL) {
+        note_in_sync(service, feed, partition);
     }
 }
 
@@ -320,6 +377,8 @@ ria_err replication_new(
     ria_list_init(&service->peers);
     ria_list_init(&service->dirty_peers);
     ria_list_init(&service->retries);
+    ria_list_init(&service->apart);
+    ria_timer_init(&service->apart_timer, report_apart, service);
     ria_timer_init(&service->flush_timer, on_flush, service);
     ria_timer_init(&service->retry_timer, on_tick, service);
     ria_timer_init(&service->throttle_timer, on_throttle_due, service);
@@ -450,6 +509,7 @@ void replication_free(struct replication *replication)
         peer_free(RIA_CONTAINER(replication->peers.next, struct peer, link));
     }
     ria_timer_stop(replication->env->timers, &replication->flush_timer);
+    ria_timer_stop(replication->env->timers, &replication->apart_timer);
     ria_timer_stop(replication->env->timers, &replication->retry_timer);
     ria_timer_stop(replication->env->timers, &replication->throttle_timer);
     leases_fini(&replication->leases);

@@ -438,7 +438,26 @@ static void a_follower_that_becomes_unfit_or_fit_is_prepared_and_reported_anew(v
     teardown(w);
 }
 
+static void who_is_not_in_sync_is_reported_every_second(void)
+{
+    struct worker_fixture *w = setup(4);
+    uint32_t reports = w->reports;
+
+    worker_run_ms(w, 5000);
+    CU_ASSERT_EQUAL(w->reports, reports);
+    w->apart = 1;
+    worker_publish(w);
+    worker_run_ms(w, 3500);
+    CU_ASSERT_EQUAL(w->reports, reports + 3 * 4);
+    w->apart = 0;
+    worker_publish(w);
+    worker_run_ms(w, 5000);
+    CU_ASSERT_EQUAL(w->reports, reports + 3 * 4);
+    teardown(w);
+}
+
 static const struct harness_test tests[] = {
+    HARNESS_TEST(who_is_not_in_sync_is_reported_every_second),
     HARNESS_TEST(an_idle_follower_that_was_started_anew_is_prepared_and_reported),
     HARNESS_TEST(the_first_fetch_is_full_and_names_all),
     HARNESS_TEST(a_batch_names_its_partition_only),

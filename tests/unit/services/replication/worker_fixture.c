@@ -94,7 +94,7 @@ static void answer_metadata(struct worker_fixture *w, struct fake_rpc_call *call
             .replicas = replicas,
             .replicas_count = WORKER_NODES,
             .isr = replicas,
-            .isr_count = WORKER_NODES,
+            .isr_count = WORKER_NODES - w->apart,
             .unfit = &w->unfit,
             .unfit_count = w->unfit > 0 ? 1 : 0,
             .forced_epoch = -1,

@@ -35,6 +35,7 @@ struct worker_fixture {
     int64_t version;
     bool deleted;
     int64_t incarnation[4];    /* by node */
+    uint32_t apart;            /* so many of nodes 3, 2 are not in sync */
     int32_t unfit;             /* node whose replicas are unfit; 0 = none */
     int64_t leader_end;        /* of all partitions, as the histories say */
     int64_t follower_end[4];   /* by node: what a prepare answers */
