@@ -138,6 +138,26 @@ static ria_err take_good(struct window *w)
     return RIA_OK;
 }
 
+/* The offset is under no CRC either. A hole ends at the mark at the latest, and the batch behind
+ * the one that ends it goes on from there, or neither is believed. The window moves. */
+static ria_err check_offset(
+    struct window *w, uint64_t position, const struct batch_header *header, bool *out_wrong
+)
+{
+    uint64_t behind = position + batch_size(header);
+    struct batch_header next;
+    struct ria_slice batch = RIA_SLICE_NULL;
+
+    if (behind < w->scan->file_size) {
+        RIA_TRY(batch_at(w, behind, &next, &batch));
+    }
+    bool parts =
+        !ria_slice_is_null(batch) && !segment_header_joins(&next, batch_last_offset(header) + 1) &&
+        next.base_offset > w->scan->segment->next_offset && next.base_offset <= header->base_offset;
+    *out_wrong = header->base_offset > w->scan->mark || parts;
+    return RIA_OK;
+}
+
 /* Behind a bad batch below the mark: go to the next good one. *out_found = false: there is none, or
  * the search became too long. */
 static ria_err skip_bad(struct window *w, bool *out_found)
@@ -162,7 +182,11 @@ static ria_err skip_bad(struct window *w, bool *out_found)
         }
         budget -= batch_size(&header);
         RIA_TRY(batch_at(w, p, &header, &batch));
-        if (!ria_slice_is_null(batch)) {
+        bool wrong = ria_slice_is_null(batch);
+        if (!wrong) {
+            RIA_TRY(check_offset(w, p, &header, &wrong));
+        }
+        if (!wrong) {
             log_report_damage(scan->log, segment->next_offset, header.base_offset);
             RIA_TRY(offset_index_reserve(&segment->offsets, 1));
             offset_index_force(

@@ -290,6 +290,40 @@ static void a_bad_header_below_the_mark_is_passed_over(void)
     log_fixture_fini(f);
 }
 
+/* The offset in front of a batch is under no CRC: behind a bad batch it could make up a hole that
+ * no replica can ever fill. */
+static void a_flipped_offset_behind_a_bad_batch_does_not_lengthen_the_hole(void)
+{
+    static const uint8_t far = 2;   /* the third byte from the end of the offset: 131072 more */
+    static const uint8_t near = 29; /* the last one: 15 becomes 29 */
+    int64_t segment = 0;
+
+    for (int pass = 0; pass < 2; pass++) {
+        begin(61);
+        append_many(10, 100);
+        log_fixture_sync(f);
+        log_fixture_take_checkpoint(f);
+        uint64_t bad = position_of(12, &segment);   /* holds 10 to 14 */
+        uint64_t wrong = position_of(15, &segment); /* holds 15 */
+        log_fixture_crash(f, false);
+        log_fixture_damage(f, log_fixture_path(segment, ".log"), bad + 70, "X", 1);
+        log_fixture_damage(
+            f,
+            log_fixture_path(segment, ".log"),
+            wrong + (pass == 0 ? 5 : 7),
+            pass == 0 ? &far : &near,
+            1
+        );
+        open_again();
+        CU_ASSERT_TRUE(partition_log_is_damaged(f->log));
+        CU_ASSERT_EQUAL(partition_log_end_offset(f->log), 30);
+        CU_ASSERT_EQUAL(log_fixture_verify(f, 0), 10);
+        CU_ASSERT_EQUAL(log_fixture_verify(f, 15), 15);
+        CU_ASSERT_EQUAL(log_fixture_verify(f, 16), 30);
+        log_fixture_fini(f);
+    }
+}
+
 static void a_log_that_ends_below_the_mark_is_damaged(void)
 {
     int64_t segment = 0;
@@ -819,6 +853,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(an_epoch_of_a_lost_tail_does_not_come_back),
     HARNESS_TEST(a_bad_batch_below_the_mark_is_damage_and_nothing_is_cut),
     HARNESS_TEST(a_bad_header_below_the_mark_is_passed_over),
+    HARNESS_TEST(a_flipped_offset_behind_a_bad_batch_does_not_lengthen_the_hole),
     HARNESS_TEST(a_log_that_ends_below_the_mark_is_damaged),
     HARNESS_TEST(a_missing_segment_below_the_mark_is_damage),
     HARNESS_TEST(segments_behind_a_short_one_below_the_mark_stay_readable),
