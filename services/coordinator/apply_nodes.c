@@ -128,6 +128,7 @@ static ria_err leave_sets(struct apply *apply, int32_t node_id, const struct nod
             if (other != -1 && node_list_has(&row.isr, other)) {
                 int64_t min_insync = apply_min_insync(apply, &row.topic_id);
                 leader_retire(&row, node_id, others, min_insync, true);
+                node_list_remove(&row.eligible, node_id); /* which means: has its whole log */
             }
             if (apply_is_relaxed(apply, &row.topic_id)) {
                 node_list_remove(&row.eligible, node_id);

@@ -263,6 +263,33 @@ static void an_eligible_node_that_is_heard_again_leads(void)
 }
 
 /* None of those that fall silent together is chosen in place of another. */
+/* Its log may lack its end, and eligible means that it does not: only who is in sync may lead. */
+static void an_eligible_node_that_restarted_is_eligible_no_more(void)
+{
+    struct register_node_request restarted = fixture_register(2, 101);
+    struct fixture_machine m;
+
+    for (int pass = 0; pass < 2; pass++) {
+        set_up(&m);
+        if (pass == 0) {
+            reduce(&m); /* it was eligible before */
+        } else {
+            CU_ASSERT_EQUAL(alter(&m, 0, "12"), RIA_OK); /* it leaves the set by its restart */
+        }
+        CU_ASSERT_EQUAL(fixture_apply(&m, API_REGISTER_NODE, &restarted), RIA_OK);
+        CU_ASSERT_TRUE(has(row_of(&m, 0).isr, "1"));
+        CU_ASSERT_EQUAL(row_of(&m, 0).eligible.count, 0);
+        live(&m, "23");
+        CU_ASSERT_EQUAL(fence(&m, 1, true), RIA_OK);
+        CU_ASSERT_EQUAL(row_of(&m, 0).leader, -1);
+        live(&m, "123");
+        CU_ASSERT_EQUAL(fence(&m, 1, false), RIA_OK);
+        CU_ASSERT_EQUAL(row_of(&m, 0).leader, 1);
+        check_counters(&m);
+        fixture_machine_close(&m);
+    }
+}
+
 static void nodes_that_fall_silent_together(void)
 {
     struct fixture_machine m;
@@ -551,6 +578,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(fencing_again_or_another_life_changes_nothing),
     HARNESS_TEST(the_last_in_sync_stays_and_leads_again_when_it_is_heard),
     HARNESS_TEST(an_eligible_node_that_is_heard_again_leads),
+    HARNESS_TEST(an_eligible_node_that_restarted_is_eligible_no_more),
     HARNESS_TEST(nodes_that_fall_silent_together),
     HARNESS_TEST(a_fenced_node_cannot_join_a_set),
     HARNESS_TEST(a_new_incarnation_is_active_and_leads_what_nobody_led),
