@@ -463,6 +463,32 @@ static bool find_remains(const struct world *world, uint32_t partition, char *ou
     return false;
 }
 
+/* Of a bad disk: is there a record that cannot be read? Who reads finds damage, and has it
+ * repaired; what nobody reads may rot unseen, which no node can know. */
+static bool
+has_unseen_damage(const struct sim_node *node, uint32_t partition, int64_t offset, int64_t end)
+{
+    uint32_t topic = 0;
+    int32_t number = 0;
+    ria_err err = RIA_OK;
+    struct counting ignored = {.skip_one_in = 0};
+    uint8_t *bytes = node->has_bad_disk ? malloc(READ_SIZE) : NULL;
+
+    world_find_partition(node->world, partition, &topic, &number);
+    struct ria_uuid id = world_topic_id(node->world, topic);
+    while (bytes != NULL && err == RIA_OK && offset < end) {
+        size_t size = 0;
+        err = storage_read_replica(node->storage, &id, number, offset, bytes, READ_SIZE, &size);
+        if (err == RIA_OK) {
+            struct ria_slice batches = ria_slice_of(bytes, size);
+            err = size == 0 ? RIA_ERR_NOT_FOUND
+                            : records_walk(batches, offset, count_passing, &ignored, &offset);
+        }
+    }
+    free(bytes);
+    return err != RIA_OK;
+}
+
 /* Why the partition is not whole; false: it is. */
 static bool find_flaw(const struct world *world, uint32_t partition, char *out, size_t out_size)
 {
@@ -505,6 +531,14 @@ static bool find_flaw(const struct world *world, uint32_t partition, char *out, 
                 info.end_offset,
                 info.high_watermark
             );
+            return true;
+        }
+    }
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        const struct sim_node *node = &world->nodes[i];
+        if (describe(node, partition, &info) &&
+            has_unseen_damage(node, partition, info.start_offset, info.end_offset)) {
+            (void)snprintf(out, out_size, "cannot be read as a whole on %s", node->name);
             return true;
         }
     }
