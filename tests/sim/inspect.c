@@ -517,11 +517,7 @@ static bool find_flaw(const struct world *world, uint32_t partition, char *out, 
             );
             return true;
         }
-        /* A follower that was restarted hears of the high watermark with the next record, which
-         * only the producers' last batches are sure to bring. */
-        bool may_not_know = !info.leader && topic->kind != PLAN_TOPIC_PLAIN;
-        if (info.end_offset != leader.end_offset ||
-            (info.high_watermark != leader.end_offset && !may_not_know)) {
+        if (info.end_offset != leader.end_offset || info.high_watermark != leader.end_offset) {
             (void)snprintf(
                 out,
                 out_size,
@@ -541,6 +537,10 @@ static bool find_flaw(const struct world *world, uint32_t partition, char *out, 
             (void)snprintf(out, out_size, "cannot be read as a whole on %s", node->name);
             return true;
         }
+    }
+    if (known->target.count > 0) {
+        (void)snprintf(out, out_size, "is still moving");
+        return true;
     }
     if (known->isr_count != known->replica_count || replicas != known->replica_count) {
         (void)snprintf(
