@@ -4,16 +4,24 @@
 #include <stdio.h>
 
 #include "common/assert.h"
+#include "common/limits.h"
+#include "common/rand.h"
 
+#include "schemas/gen/alter_node_request.h"
+#include "schemas/gen/alter_rebalance_request.h"
 #include "schemas/gen/create_topic_request.h"
 #include "schemas/gen/create_transform_request.h"
 #include "schemas/gen/delete_topic_request.h"
+#include "schemas/gen/elect_leader_request.h"
 #include "schemas/gen/messages.h"
+#include "schemas/gen/reassign_partitions_request.h"
 
 #include "tests/sim/client.h"
 #include "tests/sim/world.h"
 
 enum { RETRY_US = 200 * 1000, CALL_TIMEOUT_MS = 1000, CONFIGS_MAX = 4, SQL_SIZE = 256 };
+
+enum { NODE_DRAIN = 1, NODE_KEEP = 2 }; /* AlterNode's actions */
 
 /* What an operation needs while it is being sent. */
 struct scratch {
@@ -22,10 +30,16 @@ struct scratch {
     char sql[SQL_SIZE];
     char values[CONFIGS_MAX][24];
     struct create_topic_request_create_topic_config configs[CONFIGS_MAX];
+    struct reassign_partitions_request_reassigned_partition moved;
+    int32_t target[RIA_REPLICAS_MAX];
     union {
         struct create_topic_request create_topic;
         struct delete_topic_request delete_topic;
         struct create_transform_request create_transform;
+        struct reassign_partitions_request reassign;
+        struct elect_leader_request elect_leader;
+        struct alter_node_request alter_node;
+        struct alter_rebalance_request alter_rebalance;
     } request;
 };
 
@@ -133,18 +147,144 @@ static void fill_create_transform(const struct admin_op *op, struct scratch *scr
     request->from_beginning = true;
 }
 
+/* ---- operators ---- */
+
+/* Its partitions are there. */
+static bool partitions_are_made(const struct admin_op *op)
+{
+    uint32_t topic = op->plan->topic;
+
+    switch (op->admin->world->plan->topics[topic].kind) {
+    case PLAN_TOPIC_PLAIN:
+        return topic_is_made(op);
+    case PLAN_TOPIC_DERIVED:
+        return is_after(op, PLAN_CREATE_TRANSFORM, topic);
+    case PLAN_TOPIC_ERRORS: /* made with the one before it */
+        return is_after(op, PLAN_CREATE_TRANSFORM, topic - 1);
+    }
+    return false;
+}
+
+/* A drain leaves too few nodes for what is made later. */
+static bool all_is_made(const struct admin_op *op)
+{
+    const struct plan *plan = op->admin->world->plan;
+
+    for (uint32_t i = 0; i < plan->admin_count; i++) {
+        plan_admin_kind kind = plan->admin[i].kind;
+        if ((kind == PLAN_CREATE_TOPIC || kind == PLAN_CREATE_TRANSFORM) &&
+            !op->admin->ops[i].is_done) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Its own drain, which stands before it in the plan. */
+static bool is_drained(const struct admin_op *op)
+{
+    return (op - 1)->is_done;
+}
+
+static void draw_partition(const struct admin_op *op, struct ria_rand *rand, int32_t *out_partition)
+{
+    const struct plan_topic *topic = &op->admin->world->plan->topics[op->plan->topic];
+
+    ria_rand_init(rand, (uint64_t)op->plan->amount);
+    *out_partition = (int32_t)ria_rand_below(rand, (uint64_t)topic->partition_count);
+}
+
+/* Any nodes, in any order; their ids count from 1. */
+static void fill_reassign(const struct admin_op *op, struct scratch *scratch)
+{
+    struct reassign_partitions_request *request = &scratch->request.reassign;
+    const struct world *world = op->admin->world;
+    uint32_t nodes = world->plan->storage_count;
+    struct ria_rand rand;
+
+    reassign_partitions_request_init(request);
+    reassign_partitions_request_reassigned_partition_init(&scratch->moved);
+    scratch->moved.topic_id = world_topic_id(world, op->plan->topic);
+    scratch->moved.partition_epoch = -1;
+    draw_partition(op, &rand, &scratch->moved.partition);
+    for (uint32_t i = 0; i < nodes; i++) {
+        uint64_t k = ria_rand_below(&rand, i + 1);
+        scratch->target[i] = scratch->target[k];
+        scratch->target[k] = (int32_t)i + 1;
+    }
+    scratch->moved.target = scratch->target;
+    if (op->plan->kind == PLAN_REASSIGN) {
+        scratch->moved.target_count = (uint32_t)world->plan->topics[op->plan->topic].replicas;
+    }
+    request->partitions = &scratch->moved;
+    request->partitions_count = 1;
+}
+
+static void fill_elect_leader(const struct admin_op *op, struct scratch *scratch)
+{
+    struct elect_leader_request *request = &scratch->request.elect_leader;
+    const struct world *world = op->admin->world;
+    struct ria_rand rand;
+
+    elect_leader_request_init(request);
+    request->topic_id = world_topic_id(world, op->plan->topic);
+    draw_partition(op, &rand, &request->partition);
+    request->node = (int32_t)ria_rand_below(&rand, world->plan->storage_count) + 1;
+    request->partition_epoch = -1;
+}
+
+static void fill_alter_node(const struct admin_op *op, struct scratch *scratch)
+{
+    alter_node_request_init(&scratch->request.alter_node);
+    scratch->request.alter_node.node_id = (int32_t)op->plan->amount;
+    scratch->request.alter_node.action = op->plan->kind == PLAN_DRAIN ? NODE_DRAIN : NODE_KEEP;
+}
+
+static void fill_alter_rebalance(const struct admin_op *op, struct scratch *scratch)
+{
+    alter_rebalance_request_init(&scratch->request.alter_rebalance);
+    scratch->request.alter_rebalance.run = op->plan->amount != 0;
+}
+
+/* ---- all of them ---- */
+
 /* Of a call that was not answered the second attempt may find that there is nothing left to do. */
 static const struct {
     int16_t api_key;
     bool (*is_ready)(const struct admin_op *op);
     void (*fill)(const struct admin_op *op, struct scratch *scratch);
-    ria_err again; /* means done, too */
+    ria_err again;       /* means done, too */
+    bool may_be_refused; /* by the state of the cluster: the operator leaves it at that */
 } operations[PLAN_ADMIN_KIND_COUNT] = {
     [PLAN_CREATE_TOPIC] = {API_CREATE_TOPIC, is_always_ready, fill_create_topic, RIA_OK},
     [PLAN_CREATE_TRANSFORM] = {API_CREATE_TRANSFORM, source_is_made, fill_create_transform, RIA_OK},
     [PLAN_DELETE_TOPIC] =
         {API_DELETE_TOPIC, topic_is_made, fill_delete_topic, RIA_ERR_UNKNOWN_TOPIC},
+    [PLAN_REASSIGN] =
+        {API_REASSIGN_PARTITIONS,
+         partitions_are_made,
+         fill_reassign,
+         RIA_OK,
+         .may_be_refused = true},
+    [PLAN_CANCEL_MOVE] =
+        {API_REASSIGN_PARTITIONS,
+         partitions_are_made,
+         fill_reassign,
+         RIA_OK,
+         .may_be_refused = true},
+    [PLAN_ELECT_LEADER] =
+        {API_ELECT_LEADER, partitions_are_made, fill_elect_leader, RIA_OK, .may_be_refused = true},
+    [PLAN_DRAIN] = {API_ALTER_NODE, all_is_made, fill_alter_node, RIA_OK},
+    [PLAN_END_DRAIN] = {API_ALTER_NODE, is_drained, fill_alter_node, RIA_OK},
+    [PLAN_REBALANCE] = {API_ALTER_REBALANCE, is_always_ready, fill_alter_rebalance, RIA_OK},
 };
+
+/* INVALID: a target that is silent, or being drained. */
+static bool is_refusal(ria_err err)
+{
+    return err == RIA_ERR_INVALID || err == RIA_ERR_CONFLICT || err == RIA_ERR_UNKNOWN_TOPIC ||
+           err == RIA_ERR_LIMIT || err == RIA_ERR_NO_LEADER;
+}
 
 /* ---- sending them ---- */
 
@@ -158,7 +298,8 @@ static void on_answered(void *arg, ria_err err, const void *response, struct ria
         return; /* the run is over */
     }
     op->last_err = err;
-    if (err == RIA_OK || err == operations[op->plan->kind].again) {
+    if (err == RIA_OK || err == operations[op->plan->kind].again ||
+        (operations[op->plan->kind].may_be_refused && is_refusal(err))) {
         op->is_done = true;
     } else {
         ria_timer_start(&op->admin->node->timers, &op->timer, RETRY_US);

@@ -1,6 +1,7 @@
 /* admin: what is asked of the cluster beside reading and writing: topics made and deleted,
  * transforms, and whatever operators do. Each operation of the plan is sent at its time and again
- * until it is done; all must be done in the end.
+ * until it is done (or refused, where the cluster's state may not allow it); all must be done in
+ * the end.
  *
  * A new operation: a kind in plan.h, a row of the table in admin.c, a draw in plan.c.
  */

@@ -253,11 +253,27 @@ static void look_at(struct inspector *inspector, struct sim_node *node, uint32_t
     inspector->cursors[node->number][partition] = walk.next;
 }
 
+/* It was dropped from the partition, and has deleted its data; or it never had any. */
+static bool holds_nothing(const struct sim_node *node, uint32_t partition)
+{
+    uint32_t topic = 0;
+    int32_t number = 0;
+    struct storage_replica_info info;
+
+    world_find_partition(node->world, partition, &topic, &number);
+    struct ria_uuid id = world_topic_id(node->world, topic);
+    return storage_is_ready(node->storage) &&
+           !storage_describe_replica(node->storage, &id, number, &info);
+}
+
 static void note_replica(struct sim_node *node, uint32_t partition)
 {
     struct storage_replica_info info;
 
     if (!describe(node, partition, &info)) {
+        if (holds_nothing(node, partition)) {
+            node->durable[partition] = 0;
+        }
         return;
     }
     if (info.synced_offset < node->durable[partition]) {
@@ -496,7 +512,6 @@ static bool find_flaw(const struct world *world, uint32_t partition, char *out, 
         return find_remains(world, partition, out, out_size);
     }
     const struct cluster_partition *known = metadata_of(world, partition, any_client(world));
-    const struct plan_topic *topic = &world->plan->topics[plan_topic_of(world->plan, partition)];
     struct storage_replica_info leader;
     struct storage_replica_info info;
     uint32_t replicas = 0;

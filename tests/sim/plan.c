@@ -10,6 +10,7 @@ enum {
     CHAOS_US_MAX = 16 * 1000 * 1000,
     WALL_SKEW_MS_MAX = 3600 * 1000,
     CLOCK_JUMP_MS_MAX = 48 * 3600 * 1000,
+    OPERATIONS_MAX = 10, /* of operators */
 };
 
 #define PLAN_WEIGHT_(name, text, weight, about) weight,
@@ -376,6 +377,45 @@ static void draw_faults(struct plan *plan, const struct plan_choice *choice, str
     }
 }
 
+/* ---- operators ---- */
+
+/* Whoever is drained stays: its drain ends while the faults go on. */
+static void draw_drain(struct plan *plan, int64_t at_us, struct ria_rand *rand)
+{
+    int64_t node = between(rand, 1, plan->storage_count);
+
+    add_admin(plan, at_us, PLAN_DRAIN, 0, node);
+    add_admin(plan, between(rand, at_us, plan->chaos_us), PLAN_END_DRAIN, 0, node);
+}
+
+/* Behind everything else, so that runs without operators stay as they are. */
+static void draw_operators(struct plan *plan, struct ria_rand *rand)
+{
+    static const plan_admin_kind kinds[] = {
+        PLAN_REASSIGN,
+        PLAN_REASSIGN,
+        PLAN_REASSIGN,
+        PLAN_CANCEL_MOVE,
+        PLAN_ELECT_LEADER,
+        PLAN_DRAIN,
+        PLAN_REBALANCE,
+    };
+    int64_t count = coin(rand) ? 0 : between_log(rand, 1, OPERATIONS_MAX);
+
+    for (int64_t i = 0; i < count; i++) {
+        int64_t at_us = between(rand, 500 * 1000, plan->chaos_us);
+        uint32_t topic = (uint32_t)ria_rand_below(rand, plan->topic_count);
+        plan_admin_kind kind = kinds[ria_rand_below(rand, RIA_COUNT(kinds))];
+        if (kind == PLAN_DRAIN) {
+            draw_drain(plan, at_us, rand);
+        } else if (kind == PLAN_REBALANCE) {
+            add_admin(plan, at_us, kind, 0, !ria_rand_one_in(rand, 4));
+        } else {
+            add_admin(plan, at_us, kind, topic, between(rand, 0, INT32_MAX));
+        }
+    }
+}
+
 /* Nothing is asked for that was not promised. */
 static void temper(struct plan *plan)
 {
@@ -409,6 +449,7 @@ void plan_draw(struct plan *plan, uint64_t seed, const struct plan_choice *choic
     draw_admin(plan, &rand);
     draw_load(plan, &rand);
     draw_faults(plan, choice, &rand);
+    draw_operators(plan, &rand);
     temper(plan);
 }
 

@@ -67,7 +67,13 @@ struct plan_fault {
 #define PLAN_ADMIN_KINDS(X)                                                                    \
     X(CREATE_TOPIC,     "create-topic",     "`topic`, which is no derived one")                \
     X(CREATE_TRANSFORM, "create-transform", "the one whose output is `topic`")                 \
-    X(DELETE_TOPIC,     "delete-topic",     "`topic`")
+    X(DELETE_TOPIC,     "delete-topic",     "`topic`")                                         \
+    X(REASSIGN,         "reassign",         "a partition of `topic`; amount draws it and where to") \
+    X(CANCEL_MOVE,      "cancel-move",      "of a partition of `topic`, drawn by amount")      \
+    X(ELECT_LEADER,     "elect-leader",     "a partition of `topic` and who, drawn by amount") \
+    X(DRAIN,            "drain",            "storage node `amount`")                           \
+    X(END_DRAIN,        "end-drain",        "the same")                                        \
+    X(REBALANCE,        "rebalance",        "begins (amount 1) or stops")
 /* clang-format on */
 
 #define PLAN_ADMIN_ENUM_(name, text, about) PLAN_##name,
