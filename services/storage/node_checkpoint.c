@@ -1,6 +1,15 @@
 /* The node's checkpoint: brought up to date from the replicas that moved, about once a second. */
 #include "services/storage/storage.h"
 
+void storage_checkpoint_soon(struct storage *s)
+{
+    if (!s->checkpoint_timer.active) {
+        ria_timer_start(
+            s->env->timers, &s->checkpoint_timer, (int64_t)STORAGE_CHECKPOINT_MS * 1000
+        );
+    }
+}
+
 void storage_mark_changed(struct replica *replica)
 {
     struct storage *s = replica->storage;
@@ -8,11 +17,7 @@ void storage_mark_changed(struct replica *replica)
     if (!ria_list_is_linked(&replica->changed_link)) {
         ria_list_push_back(&s->changed, &replica->changed_link);
     }
-    if (!s->checkpoint_timer.active) {
-        ria_timer_start(
-            s->env->timers, &s->checkpoint_timer, (int64_t)STORAGE_CHECKPOINT_MS * 1000
-        );
-    }
+    storage_checkpoint_soon(s);
 }
 
 /* Errors: RIA_ERR_NOMEM, RIA_ERR_LIMIT; the rest stays in the list. */

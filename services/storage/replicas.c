@@ -197,6 +197,24 @@ static bool may_delete(const struct replica *replica, const struct cluster_parti
            p->leader_epoch <= assigned->leader_epoch;
 }
 
+/* Dropped, and nothing is here, though its checkpoint may be: what died before it was written.
+ * If the partition came back it would look like a log that was lost. */
+static void forget_checkpoint(struct storage *s, const struct partition_id *id, const char *name)
+{
+    struct data_dir *dir = NULL;
+
+    if (s->dirs.missing_count > 0 || data_dirs_find(&s->dirs, name, &dir) != RIA_OK ||
+        dir != NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < s->dirs.count; i++) {
+        if (!s->dirs.items[i].failed) {
+            checkpoint_remove(s->dirs.items[i].checkpoint, &id->topic_id, partition_id_number(id));
+        }
+    }
+    storage_checkpoint_soon(s);
+}
+
 /* Not a replica any more. Its data goes only by the coordinator's word; else it stays, served to
  * nobody. */
 static void unassign(struct storage *s, const struct cluster_partition *assigned)
@@ -209,6 +227,8 @@ static void unassign(struct storage *s, const struct cluster_partition *assigned
     if (replica == NULL) {
         if (storage_is_dropped(s, assigned) && storage_find_orphan(s, name) != NULL) {
             storage_look_at(s, &id);
+        } else if (storage_is_dropped(s, assigned)) {
+            forget_checkpoint(s, &id, name);
         }
         return;
     }
@@ -575,6 +595,7 @@ static void finish_removal(struct replica *replica)
     storage_replica_free(replica);
     if (err == RIA_OK && dir != NULL) {
         checkpoint_remove(dir->checkpoint, &id.topic_id, partition_id_number(&id));
+        storage_checkpoint_soon(s);
         storage_throw_away(s, dir, name);
     }
     ria_log_info(

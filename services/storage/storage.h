@@ -263,6 +263,9 @@ void storage_replica_free(struct replica *replica);
 
 /* ---- node_checkpoint.c ---- */
 
+/* Write what has changed within a second. */
+void storage_checkpoint_soon(struct storage *s);
+
 /* Synced end or high watermark moved: the checkpoint is to know. */
 void storage_mark_changed(struct replica *replica);
 void storage_checkpoint(struct storage *s);

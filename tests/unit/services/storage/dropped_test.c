@@ -332,6 +332,38 @@ static void dropped_again_before_the_first_folder_is_gone(void)
     teardown(f);
 }
 
+/* What the checkpoint said of the removed log is not believed of the next one: that is new, not
+ * lost. */
+static void added_again_after_a_removal_and_a_crash_it_is_whole(void)
+{
+    /* Killed before or after the checkpoint was written without it; added again after the node was
+     * back, or before. */
+    for (int pass = 0; pass < 2; pass++) {
+        struct storage_fixture *f = setup();
+        fixture_run_ms(f, GONE_MS); /* the checkpoint has it */
+        move_away(f, 2, "1");
+        fixture_publish(f);
+        fixture_run_ms(f, pass == 0 ? 50 : GONE_MS);
+        CU_ASSERT_EQUAL(fixture_logged(f, "why=dropped epoch=2"), 1);
+        fixture_kill(f);
+        if (pass == 0) {
+            CU_ASSERT_TRUE(fixture_start(f));
+            fixture_run_ms(f, 100);
+            fixture_partition(f, 1, 0, 2, 7, 3, "2341", "234");
+            fixture_publish(f);
+        } else {
+            fixture_partition(f, 1, 0, 2, 7, 3, "2341", "234");
+            f->metadata_version++;
+            CU_ASSERT_TRUE(fixture_start(f));
+        }
+        fixture_run_ms(f, 100);
+        CU_ASSERT_EQUAL(fixture_info(f).end_offset, 0);
+        CU_ASSERT_FALSE(fixture_info(f).damaged);
+        CU_ASSERT_EQUAL(fixture_logged(f, "storage.log_damaged"), 0);
+        teardown(f);
+    }
+}
+
 static void a_removal_that_fails_is_tried_again_at_the_next_start(void)
 {
     struct storage_fixture *f = setup();
@@ -366,6 +398,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(added_again_after_the_removal_it_begins_empty),
     HARNESS_TEST(added_again_during_the_removal_it_begins_empty),
     HARNESS_TEST(dropped_again_before_the_first_folder_is_gone),
+    HARNESS_TEST(added_again_after_a_removal_and_a_crash_it_is_whole),
     HARNESS_TEST(a_removal_that_fails_is_tried_again_at_the_next_start),
 };
 HARNESS_MAIN(tests);
