@@ -160,8 +160,8 @@ static void the_cluster_is_shown_with_the_state_of_its_nodes(void)
     request(&s, "GET", "/v1/cluster", NULL);
     CU_ASSERT_TRUE(has(&s, "\"role\":\"storage\",\"node_id\":1,\"alive\":true"));
     CU_ASSERT_TRUE(has(&s, "\"rack\":\"\",\"state\":\"active\",\"draining\":false}"));
-    CU_ASSERT_TRUE(has(&s, "\"address\":\"tcp://t1\",\"rack\":\"\"}")
-    ); /* a transform has no state */
+    /* a transform has no state */
+    CU_ASSERT_TRUE(answered(&s, 200, "\"address\":\"tcp://t1\",\"rack\":\"\"}"));
     teardown(&s);
 }
 
