@@ -58,6 +58,7 @@ class Client(threading.Thread):
         if self.connection is not None:
             self.connection.close()
         self.connection = None
+        self.found = False  # its topic: a gateway may hear of it a moment after another
 
     def ask(self, method, path, body=None, headers=None):
         """A reply, or None and whether the request may have arrived."""
@@ -77,6 +78,11 @@ class Client(threading.Thread):
         except NETWORK_ERRORS:
             self.hang_up()
             return None, True
+        if reply.status == 404 and not self.found:
+            self.hang_up()
+            self.halt.wait(0.05)
+            return None, False
+        self.found = self.found or (reply.status == 200 and "/topics/" in path)
         if reply.status >= 500 or reply.getheader("Connection") == "close":
             self.hang_up()
         return (reply.status, content), True
@@ -195,17 +201,14 @@ class Reader(Client):
         self.history, self.reader, self.topic, self.number = history, reader, topic, partition
         self.partition = history.partition(topic, partition)
         self.offset = 0
-        self.found = False  # a gateway may hear of the topic a moment after the others
 
     def turn(self):
         reply, _ = self.ask("GET", "/v1/topics/%s/partitions/%d/records?offset=%d&wait_ms=1000"
                             "&max_bytes=65536" % (self.topic, self.number, self.offset))
         if reply is None or reply[0] != 200:
-            assert reply is None or reply[0] in (429, 500, 503) or \
-                (reply[0] == 404 and not self.found), (reply, self.offset)
+            assert reply is None or reply[0] in (429, 500, 503), (reply, self.offset)
             self.halt.wait(0.1)
             return
-        self.found = True
         answer = json.loads(reply[1])
         records = answer["records"]
         at = self.history.now()

@@ -57,9 +57,11 @@ struct sim_node {
     bool has_bad_disk;           /* its logs may have failed, or be damaged */
 
     /* What it has on disk, or had when it died (inspect.c). */
-    int32_t node_id;                      /* storage: -1 until seen */
-    int64_t durable[PLAN_PARTITIONS_MAX]; /* storage: ends */
-    bool is_known[PLAN_PARTITIONS_MAX];   /* coordinator */
+    int32_t node_id;                       /* storage: -1 until seen */
+    int64_t durable[PLAN_PARTITIONS_MAX];  /* storage: ends */
+    bool has_removed[PLAN_PARTITIONS_MAX]; /* storage: it deleted its data, as one that was dropped
+                                            */
+    bool is_known[PLAN_PARTITIONS_MAX];    /* coordinator */
     struct coordinator_partition_info known[PLAN_PARTITIONS_MAX];
 };
 
