@@ -52,13 +52,13 @@ class Client(threading.Thread):
     def __init__(self, cluster, seed):
         super().__init__(daemon=True)
         self.cluster, self.random, self.halt = cluster, random.Random(seed), threading.Event()
+        self.found = False  # its topic: a gateway may hear of it a moment after another
         self.connection, self.error = None, None
 
     def hang_up(self):
         if self.connection is not None:
             self.connection.close()
         self.connection = None
-        self.found = False  # its topic: a gateway may hear of it a moment after another
 
     def ask(self, method, path, body=None, headers=None):
         """A reply, or None and whether the request may have arrived."""
