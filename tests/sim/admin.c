@@ -256,10 +256,11 @@ static const struct {
     ria_err again;       /* means done, too */
     bool may_be_refused; /* by the state of the cluster: the operator leaves it at that */
 } operations[PLAN_ADMIN_KIND_COUNT] = {
-    [PLAN_CREATE_TOPIC] = {API_CREATE_TOPIC, is_always_ready, fill_create_topic, RIA_OK},
-    [PLAN_CREATE_TRANSFORM] = {API_CREATE_TRANSFORM, source_is_made, fill_create_transform, RIA_OK},
+    [PLAN_CREATE_TOPIC] = {API_CREATE_TOPIC, is_always_ready, fill_create_topic, RIA_OK, false},
+    [PLAN_CREATE_TRANSFORM] =
+        {API_CREATE_TRANSFORM, source_is_made, fill_create_transform, RIA_OK, false},
     [PLAN_DELETE_TOPIC] =
-        {API_DELETE_TOPIC, topic_is_made, fill_delete_topic, RIA_ERR_UNKNOWN_TOPIC},
+        {API_DELETE_TOPIC, topic_is_made, fill_delete_topic, RIA_ERR_UNKNOWN_TOPIC, false},
     [PLAN_REASSIGN] =
         {API_REASSIGN_PARTITIONS,
          partitions_are_made,
@@ -274,9 +275,9 @@ static const struct {
          .may_be_refused = true},
     [PLAN_ELECT_LEADER] =
         {API_ELECT_LEADER, partitions_are_made, fill_elect_leader, RIA_OK, .may_be_refused = true},
-    [PLAN_DRAIN] = {API_ALTER_NODE, all_is_made, fill_alter_node, RIA_OK},
-    [PLAN_END_DRAIN] = {API_ALTER_NODE, is_drained, fill_alter_node, RIA_OK},
-    [PLAN_REBALANCE] = {API_ALTER_REBALANCE, is_always_ready, fill_alter_rebalance, RIA_OK},
+    [PLAN_DRAIN] = {API_ALTER_NODE, all_is_made, fill_alter_node, RIA_OK, false},
+    [PLAN_END_DRAIN] = {API_ALTER_NODE, is_drained, fill_alter_node, RIA_OK, false},
+    [PLAN_REBALANCE] = {API_ALTER_REBALANCE, is_always_ready, fill_alter_rebalance, RIA_OK, false},
 };
 
 /* INVALID: a target that is silent, or being drained. */
