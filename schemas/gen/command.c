@@ -8,6 +8,15 @@ void command_init(struct command *m)
     m->sender_id = -1;
 }
 
+static size_t command_lease_ms_size_(const struct command *m, int16_t version)
+{
+    size_t size = 0;
+    (void)m;
+    (void)version;
+    size += 8;
+    return size;
+}
+
 static size_t command_size_(const struct command *m, int16_t version)
 {
     size_t size = 0;
@@ -22,7 +31,14 @@ static size_t command_size_(const struct command *m, int16_t version)
     size += ria_count_size(m->live_nodes_count, true);
     size += (size_t)m->live_nodes_count * 4;
     size += ria_blob_size(m->body, true);
-    size += 1; /* no tagged fields */
+    uint32_t tags = 0;
+    if (m->lease_ms != INT64_C(0)) {
+        size_t field_size = command_lease_ms_size_(m, version);
+        tags++;
+        size += ria_uvarint_size(0);
+        size += ria_uvarint_size((uint32_t)field_size) + field_size;
+    }
+    size += ria_uvarint_size(tags);
     return size;
 }
 
@@ -42,7 +58,16 @@ static void command_encode_(const struct command *m, int16_t version, struct ria
         ria_write_i32(w, m->live_nodes[i]);
     }
     ria_write_blob(w, m->body, true, false, 1048576);
-    ria_write_uvarint(w, 0); /* no tagged fields */
+    uint32_t tags = 0;
+    if (m->lease_ms != INT64_C(0)) {
+        tags++;
+    }
+    ria_write_uvarint(w, tags);
+    if (m->lease_ms != INT64_C(0)) {
+        ria_write_uvarint(w, 0);
+        ria_write_uvarint(w, (uint32_t)command_lease_ms_size_(m, version));
+        ria_write_i64(w, m->lease_ms);
+    }
 }
 
 static void command_decode_(struct command *out, int16_t version, struct ria_reader *r, struct ria_arena *arena)
@@ -62,7 +87,14 @@ static void command_decode_(struct command *out, int16_t version, struct ria_rea
         out->live_nodes[i] = ria_read_i32(r);
     }
     out->body = ria_read_blob(r, true, false, 1048576);
-    ria_read_tags_unknown(r);
+    struct ria_tags tags = ria_read_tags(r);
+    while (ria_tags_next(&tags, r)) {
+        if (tags.tag == 0) {
+            out->lease_ms = ria_read_i64(r);
+        } else {
+            ria_tags_skip(r);
+        }
+    }
 }
 
 uint32_t command_size(const struct command *m, int16_t version)

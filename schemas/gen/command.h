@@ -25,6 +25,8 @@ struct command {
      * placement is not asked for. */
     int32_t *live_nodes;
     uint32_t live_nodes_count;
+    /* The proposer's lease clock, for commands about groups. 0 = does not matter. */
+    int64_t lease_ms;
     /* The encoded request. */
     struct ria_slice body;
 };

@@ -29,6 +29,8 @@
 #include "schemas/gen/delete_transform_response.h"
 #include "schemas/gen/describe_cluster_request.h"
 #include "schemas/gen/describe_cluster_response.h"
+#include "schemas/gen/describe_groups_request.h"
+#include "schemas/gen/describe_groups_response.h"
 #include "schemas/gen/describe_logs_request.h"
 #include "schemas/gen/describe_logs_response.h"
 #include "schemas/gen/describe_producer_request.h"
@@ -40,6 +42,20 @@
 #include "schemas/gen/fence_nodes.h"
 #include "schemas/gen/fetch_request.h"
 #include "schemas/gen/fetch_response.h"
+#include "schemas/gen/group_commit.h"
+#include "schemas/gen/group_commit_result.h"
+#include "schemas/gen/group_delete.h"
+#include "schemas/gen/group_delete_result.h"
+#include "schemas/gen/group_leave.h"
+#include "schemas/gen/group_leave_result.h"
+#include "schemas/gen/group_member.h"
+#include "schemas/gen/group_member_result.h"
+#include "schemas/gen/group_read.h"
+#include "schemas/gen/group_read_result.h"
+#include "schemas/gen/group_request.h"
+#include "schemas/gen/group_reset.h"
+#include "schemas/gen/group_reset_result.h"
+#include "schemas/gen/group_response.h"
 #include "schemas/gen/heartbeat_request.h"
 #include "schemas/gen/heartbeat_response.h"
 #include "schemas/gen/leader_epochs_file.h"
@@ -56,6 +72,14 @@
 #include "schemas/gen/produce_request.h"
 #include "schemas/gen/produce_response.h"
 #include "schemas/gen/producer_snapshot_file.h"
+#include "schemas/gen/queue_ack.h"
+#include "schemas/gen/queue_ack_result.h"
+#include "schemas/gen/queue_open.h"
+#include "schemas/gen/queue_open_result.h"
+#include "schemas/gen/queue_receive.h"
+#include "schemas/gen/queue_receive_result.h"
+#include "schemas/gen/queue_settle.h"
+#include "schemas/gen/queue_settle_result.h"
 #include "schemas/gen/range_fetch_request.h"
 #include "schemas/gen/range_fetch_response.h"
 #include "schemas/gen/reassign_partitions_request.h"
@@ -80,6 +104,8 @@
 #include "schemas/gen/shutdown_node_request.h"
 #include "schemas/gen/shutdown_node_response.h"
 #include "schemas/gen/time_index_file.h"
+#include "schemas/gen/watch_groups_request.h"
+#include "schemas/gen/watch_groups_response.h"
 #include "schemas/gen/watch_request.h"
 #include "schemas/gen/watch_response.h"
 
@@ -128,6 +154,8 @@ THUNKS(delete_transform_request)
 THUNKS(delete_transform_response)
 THUNKS(describe_cluster_request)
 THUNKS(describe_cluster_response)
+THUNKS(describe_groups_request)
+THUNKS(describe_groups_response)
 THUNKS(describe_logs_request)
 THUNKS(describe_logs_response)
 THUNKS(describe_producer_request)
@@ -139,6 +167,20 @@ THUNKS(error_body)
 THUNKS(fence_nodes)
 THUNKS(fetch_request)
 THUNKS(fetch_response)
+THUNKS(group_commit)
+THUNKS(group_commit_result)
+THUNKS(group_delete)
+THUNKS(group_delete_result)
+THUNKS(group_leave)
+THUNKS(group_leave_result)
+THUNKS(group_member)
+THUNKS(group_member_result)
+THUNKS(group_read)
+THUNKS(group_read_result)
+THUNKS(group_request)
+THUNKS(group_reset)
+THUNKS(group_reset_result)
+THUNKS(group_response)
 THUNKS(heartbeat_request)
 THUNKS(heartbeat_response)
 THUNKS(leader_epochs_file)
@@ -155,6 +197,14 @@ THUNKS(plan_rebalance_response)
 THUNKS(produce_request)
 THUNKS(produce_response)
 THUNKS(producer_snapshot_file)
+THUNKS(queue_ack)
+THUNKS(queue_ack_result)
+THUNKS(queue_open)
+THUNKS(queue_open_result)
+THUNKS(queue_receive)
+THUNKS(queue_receive_result)
+THUNKS(queue_settle)
+THUNKS(queue_settle_result)
 THUNKS(range_fetch_request)
 THUNKS(range_fetch_response)
 THUNKS(reassign_partitions_request)
@@ -179,6 +229,8 @@ THUNKS(scrub_file)
 THUNKS(shutdown_node_request)
 THUNKS(shutdown_node_response)
 THUNKS(time_index_file)
+THUNKS(watch_groups_request)
+THUNKS(watch_groups_response)
 THUNKS(watch_request)
 THUNKS(watch_response)
 
@@ -509,6 +561,32 @@ static const struct schema_message table[] = {
         .init = describe_cluster_response_init_,
     },
     {
+        .name = "DescribeGroupsRequest",
+        .api_key = 52,
+        .is_request = true,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct describe_groups_request),
+        .size = describe_groups_request_size_,
+        .encode = describe_groups_request_encode_,
+        .decode = describe_groups_request_decode_,
+        .init = describe_groups_request_init_,
+    },
+    {
+        .name = "DescribeGroupsResponse",
+        .api_key = 52,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct describe_groups_response),
+        .size = describe_groups_response_size_,
+        .encode = describe_groups_response_encode_,
+        .decode = describe_groups_response_decode_,
+        .init = describe_groups_response_init_,
+    },
+    {
         .name = "DescribeLogsRequest",
         .api_key = 15,
         .is_request = true,
@@ -650,6 +728,188 @@ static const struct schema_message table[] = {
         .encode = fetch_response_encode_,
         .decode = fetch_response_decode_,
         .init = fetch_response_init_,
+    },
+    {
+        .name = "GroupCommit",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct group_commit),
+        .size = group_commit_size_,
+        .encode = group_commit_encode_,
+        .decode = group_commit_decode_,
+        .init = group_commit_init_,
+    },
+    {
+        .name = "GroupCommitResult",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct group_commit_result),
+        .size = group_commit_result_size_,
+        .encode = group_commit_result_encode_,
+        .decode = group_commit_result_decode_,
+        .init = group_commit_result_init_,
+    },
+    {
+        .name = "GroupDelete",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct group_delete),
+        .size = group_delete_size_,
+        .encode = group_delete_encode_,
+        .decode = group_delete_decode_,
+        .init = group_delete_init_,
+    },
+    {
+        .name = "GroupDeleteResult",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct group_delete_result),
+        .size = group_delete_result_size_,
+        .encode = group_delete_result_encode_,
+        .decode = group_delete_result_decode_,
+        .init = group_delete_result_init_,
+    },
+    {
+        .name = "GroupLeave",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct group_leave),
+        .size = group_leave_size_,
+        .encode = group_leave_encode_,
+        .decode = group_leave_decode_,
+        .init = group_leave_init_,
+    },
+    {
+        .name = "GroupLeaveResult",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct group_leave_result),
+        .size = group_leave_result_size_,
+        .encode = group_leave_result_encode_,
+        .decode = group_leave_result_decode_,
+        .init = group_leave_result_init_,
+    },
+    {
+        .name = "GroupMember",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct group_member),
+        .size = group_member_size_,
+        .encode = group_member_encode_,
+        .decode = group_member_decode_,
+        .init = group_member_init_,
+    },
+    {
+        .name = "GroupMemberResult",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct group_member_result),
+        .size = group_member_result_size_,
+        .encode = group_member_result_encode_,
+        .decode = group_member_result_decode_,
+        .init = group_member_result_init_,
+    },
+    {
+        .name = "GroupRead",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct group_read),
+        .size = group_read_size_,
+        .encode = group_read_encode_,
+        .decode = group_read_decode_,
+        .init = group_read_init_,
+    },
+    {
+        .name = "GroupReadResult",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct group_read_result),
+        .size = group_read_result_size_,
+        .encode = group_read_result_encode_,
+        .decode = group_read_result_decode_,
+        .init = group_read_result_init_,
+    },
+    {
+        .name = "GroupRequest",
+        .api_key = 50,
+        .is_request = true,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct group_request),
+        .size = group_request_size_,
+        .encode = group_request_encode_,
+        .decode = group_request_decode_,
+        .init = group_request_init_,
+    },
+    {
+        .name = "GroupReset",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct group_reset),
+        .size = group_reset_size_,
+        .encode = group_reset_encode_,
+        .decode = group_reset_decode_,
+        .init = group_reset_init_,
+    },
+    {
+        .name = "GroupResetResult",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct group_reset_result),
+        .size = group_reset_result_size_,
+        .encode = group_reset_result_encode_,
+        .decode = group_reset_result_decode_,
+        .init = group_reset_result_init_,
+    },
+    {
+        .name = "GroupResponse",
+        .api_key = 50,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct group_response),
+        .size = group_response_size_,
+        .encode = group_response_encode_,
+        .decode = group_response_decode_,
+        .init = group_response_init_,
     },
     {
         .name = "HeartbeatRequest",
@@ -858,6 +1118,110 @@ static const struct schema_message table[] = {
         .encode = producer_snapshot_file_encode_,
         .decode = producer_snapshot_file_decode_,
         .init = producer_snapshot_file_init_,
+    },
+    {
+        .name = "QueueAck",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct queue_ack),
+        .size = queue_ack_size_,
+        .encode = queue_ack_encode_,
+        .decode = queue_ack_decode_,
+        .init = queue_ack_init_,
+    },
+    {
+        .name = "QueueAckResult",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct queue_ack_result),
+        .size = queue_ack_result_size_,
+        .encode = queue_ack_result_encode_,
+        .decode = queue_ack_result_decode_,
+        .init = queue_ack_result_init_,
+    },
+    {
+        .name = "QueueOpen",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct queue_open),
+        .size = queue_open_size_,
+        .encode = queue_open_encode_,
+        .decode = queue_open_decode_,
+        .init = queue_open_init_,
+    },
+    {
+        .name = "QueueOpenResult",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct queue_open_result),
+        .size = queue_open_result_size_,
+        .encode = queue_open_result_encode_,
+        .decode = queue_open_result_decode_,
+        .init = queue_open_result_init_,
+    },
+    {
+        .name = "QueueReceive",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct queue_receive),
+        .size = queue_receive_size_,
+        .encode = queue_receive_encode_,
+        .decode = queue_receive_decode_,
+        .init = queue_receive_init_,
+    },
+    {
+        .name = "QueueReceiveResult",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct queue_receive_result),
+        .size = queue_receive_result_size_,
+        .encode = queue_receive_result_encode_,
+        .decode = queue_receive_result_decode_,
+        .init = queue_receive_result_init_,
+    },
+    {
+        .name = "QueueSettle",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct queue_settle),
+        .size = queue_settle_size_,
+        .encode = queue_settle_encode_,
+        .decode = queue_settle_decode_,
+        .init = queue_settle_init_,
+    },
+    {
+        .name = "QueueSettleResult",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct queue_settle_result),
+        .size = queue_settle_result_size_,
+        .encode = queue_settle_result_encode_,
+        .decode = queue_settle_result_decode_,
+        .init = queue_settle_result_init_,
     },
     {
         .name = "RangeFetchRequest",
@@ -1172,6 +1536,32 @@ static const struct schema_message table[] = {
         .init = time_index_file_init_,
     },
     {
+        .name = "WatchGroupsRequest",
+        .api_key = 51,
+        .is_request = true,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct watch_groups_request),
+        .size = watch_groups_request_size_,
+        .encode = watch_groups_request_encode_,
+        .decode = watch_groups_request_decode_,
+        .init = watch_groups_request_init_,
+    },
+    {
+        .name = "WatchGroupsResponse",
+        .api_key = 51,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct watch_groups_response),
+        .size = watch_groups_response_size_,
+        .encode = watch_groups_response_encode_,
+        .decode = watch_groups_response_decode_,
+        .init = watch_groups_response_init_,
+    },
+    {
         .name = "WatchRequest",
         .api_key = 4,
         .is_request = true,
@@ -1224,48 +1614,54 @@ const struct schema_message *schema_request(int16_t api_key)
             return &table[21]; /* DeleteTransformRequest */
         case 31:
             return &table[23]; /* DescribeClusterRequest */
+        case 52:
+            return &table[25]; /* DescribeGroupsRequest */
         case 15:
-            return &table[25]; /* DescribeLogsRequest */
+            return &table[27]; /* DescribeLogsRequest */
         case 5:
-            return &table[27]; /* DescribeProducerRequest */
+            return &table[29]; /* DescribeProducerRequest */
         case 34:
-            return &table[29]; /* ElectLeaderRequest */
+            return &table[31]; /* ElectLeaderRequest */
         case 2:
-            return &table[34]; /* FetchRequest */
+            return &table[36]; /* FetchRequest */
+        case 50:
+            return &table[48]; /* GroupRequest */
         case 21:
-            return &table[36]; /* HeartbeatRequest */
+            return &table[52]; /* HeartbeatRequest */
         case 3:
-            return &table[39]; /* ListOffsetsRequest */
+            return &table[55]; /* ListOffsetsRequest */
         case 30:
-            return &table[41]; /* ListTransformsRequest */
+            return &table[57]; /* ListTransformsRequest */
         case 22:
-            return &table[43]; /* MetadataRequest */
+            return &table[59]; /* MetadataRequest */
         case 37:
-            return &table[47]; /* PlanRebalanceRequest */
+            return &table[63]; /* PlanRebalanceRequest */
         case 1:
-            return &table[49]; /* ProduceRequest */
+            return &table[65]; /* ProduceRequest */
         case 16:
-            return &table[52]; /* RangeFetchRequest */
+            return &table[76]; /* RangeFetchRequest */
         case 36:
-            return &table[54]; /* ReassignPartitionsRequest */
+            return &table[78]; /* ReassignPartitionsRequest */
         case 20:
-            return &table[56]; /* RegisterNodeRequest */
+            return &table[80]; /* RegisterNodeRequest */
         case 11:
-            return &table[58]; /* ReplicaAppendRequest */
+            return &table[82]; /* ReplicaAppendRequest */
         case 13:
-            return &table[60]; /* ReplicaEpochsRequest */
+            return &table[84]; /* ReplicaEpochsRequest */
         case 10:
-            return &table[62]; /* ReplicaFetchRequest */
+            return &table[86]; /* ReplicaFetchRequest */
         case 14:
-            return &table[64]; /* ReplicaPrepareRequest */
+            return &table[88]; /* ReplicaPrepareRequest */
         case 12:
-            return &table[66]; /* ReplicaReportRequest */
+            return &table[90]; /* ReplicaReportRequest */
         case 33:
-            return &table[68]; /* ReportReplicasRequest */
+            return &table[92]; /* ReportReplicasRequest */
         case 32:
-            return &table[73]; /* ShutdownNodeRequest */
+            return &table[97]; /* ShutdownNodeRequest */
+        case 51:
+            return &table[100]; /* WatchGroupsRequest */
         case 4:
-            return &table[76]; /* WatchRequest */
+            return &table[102]; /* WatchRequest */
         default:
             return NULL;
     }
@@ -1296,48 +1692,54 @@ const struct schema_message *schema_response(int16_t api_key)
             return &table[22]; /* DeleteTransformResponse */
         case 31:
             return &table[24]; /* DescribeClusterResponse */
+        case 52:
+            return &table[26]; /* DescribeGroupsResponse */
         case 15:
-            return &table[26]; /* DescribeLogsResponse */
+            return &table[28]; /* DescribeLogsResponse */
         case 5:
-            return &table[28]; /* DescribeProducerResponse */
+            return &table[30]; /* DescribeProducerResponse */
         case 34:
-            return &table[30]; /* ElectLeaderResponse */
+            return &table[32]; /* ElectLeaderResponse */
         case 2:
-            return &table[35]; /* FetchResponse */
+            return &table[37]; /* FetchResponse */
+        case 50:
+            return &table[51]; /* GroupResponse */
         case 21:
-            return &table[37]; /* HeartbeatResponse */
+            return &table[53]; /* HeartbeatResponse */
         case 3:
-            return &table[40]; /* ListOffsetsResponse */
+            return &table[56]; /* ListOffsetsResponse */
         case 30:
-            return &table[42]; /* ListTransformsResponse */
+            return &table[58]; /* ListTransformsResponse */
         case 22:
-            return &table[44]; /* MetadataResponse */
+            return &table[60]; /* MetadataResponse */
         case 37:
-            return &table[48]; /* PlanRebalanceResponse */
+            return &table[64]; /* PlanRebalanceResponse */
         case 1:
-            return &table[50]; /* ProduceResponse */
+            return &table[66]; /* ProduceResponse */
         case 16:
-            return &table[53]; /* RangeFetchResponse */
+            return &table[77]; /* RangeFetchResponse */
         case 36:
-            return &table[55]; /* ReassignPartitionsResponse */
+            return &table[79]; /* ReassignPartitionsResponse */
         case 20:
-            return &table[57]; /* RegisterNodeResponse */
+            return &table[81]; /* RegisterNodeResponse */
         case 11:
-            return &table[59]; /* ReplicaAppendResponse */
+            return &table[83]; /* ReplicaAppendResponse */
         case 13:
-            return &table[61]; /* ReplicaEpochsResponse */
+            return &table[85]; /* ReplicaEpochsResponse */
         case 10:
-            return &table[63]; /* ReplicaFetchResponse */
+            return &table[87]; /* ReplicaFetchResponse */
         case 14:
-            return &table[65]; /* ReplicaPrepareResponse */
+            return &table[89]; /* ReplicaPrepareResponse */
         case 12:
-            return &table[67]; /* ReplicaReportResponse */
+            return &table[91]; /* ReplicaReportResponse */
         case 33:
-            return &table[69]; /* ReportReplicasResponse */
+            return &table[93]; /* ReportReplicasResponse */
         case 32:
-            return &table[74]; /* ShutdownNodeResponse */
+            return &table[98]; /* ShutdownNodeResponse */
+        case 51:
+            return &table[101]; /* WatchGroupsResponse */
         case 4:
-            return &table[77]; /* WatchResponse */
+            return &table[103]; /* WatchResponse */
         default:
             return NULL;
     }
@@ -1431,6 +1833,12 @@ switch (api_key) {
         return "AlterRebalance";
     case 40:
         return "CheckTransform";
+    case 50:
+        return "Group";
+    case 51:
+        return "WatchGroups";
+    case 52:
+        return "DescribeGroups";
     default:
         return "unknown";
 }

@@ -37,6 +37,9 @@ enum api_key {
     API_PLAN_REBALANCE = 37,
     API_ALTER_REBALANCE = 38,
     API_CHECK_TRANSFORM = 40,
+    API_GROUP = 50,
+    API_WATCH_GROUPS = 51,
+    API_DESCRIBE_GROUPS = 52,
 };
 
 /* What is known of one version range of one message, with its functions on untyped memory. */

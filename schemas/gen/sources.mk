@@ -25,6 +25,8 @@ SCHEMAS_GEN_SOURCES := \
     schemas/gen/delete_transform_response.c \
     schemas/gen/describe_cluster_request.c \
     schemas/gen/describe_cluster_response.c \
+    schemas/gen/describe_groups_request.c \
+    schemas/gen/describe_groups_response.c \
     schemas/gen/describe_logs_request.c \
     schemas/gen/describe_logs_response.c \
     schemas/gen/describe_producer_request.c \
@@ -36,6 +38,20 @@ SCHEMAS_GEN_SOURCES := \
     schemas/gen/fence_nodes.c \
     schemas/gen/fetch_request.c \
     schemas/gen/fetch_response.c \
+    schemas/gen/group_commit.c \
+    schemas/gen/group_commit_result.c \
+    schemas/gen/group_delete.c \
+    schemas/gen/group_delete_result.c \
+    schemas/gen/group_leave.c \
+    schemas/gen/group_leave_result.c \
+    schemas/gen/group_member.c \
+    schemas/gen/group_member_result.c \
+    schemas/gen/group_read.c \
+    schemas/gen/group_read_result.c \
+    schemas/gen/group_request.c \
+    schemas/gen/group_reset.c \
+    schemas/gen/group_reset_result.c \
+    schemas/gen/group_response.c \
     schemas/gen/heartbeat_request.c \
     schemas/gen/heartbeat_response.c \
     schemas/gen/leader_epochs_file.c \
@@ -53,6 +69,14 @@ SCHEMAS_GEN_SOURCES := \
     schemas/gen/produce_request.c \
     schemas/gen/produce_response.c \
     schemas/gen/producer_snapshot_file.c \
+    schemas/gen/queue_ack.c \
+    schemas/gen/queue_ack_result.c \
+    schemas/gen/queue_open.c \
+    schemas/gen/queue_open_result.c \
+    schemas/gen/queue_receive.c \
+    schemas/gen/queue_receive_result.c \
+    schemas/gen/queue_settle.c \
+    schemas/gen/queue_settle_result.c \
     schemas/gen/range_fetch_request.c \
     schemas/gen/range_fetch_response.c \
     schemas/gen/reassign_partitions_request.c \
@@ -77,5 +101,7 @@ SCHEMAS_GEN_SOURCES := \
     schemas/gen/shutdown_node_request.c \
     schemas/gen/shutdown_node_response.c \
     schemas/gen/time_index_file.c \
+    schemas/gen/watch_groups_request.c \
+    schemas/gen/watch_groups_response.c \
     schemas/gen/watch_request.c \
     schemas/gen/watch_response.c

@@ -20,7 +20,7 @@
                                                                                                     \
     X(CLUSTER_GET, "SELECT cluster_id, applied_index, applied_term, version, next_node_id,"         \
         " next_producer_id FROM cluster WHERE one = 1")                                             \
-    X(CLUSTER_INIT, "INSERT INTO cluster VALUES (1, ?1, 0, 0, 1, 1, 1, 0)")                         \
+    X(CLUSTER_INIT, "INSERT INTO cluster VALUES (1, ?1, 0, 0, 1, 1, 1, 0, 0, 1)")                         \
     X(CLUSTER_APPLIED, "UPDATE cluster SET applied_index = ?1 WHERE one = 1")                       \
     X(REBALANCING_GET, "SELECT rebalancing FROM cluster WHERE one = 1")                             \
     X(REBALANCING_SET, "UPDATE cluster SET rebalancing = ?1 WHERE one = 1")                         \
