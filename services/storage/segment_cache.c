@@ -99,14 +99,11 @@ static void touch(struct segment_file *file)
     }
 }
 
-/* False: nothing can be closed. */
-static bool evict_one(struct segment_cache *cache)
+/* The first of a list, if it has one. */
+static bool evict_from(struct ria_list *files)
 {
-    struct ria_list *node = ria_list_pop_front(&cache->clean);
+    struct ria_list *node = ria_list_pop_front(files);
 
-    if (node == NULL) {
-        node = ria_list_pop_front(&cache->dirty);
-    }
     if (node == NULL) {
         return false;
     }
@@ -116,6 +113,19 @@ static bool evict_one(struct segment_cache *cache)
         file->on_evict(file);
     }
     return true;
+}
+
+/* False: nothing can be closed. */
+static bool evict_one(struct segment_cache *cache)
+{
+    return evict_from(&cache->clean) || evict_from(&cache->dirty);
+}
+
+/* Come back to the bound after pins have passed it. Dirty files wait until they are synced. */
+static void shrink(struct segment_cache *cache)
+{
+    while (cache->open_count > cache->files_max && evict_from(&cache->clean)) {
+    }
 }
 
 ria_err segment_file_get(struct segment_file *file, bool create, struct ria_file **out_file)
@@ -156,6 +166,7 @@ void segment_file_unpin(struct segment_file *file)
     RIA_ASSERT(file->pins > 0 && file->file != NULL);
     file->pins--;
     touch(file);
+    shrink(file->cache);
 }
 
 void segment_file_set_dirty(struct segment_file *file, bool dirty)
@@ -164,6 +175,9 @@ void segment_file_set_dirty(struct segment_file *file, bool dirty)
         file->dirty = dirty;
         if (file->file != NULL) {
             touch(file);
+        }
+        if (!dirty) {
+            shrink(file->cache);
         }
     }
 }

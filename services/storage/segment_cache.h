@@ -4,7 +4,7 @@
  * too many are open, the one used longest ago is closed. Never closed: files with a sync under way
  * (pinned). Closed last: files with unsynced writes, because the kernel tells a write-back error
  * most surely to a descriptor that was open when it happened. So the bound may be passed by as many
- * files as have a sync under way.
+ * files as have a sync under way; those that are too many are closed as soon as they are synced.
  *
  * It also lends the scratch memory that scans and walks of one loop turn share.
  *
@@ -65,10 +65,12 @@ void segment_file_init(
 ria_err
 segment_file_get(struct segment_file *file, bool create, struct ria_file **out_file) RIA_MUST_USE;
 
-/* The file is open (segment_file_get) and stays so until unpinned. */
+/* The file is open (segment_file_get) and stays so until unpinned. Unpinning may close clean files
+ * (this one, too) if more are open than there should be. */
 void segment_file_pin(struct segment_file *file);
 void segment_file_unpin(struct segment_file *file);
 
+/* What is no longer dirty may be closed like at segment_file_unpin(). */
 void segment_file_set_dirty(struct segment_file *file, bool dirty);
 
 /* Close it if it is open, pinned or not. */

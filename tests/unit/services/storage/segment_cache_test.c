@@ -113,6 +113,31 @@ static void pinned_files_stay_and_may_pass_the_bound(void)
     end();
 }
 
+/* After a failover thousands of logs sync at once; nothing was opened afterwards, so all of their
+ * files stayed open. */
+static void pinned_files_beyond_the_bound_are_closed_when_they_are_synced(void)
+{
+    begin(2);
+    for (int i = 0; i < FILES; i++) {
+        use(i);
+        segment_file_set_dirty(&files[i], true);
+        segment_file_pin(&files[i]);
+    }
+    CU_ASSERT_EQUAL(segment_cache_open_count(cache), FILES);
+    segment_file_unpin(&files[0]); /* written to meanwhile: it stays for another sync */
+    CU_ASSERT_EQUAL(segment_cache_open_count(cache), FILES);
+    for (int i = 1; i < FILES; i++) {
+        segment_file_unpin(&files[i]);
+        segment_file_set_dirty(&files[i], false);
+    }
+    CU_ASSERT_EQUAL(segment_cache_open_count(cache), 2);
+    CU_ASSERT_EQUAL(ria_fs_sim_open_count(fs), 2);
+    CU_ASSERT_EQUAL(evicted, FILES - 2);
+    CU_ASSERT_PTR_NOT_NULL(files[0].file);
+    CU_ASSERT_PTR_NOT_NULL(files[FILES - 1].file);
+    end();
+}
+
 static void a_missing_file_is_no_surprise(void)
 {
     struct ria_file *file = NULL;
@@ -142,6 +167,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(the_one_used_longest_ago_is_closed),
     HARNESS_TEST(clean_files_go_before_dirty_ones),
     HARNESS_TEST(pinned_files_stay_and_may_pass_the_bound),
+    HARNESS_TEST(pinned_files_beyond_the_bound_are_closed_when_they_are_synced),
     HARNESS_TEST(a_missing_file_is_no_surprise),
     HARNESS_TEST(scratch_grows_and_is_given_back),
 };
