@@ -347,6 +347,16 @@ static ria_err remove_temps(struct recovery *r)
     return RIA_OK;
 }
 
+/* What lies below the mark was synced, and its name with it, before anybody could know: a second
+ * sync of each of thousands of logs would keep the node from serving for that long. */
+static void trust_mark(const struct recovery *r, struct segment *segment)
+{
+    if (segment->size > 0 && segment->next_offset <= r->mark) {
+        segment->synced_size = segment->size;
+        segment->name_synced = true;
+    }
+}
+
 /* Everything that is left is on disk afterwards, with its name. */
 static ria_err sync_all(struct recovery *r)
 {
@@ -354,6 +364,7 @@ static ria_err sync_all(struct recovery *r)
 
     for (uint32_t i = 0; i < log->segment_count; i++) {
         struct segment *segment = log->segments[i];
+        trust_mark(r, segment);
         if (segment->synced_size < segment->size) {
             RIA_TRY(segment_sync(segment));
         }
