@@ -10,7 +10,8 @@ enum { FETCH_RESPONSE_VERSION_MIN = 0, FETCH_RESPONSE_VERSION_MAX = 0 };
 /* Read batches (the payload, whole batches, the first may begin before offset) up to the high
  * watermark. */
 struct fetch_response {
-    /* First offset that is not yet committed. */
+    /* First offset that is not yet committed; -1: the leader has just begun and does not know
+     * yet what its predecessor committed. */
     int64_t high_watermark;
     /* First offset kept. */
     int64_t log_start_offset;

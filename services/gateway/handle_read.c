@@ -13,6 +13,7 @@
 #include "schemas/gen/fetch_response.h"
 #include "schemas/gen/list_offsets_response.h"
 
+#include "services/gateway/admin.h"
 #include "services/gateway/gateway.h"
 #include "services/gateway/offsets.h"
 #include "services/gateway/render.h"
@@ -38,7 +39,8 @@ struct read {
     size_t charged; /* bytes inside the gate */
     struct leader_call call;
     struct watch_wait wait;
-    int64_t high_watermark;
+    int64_t high_watermark; /* -1: the leader does not know it yet */
+    int32_t leader_epoch;   /* of the leader that said so */
     int64_t log_start;
 };
 
@@ -78,19 +80,20 @@ static ria_err render_json(
 {
     RIA_TRY(ria_buf_append_str(out, "{\"records\":["));
     RIA_TRY(render_batches(batches, RENDER_ARRAY, range, out));
-    return ria_buf_printf(
-        out,
-        "],\"next_offset\":%lld,\"high_watermark\":%lld,\"log_start_offset\":%lld}\n",
-        (long long)range->next_offset,
-        (long long)read->high_watermark,
-        (long long)read->log_start
-    );
+    RIA_TRY(ria_buf_printf(
+        out, "],\"next_offset\":%lld,\"high_watermark\":", (long long)range->next_offset
+    ));
+    RIA_TRY(admin_render_known(read->high_watermark, out));
+    return ria_buf_printf(out, ",\"log_start_offset\":%lld}\n", (long long)read->log_start);
 }
 
 static void add_headers(const struct read *read, int64_t next_offset)
 {
     request_add_header_i64(read->request, "Riacho-Next-Offset", next_offset);
-    request_add_header_i64(read->request, "Riacho-High-Watermark", read->high_watermark);
+    if (read->high_watermark >= 0) {
+        request_add_header_i64(read->request, "Riacho-High-Watermark", read->high_watermark);
+    }
+    request_add_header_i64(read->request, "Riacho-Leader-Epoch", read->leader_epoch);
     request_add_header_i64(read->request, "Riacho-Log-Start-Offset", read->log_start);
 }
 
@@ -259,6 +262,7 @@ static ria_err open_fetch(struct read *read, const struct leader_reply *reply)
     ria_arena_fini(&arena);
     if (err == RIA_OK) {
         read->high_watermark = response.high_watermark;
+        read->leader_epoch = read->call.sent_epoch;
         read->log_start = response.log_start_offset;
     }
     return err;

@@ -60,7 +60,7 @@ struct leader_call {
     struct ria_timer retry;
     struct outcall *attempt;
     int32_t sent_leader;
-    int32_t sent_epoch;
+    int32_t sent_epoch; /* done may read it: who answered leads under it */
     int64_t started_us;
     int64_t backoff_us;
     ria_err err;

@@ -23,7 +23,8 @@ reply_out_of_range(const struct handle_request *r, const struct partition *p, in
     );
 }
 
-/* The bytes go from the page cache straight into the reply's frame. */
+/* What is below the high watermark is served whether the leader is settled or not.
+ * The bytes go from the page cache straight into the reply's frame. */
 static void reply_range(
     const struct handle_request *r,
     const struct partition *p,
@@ -32,7 +33,7 @@ static void reply_range(
 {
     uint8_t *payload = NULL;
     struct fetch_response response = {
-        .high_watermark = p->high_watermark,
+        .high_watermark = partition_told_high_watermark(p),
         .log_start_offset = partition_log_start_offset(p->log),
     };
 

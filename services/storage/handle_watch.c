@@ -14,6 +14,8 @@ static void reply_empty(const struct handle_request *r)
     handle_reply(r, &response);
 }
 
+/* It says that there is more to be fetched, and is no reader's to see: so a leader that is not
+ * settled wakes whom it can serve, too. */
 static watched_partition describe(const struct storage *s, const struct partition_id *id)
 {
     ria_err err = RIA_OK;

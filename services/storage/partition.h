@@ -142,13 +142,21 @@ void partition_init(
 /* The log stays the caller's to close. Every ack must have ended. */
 void partition_fini(struct partition *p);
 
-/* A leader that came back knows a high watermark from its checkpoint that may be older than what
- * was acknowledged. It is settled once the high watermark has reached the end its log had when its
- * epoch began (KIP-207): only then may it say where the log ends, or readers would see the end move
- * back. */
+/* A new leader knows a high watermark, from its checkpoint or its predecessor, that may be older
+ * than what was acknowledged. It is settled once the high watermark has reached the end its log had
+ * when its epoch began (KIP-207): whoever led before committed nothing past that. Only then may it
+ * say what the high watermark is, or readers would see it move back. */
 static inline bool partition_is_settled(const struct partition *p)
 {
     return p->high_watermark >= p->epoch_start_offset;
+}
+
+#define PARTITION_NOT_SETTLED INT64_C(-1)
+
+/* What a reader may be told of it: PARTITION_NOT_SETTLED as long as the leader is not. */
+static inline int64_t partition_told_high_watermark(const struct partition *p)
+{
+    return partition_is_settled(p) ? p->high_watermark : PARTITION_NOT_SETTLED;
 }
 
 /* Borrows log, whose on_synced must lead to partition_on_synced(). high_watermark comes from the

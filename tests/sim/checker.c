@@ -258,31 +258,7 @@ on_end(struct checker *checker, const struct history_event *event, value_outcome
     }
 }
 
-/* ---- readers and watermarks ---- */
-
-static void check_watermark(
-    struct checker *checker, struct seen_watermark *seen, const struct history_event *event
-)
-{
-    bool is_told = event->watermark != HISTORY_NO_WATERMARK && event->epoch != HISTORY_NO_EPOCH;
-
-    if (is_told && seen->any && seen->epoch == event->epoch && event->watermark < seen->watermark) {
-        checker_violate(
-            checker,
-            "watermark-back",
-            event->partition,
-            event->watermark,
-            HISTORY_NO_VALUE,
-            "under epoch %" PRId32 " the high watermark went from %" PRId64 " back to %" PRId64,
-            event->epoch,
-            seen->watermark,
-            event->watermark
-        );
-    }
-    seen->any = true;
-    seen->epoch = event->epoch;
-    seen->watermark = event->watermark;
-}
+/* ---- readers ---- */
 
 static size_t seen_index(const struct checker *checker, const struct history_event *event)
 {
@@ -293,7 +269,8 @@ static void on_fetch(struct checker *checker, const struct history_event *event)
 {
     struct seen_watermark *seen = &checker->readers[seen_index(checker, event)];
 
-    check_watermark(checker, seen, event);
+    checker_on_watermark(checker, seen, event);
+    checker_note_told(checker, event);
     seen->next_read = event->offset;
     seen->reads_left = event->count;
 }
@@ -581,7 +558,7 @@ static void judge(struct checker *checker, const struct history_event *event)
         on_read(checker, event);
         break;
     case HISTORY_WATERMARK:
-        check_watermark(checker, &checker->nodes[seen_index(checker, event)], event);
+        checker_on_watermark(checker, &checker->nodes[seen_index(checker, event)], event);
         break;
     case HISTORY_STORED:
         on_stored(checker, event);
@@ -625,6 +602,7 @@ static void release(struct checker *checker)
     }
     for (uint32_t i = 0; i < checker->history->partition_count; i++) {
         free(checker->partitions[i].committed);
+        free(checker->partitions[i].told);
     }
     free(checker->derivations);
     free(checker->derived);
@@ -658,6 +636,7 @@ void checker_run(const struct history *history, struct checker_result *out_resul
     }
     for (uint32_t i = 0; i < history->partition_count; i++) {
         check_committed(&checker, i);
+        checker_finish_told(&checker, i);
     }
     checker_finish_derived(&checker);
     release(&checker);

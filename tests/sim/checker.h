@@ -16,6 +16,9 @@
  *                      and ends below the high watermark it names
  *   watermark-back     the high watermark does not go back within an epoch, for any one reader, and
  *                      at the leader
+ *   watermark-epochs   no reader is told more under a leader epoch than any is told under a later
+ *                      one, whoever asked first: a new leader names none before it has all that
+ *                      its predecessors may have named
  *   no-leader          at the end one replica leads
  *                      (of a partition that was dropped nothing is asked at the end)
  *   derived-lost, derived-twice      every record in the leader's log of a source is reflected once

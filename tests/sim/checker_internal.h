@@ -1,5 +1,4 @@
-/* checker_internal: what the checker knows while it reads a history; checker.c and
- * checker_derived.c share it.
+/* checker_internal: what the checker knows while it reads a history; checker*.c share it.
  */
 #pragma once
 
@@ -37,6 +36,13 @@ struct producer_state {
     uint32_t last_number; /* in that log */
 };
 
+/* High watermarks that readers were told under one leader epoch. */
+struct told_watermarks {
+    int32_t epoch;
+    int64_t least;
+    int64_t most;
+};
+
 struct partition_state {
     uint64_t *committed; /* by offset */
     int64_t committed_count;
@@ -44,6 +50,8 @@ struct partition_state {
     bool has_leader;
     bool is_derived;
     bool is_dropped;
+    struct told_watermarks *told; /* by epoch */
+    uint32_t told_count;
 };
 
 struct derivation {
@@ -61,9 +69,10 @@ struct derived_record {
 
 /* What one reader, or one node, has been told. */
 struct seen_watermark {
-    bool any;
+    bool any; /* told with an epoch */
     int32_t epoch;
-    int64_t watermark;
+    int64_t told;      /* under that epoch */
+    int64_t watermark; /* of the last answer, whatever it named */
     int64_t next_read; /* readers: the offset that must come next */
     int64_t reads_left;
 };
@@ -103,6 +112,19 @@ void checker_violate(
 
 /* NULL: it was not sent. */
 struct value_state *checker_find_value(struct checker *checker, uint64_t value);
+
+/* ---- checker_watermark.c: the high watermark never moves back ---- */
+
+/* One reader, or one node as leader, names a high watermark; seen is what it named before. */
+void checker_on_watermark(
+    struct checker *checker, struct seen_watermark *seen, const struct history_event *event
+);
+
+/* A reader was told a high watermark. */
+void checker_note_told(struct checker *checker, const struct history_event *event);
+
+/* All readers of the partition have been heard. */
+void checker_finish_told(struct checker *checker, uint32_t partition);
 
 /* ---- checker_derived.c: promise 6, output = f(input) ---- */
 

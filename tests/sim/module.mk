@@ -3,6 +3,7 @@ $(eval $(call library,simlib,\
   tests/sim/admin.c \
   tests/sim/checker.c \
   tests/sim/checker_derived.c \
+  tests/sim/checker_watermark.c \
   tests/sim/client.c \
   tests/sim/history.c \
   tests/sim/history_text.c \

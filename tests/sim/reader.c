@@ -228,6 +228,7 @@ static void on_got(void *arg, ria_err err, int status, const struct sim_http *ht
         on_failed(reader, err);
         return;
     }
+    reader->epoch = (int32_t)sim_http_header_i64(http, "Riacho-Leader-Epoch", HISTORY_NO_EPOCH);
     take_records(
         reader,
         http->body,

@@ -437,7 +437,8 @@ static void watermark_back(bool bad, bool at_reader)
 
     if (at_reader) {
         fetch(&s.h, 1, 0, 0, 5);
-        fetch(&s.h, bad ? 1 : 2, 0, 0, 4);
+        fetch(&s.h, 1, 0, 0, HISTORY_NO_WATERMARK);
+        fetch(&s.h, 1, 0, 0, bad ? 4 : 5);
     } else {
         watermark(&s.h, 1, 5);
         watermark(&s.h, bad ? 1 : 2, 4);
@@ -452,6 +453,41 @@ static void watermark_that_falls_within_an_epoch_is_found(void)
     watermark_back(false, true);
     watermark_back(true, false);
     watermark_back(false, false);
+}
+
+static void watermark_epochs(bool bad, int32_t first_epoch, int32_t then_epoch)
+{
+    struct scene s = begin(true);
+    bool is_later = then_epoch > first_epoch;
+
+    fetch(&s.h, first_epoch, 0, 0, 5);
+    add(&s.h,
+        HISTORY_FETCH,
+        (struct history_event
+        ){.actor = 1, .epoch = then_epoch, .watermark = is_later == bad ? 4 : 6});
+    fetch(&s.h, bad ? HISTORY_NO_EPOCH : then_epoch, 0, 0, HISTORY_NO_WATERMARK);
+    replica(&s.h, LEADER, NULL, 0);
+    expect(&s, bad ? "watermark-epochs" : NULL);
+}
+
+/* Whichever reader, whichever answer came first. */
+static void watermark_that_is_less_under_a_later_epoch_is_found(void)
+{
+    watermark_epochs(true, 1, 2);
+    watermark_epochs(false, 1, 2);
+    watermark_epochs(true, 2, 1);
+    watermark_epochs(false, 2, 1);
+}
+
+/* A leader that has just begun may know less than its predecessor told. */
+static void watermark_of_a_new_leader_itself_may_be_less(void)
+{
+    struct scene s = begin(true);
+
+    watermark(&s.h, 1, 5);
+    watermark(&s.h, 2, 4);
+    replica(&s.h, LEADER, NULL, 0);
+    expect(&s, NULL);
 }
 
 static void no_leader(bool bad)
@@ -745,6 +781,8 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(read_at_the_watermark_is_past_it),
     HARNESS_TEST(offset_left_out_of_a_fetch_is_a_skip),
     HARNESS_TEST(watermark_that_falls_within_an_epoch_is_found),
+    HARNESS_TEST(watermark_that_is_less_under_a_later_epoch_is_found),
+    HARNESS_TEST(watermark_of_a_new_leader_itself_may_be_less),
     HARNESS_TEST(partition_without_a_leader_at_the_end_is_found),
     HARNESS_TEST(history_that_makes_no_sense_is_refused),
     HARNESS_TEST(dropped_partition_need_not_be_there_at_the_end),

@@ -67,11 +67,29 @@ static void a_read_is_one_fetch(void)
     batch_builder_fini(&builder);
     CU_ASSERT_PTR_NOT_NULL(strstr(s.fake.fields, "Riacho-Next-Offset: 8\n"));
     CU_ASSERT_PTR_NOT_NULL(strstr(s.fake.fields, "Riacho-High-Watermark: 9\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(s.fake.fields, "Riacho-Leader-Epoch: 1\n"));
     CU_ASSERT_TRUE(front_answered(
         &s,
         200,
         "{\"records\":[{\"offset\":7,\"timestamp\":5,\"key\":null,\"value\":1}],\"next_offset\":8,"
         "\"high_watermark\":9,\"log_start_offset\":0}"
+    ));
+    front_fini(&s);
+}
+
+/* A leader that has just begun does not know the number; the smaller one it has is nobody's. */
+static void a_high_watermark_that_is_not_known_yet_is_not_named(void)
+{
+    struct front s;
+    struct batch_builder builder;
+
+    front_init(&s);
+    front_get(&s, "/v1/topics/t/partitions/1/records?offset=7");
+    reply_fetch(&s, -1, one_record(&builder, 7));
+    batch_builder_fini(&builder);
+    CU_ASSERT_PTR_NULL(strstr(s.fake.fields, "Riacho-High-Watermark"));
+    CU_ASSERT_TRUE(front_answered(
+        &s, 200, "\"value\":1}],\"next_offset\":8,\"high_watermark\":null,\"log_start_offset\":0}"
     ));
     front_fini(&s);
 }
@@ -259,6 +277,7 @@ static void bad_reads_are_refused(void)
 
 static const struct harness_test tests[] = {
     HARNESS_TEST(a_read_is_one_fetch),
+    HARNESS_TEST(a_high_watermark_that_is_not_known_yet_is_not_named),
     HARNESS_TEST(raw_batches_are_handed_on),
     HARNESS_TEST(names_and_times_are_positions),
     HARNESS_TEST(a_read_that_waits_watches),

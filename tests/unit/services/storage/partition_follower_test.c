@@ -3,6 +3,7 @@
 
 #include "schemas/envelope.h"
 #include "schemas/gen/fetch_request.h"
+#include "schemas/gen/fetch_response.h"
 #include "schemas/gen/list_offsets_request.h"
 #include "schemas/gen/list_offsets_response.h"
 #include "schemas/gen/replica_append_request.h"
@@ -674,6 +675,37 @@ static void a_new_leader_with_an_older_high_watermark_takes_nothing_back(void)
     teardown(f);
 }
 
+/* The predecessor may have told a reader 5. */
+static void a_leader_that_is_not_settled_serves_what_it_can_and_names_no_high_watermark(void)
+{
+    struct storage_fixture *f = setup_with(5, 3);
+    struct fetch_request fetch = {
+        .topic_id = fixture_topic_id(1), .leader_epoch = -1, .offset = 2, .max_bytes = 1};
+    struct fetch_response fetched;
+
+    fixture_partition(f, 1, 0, 1, 6, 2, "12", "12");
+    fixture_publish(f);
+    const struct ria_rpc_request *sent = fixture_send(f, API_FETCH, &fetch, RIA_SLICE_NULL);
+    CU_ASSERT_EQUAL(fixture_reply(f, API_FETCH, sent, &fetched), RIA_OK);
+    CU_ASSERT_TRUE(fixture_payload(sent).size > 0);
+    CU_ASSERT_EQUAL(fetched.high_watermark, -1);
+    fetch.offset = 3;
+    sent = fixture_send(f, API_FETCH, &fetch, RIA_SLICE_NULL);
+    CU_ASSERT_EQUAL(fixture_reply(f, API_FETCH, sent, &fetched), RIA_OK);
+    CU_ASSERT_EQUAL(fixture_payload(sent).size, 0);
+    CU_ASSERT_EQUAL(fetched.high_watermark, -1);
+    CU_ASSERT_EQUAL(fixture_report(f, 2, 6, 4), RIA_OK);
+    sent = fixture_send(f, API_FETCH, &fetch, RIA_SLICE_NULL);
+    CU_ASSERT_EQUAL(fixture_reply(f, API_FETCH, sent, &fetched), RIA_OK);
+    CU_ASSERT_TRUE(fixture_payload(sent).size > 0);
+    CU_ASSERT_EQUAL(fetched.high_watermark, -1);
+    CU_ASSERT_EQUAL(fixture_report(f, 2, 6, 5), RIA_OK);
+    sent = fixture_send(f, API_FETCH, &fetch, RIA_SLICE_NULL);
+    CU_ASSERT_EQUAL(fixture_reply(f, API_FETCH, sent, &fetched), RIA_OK);
+    CU_ASSERT_EQUAL(fetched.high_watermark, 5);
+    teardown(f);
+}
+
 /* What it has is all there is: readers of what was lost are told so. */
 static void a_forced_leader_commits_what_it_has_and_refuses_readers_of_what_was_lost(void)
 {
@@ -770,6 +802,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_follower_leads_with_what_it_has),
     HARNESS_TEST(a_follower_takes_more_than_a_leader_before_its_disk_is_full),
     HARNESS_TEST(a_new_leader_with_an_older_high_watermark_takes_nothing_back),
+    HARNESS_TEST(a_leader_that_is_not_settled_serves_what_it_can_and_names_no_high_watermark),
     HARNESS_TEST(a_forced_leader_commits_what_it_has_and_refuses_readers_of_what_was_lost),
     HARNESS_TEST(a_failed_replica_does_not_lead),
     HARNESS_TEST(a_damaged_replica_leads_only_if_forced),
