@@ -26,6 +26,9 @@ struct heartbeat_request {
     /* Hash of the workers of the last answer; the answer is not held back if it would be
      * another. */
     int64_t workers_hash;
+    /* Replication, transform: this is the last one, the process ends. Its leases go to the
+     * others at once; what comes late of this incarnation counts no more. */
+    bool leaving;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */

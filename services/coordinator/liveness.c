@@ -91,6 +91,9 @@ ria_err liveness_heard(struct liveness *liveness, const struct liveness_process 
             return err;
         }
     }
+    if (entry->left && entry->incarnation == process->incarnation) {
+        return RIA_OK;
+    }
     if (!entry->alive || entry->incarnation != process->incarnation ||
         entry->node_id != process->node_id || entry->role != process->role) {
         liveness->changes++;
@@ -99,6 +102,7 @@ ria_err liveness_heard(struct liveness *liveness, const struct liveness_process 
     entry->heard_us = ria_clock_mono_us(liveness->clock);
     entry->deadline_us = entry->heard_us + membership_session_ms(entry->role) * 1000;
     entry->alive = true;
+    entry->left = false;
     liveness->next_us = ria_min_i64(liveness->next_us, deadline_us(entry));
     return RIA_OK;
 }
@@ -111,6 +115,17 @@ void liveness_hint(struct liveness *liveness, const struct ria_uuid *uuid, int64
     if (entry != NULL && entry->alive && entry->incarnation == incarnation) {
         entry->deadline_us = ria_min_i64(entry->deadline_us, deadline);
         liveness->next_us = ria_min_i64(liveness->next_us, entry->deadline_us);
+    }
+}
+
+void liveness_leave(struct liveness *liveness, const struct ria_uuid *uuid, int64_t incarnation)
+{
+    struct liveness_process *entry = find_process(liveness, uuid);
+
+    if (entry != NULL && entry->incarnation == incarnation && !entry->left) {
+        liveness->changes += entry->alive ? 1 : 0;
+        entry->alive = false;
+        entry->left = true;
     }
 }
 

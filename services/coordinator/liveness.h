@@ -1,8 +1,9 @@
 /* liveness: who was heard of lately. In memory only; its consequences are commands.
  *
  * A process is alive while its last heartbeat is younger than the session of its role, on the
- * monotonic clock. A hint that it may have died shortens that; being heard ends the hint. A silent
- * one is remembered for LIVENESS_FORGET_MS, for descriptions, then forgotten.
+ * monotonic clock. A hint that it may have died shortens that; being heard ends the hint. One that
+ * says that it goes is dead at once, and for good. A silent one is remembered for
+ * LIVENESS_FORGET_MS, for descriptions, then forgotten.
  *
  * Pure but for the clock it is given. Thread: the loop's.
  */
@@ -32,6 +33,7 @@ struct liveness_process {
     int64_t heard_us;    /* mono clock */
     int64_t deadline_us; /* then it is taken for dead */
     bool alive;          /* as of the last liveness_expire() */
+    bool left;           /* this incarnation said that it goes */
 };
 
 struct liveness;
@@ -40,14 +42,17 @@ struct liveness;
 ria_err liveness_new(const struct ria_clock *clock, struct liveness **out_liveness) RIA_MUST_USE;
 void liveness_free(struct liveness *liveness);
 
-/* A process was heard now. Copies from `process` all but heard_us,
- * deadline_us and alive. Errors: RIA_ERR_BUSY
- * (table full), RIA_ERR_NOMEM. */
+/* A process was heard now. Copies from `process` all but heard_us, deadline_us, alive and left.
+ * Nothing changes if this incarnation has left: that was late. Errors: RIA_ERR_BUSY (table full),
+ * RIA_ERR_NOMEM. */
 ria_err
 liveness_heard(struct liveness *liveness, const struct liveness_process *process) RIA_MUST_USE;
 
 /* This life of the process may have died: it has LIVENESS_HINT_MS left if it is not heard. */
 void liveness_hint(struct liveness *liveness, const struct ria_uuid *uuid, int64_t incarnation);
+
+/* This life of the process ends now, by its own word. */
+void liveness_leave(struct liveness *liveness, const struct ria_uuid *uuid, int64_t incarnation);
 
 /* liveness_expire() has nothing to do before, on the mono clock. */
 int64_t liveness_next_us(const struct liveness *liveness);

@@ -3,6 +3,8 @@
 
 #include "services/replication/service.h"
 
+enum { STOP_MS_MAX = 1000 };
+
 struct options {
     struct ria_process_options process;
     const char *coordinator;
@@ -38,6 +40,14 @@ static ria_err start(struct ria_process *process, void **out_service)
     return RIA_OK;
 }
 
+static void stop(struct ria_process *process, void *service)
+{
+    static bool done;
+
+    replication_stop(service, &done);
+    ria_loop_run_until(process->loop, &done, STOP_MS_MAX);
+}
+
 static void end(void *service)
 {
     replication_free(service);
@@ -52,6 +62,7 @@ int main(int argc, char **argv)
         .out_options = &options,
         .sync_threads = 0,
         .start = start,
+        .stop = stop,
         .free = end,
     };
     extern char **environ;

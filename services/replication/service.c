@@ -409,6 +409,11 @@ void replication_start(struct replication *replication)
     membership_start(replication->membership);
 }
 
+void replication_stop(struct replication *replication, bool *out_done)
+{
+    membership_leave(replication->membership, out_done);
+}
+
 static void refresh_metrics(void *arg)
 {
     struct replication *service = arg;

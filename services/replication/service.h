@@ -30,6 +30,10 @@ ria_err replication_new(
 /* Begin to heartbeat, to pull metadata and to work. */
 void replication_start(struct replication *replication);
 
+/* It is to end: say so, that others take over its leases at once, and go on until *out_done. Free
+ * it then; nothing is lost if it is freed before. */
+void replication_stop(struct replication *replication, bool *out_done);
+
 void replication_register_metrics(struct replication *replication, struct ria_metrics *metrics);
 
 /* Every call under way must have ended (ria_net_free, or the simulator's crash). Accepts NULL. */

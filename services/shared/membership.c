@@ -26,6 +26,7 @@ _Static_assert(
 struct beat {
     struct membership *membership; /* NULL: nobody waits for it any more */
     uint32_t registration;         /* counted by set_node_id */
+    bool leaving;                  /* the last one */
 };
 
 struct membership {
@@ -36,6 +37,7 @@ struct membership {
     void *arg;
 
     bool started;
+    bool *left;      /* membership_leave(): to be set */
     int32_t node_id; /* -1 = none */
     uint32_t registration;
     struct beat *beat; /* NULL: none under way */
@@ -235,7 +237,9 @@ static void beat_done(void *arg, ria_err err, struct ria_msg *reply)
 
     if (membership != NULL) {
         membership->beat = NULL;
-        if (err == RIA_OK) {
+        if (beat->leaving) {
+            *membership->left = true;
+        } else if (err == RIA_OK) {
             take_reply(membership, beat, reply);
         } else {
             /* cluster logs the loss; here it shows when the session ends. */
@@ -258,6 +262,7 @@ static void beat_start(struct membership *membership)
         .address = ria_slice_cstr(identity->address),
         .wait_ms = MEMBERSHIP_HOLD_MS,
         .workers_hash = membership->workers_hash,
+        .leaving = membership->left != NULL,
     };
 
     RIA_ASSERT(membership->beat == NULL);
@@ -276,10 +281,15 @@ static void beat_start(struct membership *membership)
     if (beat == NULL || msg == NULL) {
         free(beat);
         ria_msg_free(msg);
-        beat_schedule(membership, HEARTBEAT_RETRY_MS);
+        if (body.leaving) {
+            *membership->left = true;
+        } else {
+            beat_schedule(membership, HEARTBEAT_RETRY_MS);
+        }
         return;
     }
     beat->membership = membership;
+    beat->leaving = body.leaving;
     beat->registration = membership->registration;
     membership->beat = beat;
     ria_rpc_call(
@@ -356,6 +366,23 @@ void membership_start(struct membership *membership)
         membership->started = true;
         beat_now(membership);
     }
+}
+
+void membership_leave(struct membership *membership, bool *out_done)
+{
+    RIA_ASSERT(membership->left == NULL);
+
+    membership->left = out_done;
+    *out_done = !membership->started;
+    if (*out_done) {
+        return;
+    }
+    if (membership->beat != NULL) { /* it is held back; the coordinator ends it */
+        RIA_STEAL(&membership->beat)->membership = NULL;
+    }
+    ria_timer_stop(membership->env->timers, &membership->timer);
+    ria_timer_stop(membership->env->timers, &membership->session);
+    beat_start(membership);
 }
 
 void membership_set_node_id(struct membership *membership, int32_t node_id)

@@ -70,6 +70,12 @@ ria_err membership_new(
 void membership_free(struct membership *membership);
 void membership_start(struct membership *membership);
 
+/* A worker ends: one last heartbeat says so, and its leases are given to others at once. *out_done
+ * becomes true when the coordinator has answered, or will not within half a second: then the others
+ * find out as after a death. No other heartbeat follows, and the state changes no more. Call it
+ * once; out_done is borrowed until then. */
+void membership_leave(struct membership *membership, bool *out_done);
+
 /* Registration succeeded: registered becomes true (without a call of fn), and false only by an
  * answer to a heartbeat that was sent after this. */
 void membership_set_node_id(struct membership *membership, int32_t node_id);

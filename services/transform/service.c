@@ -122,7 +122,7 @@ static void look_at_drain(struct ria_timer *timer, void *arg)
 
     (void)timer;
     if (leases_are_drained(transform->leases)) {
-        *transform->drained = true;
+        membership_leave(transform->membership, transform->drained);
         return;
     }
     ria_timer_start(transform->env->timers, &transform->drain_timer, DRAIN_POLL_US);

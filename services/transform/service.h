@@ -38,7 +38,8 @@ void transform_start(struct transform *transform);
 void transform_register_metrics(struct transform *transform, struct ria_metrics *metrics);
 
 /* Read nothing more; *out_done becomes true when all that has been read is acknowledged and the
- * positions are committed. */
+ * positions are committed, and the coordinator knows that others may have its tasks (or does not
+ * answer). */
 void transform_stop(struct transform *transform, bool *out_done);
 
 /* Also without transform_stop(): as a crash, but memory is given back. Accepts NULL. */

@@ -331,7 +331,8 @@ void sim_node_stop(struct sim_node *node)
     if (node->coordinator != NULL) {
         coordinator_stop(node->coordinator);
     }
-    if (node->storage == NULL && node->front == NULL && node->transform == NULL) {
+    if (node->storage == NULL && node->front == NULL && node->transform == NULL &&
+        node->replication == NULL) {
         sim_node_kill(node, false);
         return;
     }
@@ -343,6 +344,8 @@ void sim_node_stop(struct sim_node *node)
         storage_stop(node->storage, &node->stop_done);
     } else if (node->front != NULL) {
         sim_front_stop(node->front);
+    } else if (node->replication != NULL) {
+        replication_stop(node->replication, &node->stop_done);
     } else {
         transform_stop(node->transform, &node->stop_done);
     }

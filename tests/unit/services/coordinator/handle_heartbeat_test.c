@@ -233,6 +233,59 @@ static void a_lost_connection_alone_costs_a_living_process_nothing(void)
     fixture_close(&f);
 }
 
+/* It was missed like a dead one: 400 ms in which its partitions were not replicated. */
+static void a_worker_that_goes_is_not_waited_for(void)
+{
+    struct fixture f;
+    struct heartbeat_response response;
+    struct heartbeat_request last = {
+        .process_uuid = fixture_uuid(5),
+        .incarnation = 100,
+        .role = PROCESS_REPLICATION,
+        .node_id = -1,
+        .wait_ms = MEMBERSHIP_HOLD_MS,
+        .leaving = true,
+    };
+
+    fixture_up(&f);
+    (void)send_beat(&f, 5, PROCESS_REPLICATION, 0);
+    CU_ASSERT_EQUAL(fixture_heartbeat(&f, 6, PROCESS_REPLICATION, &response), RIA_OK);
+    struct fixture_request *first = send_beat(&f, 5, PROCESS_REPLICATION, response.workers_hash);
+    struct fixture_request *second = send_beat(&f, 6, PROCESS_REPLICATION, response.workers_hash);
+    CU_ASSERT_FALSE(fixture_is_answered(first));
+    CU_ASSERT_FALSE(fixture_is_answered(second));
+    struct fixture_request *leaves = fixture_send(&f, API_HEARTBEAT, &last);
+    CU_ASSERT_EQUAL(fixture_answer(&f, leaves, &response), RIA_OK);
+    CU_ASSERT_EQUAL(response.worker_count, 0);
+    CU_ASSERT_TRUE(fixture_is_answered(first));
+    CU_ASSERT_EQUAL(fixture_answer(&f, second, &response), RIA_OK); /* at once */
+    CU_ASSERT_EQUAL(response.worker_count, 1);
+    struct fixture_request *late = send_beat(&f, 5, PROCESS_REPLICATION, 0);
+    CU_ASSERT_EQUAL(fixture_heartbeat(&f, 6, PROCESS_REPLICATION, &response), RIA_OK);
+    CU_ASSERT_EQUAL(response.worker_count, 1);
+    fixture_disconnect(late);
+    fixture_close(&f);
+}
+
+/* A storage node has ShutdownNode for that: its partitions want successors first. */
+static void a_storage_node_does_not_go_by_its_heartbeat(void)
+{
+    struct fixture f;
+    struct heartbeat_request last = {
+        .process_uuid = fixture_uuid(1),
+        .incarnation = 100,
+        .role = PROCESS_STORAGE,
+        .node_id = 1,
+        .leaving = true,
+    };
+
+    fixture_up(&f);
+    fixture_register_nodes(&f, 1);
+    CU_ASSERT_EQUAL(fixture_call(&f, API_HEARTBEAT, &last, NULL), RIA_OK);
+    CU_ASSERT_EQUAL(fixture_create_topic(&f, 1, "a"), RIA_OK);
+    fixture_close(&f);
+}
+
 /* The whole way: killed 100 ms after its last heartbeat, its partitions led by another 400 ms after
  * its connection broke. */
 static void a_killed_node_has_successors_in_half_a_second(void)
@@ -330,6 +383,8 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(stopping_answers_what_is_held),
     HARNESS_TEST(workers_hear_at_once_who_comes_and_who_goes),
     HARNESS_TEST(a_lost_connection_alone_costs_a_living_process_nothing),
+    HARNESS_TEST(a_worker_that_goes_is_not_waited_for),
+    HARNESS_TEST(a_storage_node_does_not_go_by_its_heartbeat),
     HARNESS_TEST(a_killed_node_has_successors_in_half_a_second),
     HARNESS_TEST(after_a_restart_replication_workers_keep_their_shares),
     HARNESS_TEST(a_strange_role_is_refused),

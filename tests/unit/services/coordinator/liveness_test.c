@@ -104,6 +104,30 @@ static void a_hint_shortens_the_session_until_it_is_heard(void)
 }
 
 /* All of them were silent because nobody listened. */
+/* What was on its way when it went must not call it back. */
+static void who_leaves_is_dead_at_once_and_for_good(void)
+{
+    struct world w;
+    struct ria_uuid id = fixture_uuid(1);
+    struct liveness_process next = {.uuid = id, .incarnation = 1, .role = PROCESS_REPLICATION};
+
+    set_up(&w);
+    CU_ASSERT_EQUAL(hear(&w, 1, PROCESS_REPLICATION), RIA_OK);
+    int64_t changes = liveness_changes(w.liveness);
+    liveness_leave(w.liveness, &id, 1); /* another life */
+    CU_ASSERT_TRUE(is_alive(&w, 1));
+    liveness_leave(w.liveness, &id, 0);
+    CU_ASSERT_FALSE(is_alive(&w, 1));
+    CU_ASSERT_EQUAL(liveness_changes(w.liveness), changes + 1);
+    liveness_leave(w.liveness, &id, 0);
+    CU_ASSERT_EQUAL(hear(&w, 1, PROCESS_REPLICATION), RIA_OK);
+    CU_ASSERT_FALSE(is_alive(&w, 1));
+    CU_ASSERT_EQUAL(liveness_changes(w.liveness), changes + 1);
+    CU_ASSERT_EQUAL(liveness_heard(w.liveness, &next), RIA_OK);
+    CU_ASSERT_TRUE(is_alive(&w, 1));
+    liveness_free(w.liveness);
+}
+
 static void time_in_which_nobody_listened_counts_against_nobody(void)
 {
     struct world w;
@@ -263,6 +287,7 @@ static void a_full_table_is_busy(void)
 static const struct harness_test tests[] = {
     HARNESS_TEST(silent_for_a_session_is_dead),
     HARNESS_TEST(a_hint_shortens_the_session_until_it_is_heard),
+    HARNESS_TEST(who_leaves_is_dead_at_once_and_for_good),
     HARNESS_TEST(time_in_which_nobody_listened_counts_against_nobody),
     HARNESS_TEST(changes_are_counted_and_heartbeats_are_none),
     HARNESS_TEST(heard_again_is_alive_again),

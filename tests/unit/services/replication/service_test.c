@@ -438,6 +438,23 @@ static void a_follower_that_becomes_unfit_or_fit_is_prepared_and_reported_anew(v
     teardown(w);
 }
 
+/* Until the coordinator knows, nobody else does its work. */
+static void a_worker_that_stops_works_until_it_has_said_so(void)
+{
+    struct worker_fixture *w = setup(1);
+    uint32_t fetches = worker_fetch_count(w, true);
+    bool done = false;
+
+    replication_stop(w->worker, &done);
+    CU_ASSERT_FALSE(done);
+    CU_ASSERT_EQUAL(worker_fetch_count(w, true), fetches);
+    for (int i = 0; i < 20 && !done; i++) {
+        worker_run_ms(w, 100); /* the fixture answers one heartbeat after the other, not at once */
+    }
+    CU_ASSERT_TRUE(done);
+    teardown(w);
+}
+
 static void who_is_not_in_sync_is_reported_every_second(void)
 {
     struct worker_fixture *w = setup(4);
@@ -457,6 +474,7 @@ static void who_is_not_in_sync_is_reported_every_second(void)
 }
 
 static const struct harness_test tests[] = {
+    HARNESS_TEST(a_worker_that_stops_works_until_it_has_said_so),
     HARNESS_TEST(who_is_not_in_sync_is_reported_every_second),
     HARNESS_TEST(an_idle_follower_that_was_started_anew_is_prepared_and_reported),
     HARNESS_TEST(the_first_fetch_is_full_and_names_all),

@@ -307,6 +307,44 @@ static void answer_hints_at_newer_metadata(void)
     tear_down(&f);
 }
 
+/* One is nearly always under way, held back: the last one does not wait for it. */
+static void who_leaves_says_so_and_nothing_more(void)
+{
+    struct fixture f;
+    struct heartbeat_request request;
+    bool done = true;
+
+    set_up(&f, PROCESS_REPLICATION);
+    struct fake_call *held = beat(&f);
+    membership_leave(f.membership, &done);
+    CU_ASSERT_FALSE(done);
+    CU_ASSERT_EQUAL(f.fake.call_count, 2);
+    fake_call_reply(held, &(struct heartbeat_response){.worker_count = 1});
+    CU_ASSERT_FALSE(done);
+    CU_ASSERT_EQUAL(f.told_count, 0);
+    struct fake_call *last = beat(&f);
+    fake_call_body(last, API_HEARTBEAT, &request);
+    CU_ASSERT_TRUE(request.leaving);
+    fake_call_reply(last, &(struct heartbeat_response){0});
+    CU_ASSERT_TRUE(done);
+    fake_env_advance_ms(&f.fake, 10 * MEMBERSHIP_SESSION_MS);
+    CU_ASSERT_EQUAL(f.fake.call_count, 2);
+    tear_down(&f);
+}
+
+static void who_leaves_does_not_wait_for_a_coordinator_that_is_gone(void)
+{
+    struct fixture f;
+    bool done = false;
+
+    set_up(&f, PROCESS_REPLICATION);
+    fake_call_reply(beat(&f), &(struct heartbeat_response){.worker_count = 1});
+    membership_leave(f.membership, &done);
+    fake_call_fail(beat(&f), RIA_ERR_TIMEOUT);
+    CU_ASSERT_TRUE(done);
+    tear_down(&f);
+}
+
 static void membership_can_be_freed_with_a_heartbeat_under_way(void)
 {
     struct fixture f;
@@ -347,6 +385,8 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(error_answered_is_not_heard),
     HARNESS_TEST(unregistered_node_is_told_and_registers_again),
     HARNESS_TEST(answer_hints_at_newer_metadata),
+    HARNESS_TEST(who_leaves_says_so_and_nothing_more),
+    HARNESS_TEST(who_leaves_does_not_wait_for_a_coordinator_that_is_gone),
     HARNESS_TEST(membership_can_be_freed_with_a_heartbeat_under_way),
     HARNESS_TEST(roles_have_names),
 };
