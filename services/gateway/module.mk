@@ -4,6 +4,7 @@ $(eval $(call library,gateway,\
   services/gateway/admin.c \
   services/gateway/append.c \
   services/gateway/coordinator_call.c \
+  services/gateway/cursor.c \
   services/gateway/document.c \
   services/gateway/failure.c \
   services/gateway/framing.c \

@@ -1,4 +1,5 @@
 $(call fuzz,tests/fuzz/batch_fuzz,schemas common)
+$(call fuzz,tests/fuzz/cursor_fuzz,gateway shared schemas common)
 $(call fuzz,tests/fuzz/http_body_fuzz,gateway_world gateway shared schemas common)
 $(call fuzz,tests/fuzz/json_fuzz,common,-ljansson)
 $(call fuzz,tests/fuzz/messages_fuzz,schemas common)
