@@ -5,11 +5,10 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include <microhttpd.h>
-
 #include "common/assert.h"
 
 #include "services/gateway/framing.h"
+#include "services/gateway/http_internal.h"
 #include "services/gateway/listener.h"
 
 enum {
@@ -38,209 +37,15 @@ enum {
 static const char answer_408[] = "HTTP/1.1 408 Request Timeout\r\n"
                                  "Connection: close\r\nContent-Length: 0\r\n\r\n";
 
-typedef enum conn_state {
-    CONN_IDLE,
-    CONN_HEAD,
-    CONN_BODY,
-    CONN_DRAIN,
-    CONN_WORK,
-    CONN_REPLY,
-} conn_state;
-
-struct conn {
-    struct request request;
-    struct ria_list link; /* http->conns */
-    struct http *http;
-    struct MHD_Connection *mhd;
-    int fd;
-    conn_state state;
-    bool suspended;
-    bool has_response; /* response is to be queued */
-    bool uri_too_long;
-    int64_t since_us; /* when the state began */
-    size_t received;  /* body bytes */
-    size_t body_max;
-    struct ria_buf body;
-    size_t charged;
-    struct response response;
-};
-
-struct http {
-    struct ria_loop *loop;
-    struct http_options options;
-    struct http_service service;
-    struct budget *budget;
-    struct http_metrics metrics;
-    struct MHD_Daemon *daemon;
-    int epoll_fd; /* the library's; -1 until started */
-    struct listener *listener;
-    struct ria_list conns;
-    int64_t conns_peak;
-    struct ria_loop_hook hook;
-    struct ria_timer again; /* the library has work left */
-    struct ria_timer sweep;
-    bool resumed; /* run the library at the end of the turn */
-    bool stopping;
-    bool closed; /* the service is gone */
-};
-
-static int64_t now_us(const struct http *http)
+int64_t http_now_us(const struct http *http)
 {
     return ria_clock_mono_us(ria_loop_clock(http->loop));
 }
 
-static void enter(struct conn *conn, conn_state state)
+void http_conn_enter(struct conn *conn, conn_state state)
 {
     conn->state = state;
-    conn->since_us = now_us(conn->http);
-}
-
-/* --- struct request_ops ------------------------------------------------------------------------*/
-
-static struct conn *conn_of(struct request *request)
-{
-    return RIA_CONTAINER(request, struct conn, request);
-}
-
-static struct ria_slice op_header(const struct request *request, const char *name)
-{
-    const struct conn *conn = (const struct conn *)(const void *)request;
-
-    return ria_slice_cstr(MHD_lookup_connection_value(conn->mhd, MHD_HEADER_KIND, name));
-}
-_Static_assert(offsetof(struct conn, request) == 0, "op_header casts");
-
-struct header_walk {
-    request_header_fn fn;
-    void *arg;
-};
-
-static enum MHD_Result
-walk_header(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
-{
-    const struct header_walk *walk = arg;
-
-    (void)kind;
-    walk->fn(walk->arg, ria_slice_cstr(name), ria_slice_cstr(value == NULL ? "" : value));
-    return MHD_YES;
-}
-
-static void op_each_header(const struct request *request, request_header_fn fn, void *arg)
-{
-    const struct conn *conn = (const struct conn *)(const void *)request;
-    struct header_walk walk = {fn, arg};
-
-    (void)MHD_get_connection_values(conn->mhd, MHD_HEADER_KIND, walk_header, &walk);
-}
-
-static void op_drop_body(struct request *request)
-{
-    struct conn *conn = conn_of(request);
-
-    budget_give(conn->http->budget, conn->charged);
-    conn->charged = 0;
-    ria_buf_fini(&conn->body);
-}
-
-static void op_respond(struct request *request, const struct response *response)
-{
-    struct conn *conn = conn_of(request);
-
-    RIA_ASSERT(!conn->has_response);
-    conn->response = *response;
-    conn->has_response = true;
-    if (response->release != NULL && !response->is_charged) {
-        budget_charge(conn->http->budget, response->size);
-        conn->charged += response->size;
-    }
-    if (conn->suspended) {
-        conn->suspended = false;
-        conn->http->resumed = true;
-        MHD_resume_connection(conn->mhd);
-    }
-}
-
-static const struct request_ops ops = {
-    .header = op_header,
-    .each_header = op_each_header,
-    .respond = op_respond,
-    .drop_body = op_drop_body,
-};
-
-/* --- answering ---------------------------------------------------------------------------------*/
-
-static void no_release(void *owner)
-{
-    (void)owner;
-}
-
-static void release_response(struct conn *conn)
-{
-    if (conn->has_response && conn->response.release != NULL) {
-        conn->response.release(conn->response.owner);
-    }
-    conn->has_response = false;
-}
-
-static void count_reply(struct http_metrics *metrics, const struct response *response)
-{
-    struct ria_counter *by_class[] = {
-        &metrics->replies_2xx, &metrics->replies_3xx, &metrics->replies_4xx, &metrics->replies_5xx};
-    int index = response->status / 100 - 2;
-
-    RIA_ASSERT(index >= 0 && index < 4);
-    by_class[index]->value++;
-    metrics->bytes_sent.value += response->size;
-}
-
-/* Takes what the response owns. */
-static struct MHD_Response *build(struct conn *conn)
-{
-    struct response *response = &conn->response;
-    void (*release)(void *) = response->release == NULL ? no_release : response->release;
-    const void *data = response->data == NULL ? "" : (const void *)response->data;
-    /* The library only reads it; older versions do not say so. */
-    struct MHD_Response *mhd = MHD_create_response_from_buffer_with_free_callback_cls(
-        response->size, (void *)(uintptr_t)data, release, response->owner
-    );
-    bool fine = mhd != NULL;
-
-    if (!fine) {
-        release_response(conn);
-        return NULL;
-    }
-    conn->has_response = false;
-    if (response->content_type != NULL) {
-        fine = MHD_add_response_header(mhd, "Content-Type", response->content_type) == MHD_YES &&
-               MHD_add_response_header(mhd, "X-Content-Type-Options", "nosniff") == MHD_YES;
-    }
-    for (uint32_t i = 0; i < response->header_count && fine; i++) {
-        fine = MHD_add_response_header(mhd, response->headers[i].name, response->headers[i].value);
-    }
-    if (fine && (response->close || conn->http->stopping)) {
-        fine = MHD_add_response_header(mhd, "Connection", "close") == MHD_YES;
-    }
-    if (!fine) {
-        MHD_destroy_response(mhd);
-        return NULL;
-    }
-    return mhd;
-}
-
-static enum MHD_Result queue(struct conn *conn)
-{
-    unsigned status = (unsigned)conn->response.status;
-
-    RIA_ASSERT(conn->has_response);
-    count_reply(&conn->http->metrics, &conn->response);
-    struct MHD_Response *response = build(conn);
-    if (response == NULL) {
-        return MHD_NO; /* out of memory: the connection ends */
-    }
-    enum MHD_Result result = MHD_queue_response(conn->mhd, status, response);
-    MHD_destroy_response(response);
-    enter(conn, CONN_REPLY);
-    return result;
+    conn->since_us = http_now_us(conn->http);
 }
 
 /* The server's own answer, before or instead of the handler's. */
@@ -260,9 +65,9 @@ static enum MHD_Result answer_early(struct conn *conn, const struct framing *fra
 {
     if (framing->bad || framing->expects_continue || framing->length > DRAIN_MAX) {
         conn->response.close = true;
-        return queue(conn);
+        return http_reply_queue(conn);
     }
-    enter(conn, CONN_DRAIN);
+    http_conn_enter(conn, CONN_DRAIN);
     return MHD_YES;
 }
 
@@ -292,7 +97,7 @@ static enum MHD_Result begin(struct conn *conn, const char *method)
     if (conn->has_response) {
         return answer_early(conn, &framing);
     }
-    enter(conn, CONN_BODY);
+    http_conn_enter(conn, CONN_BODY);
     ria_buf_init(&conn->body, conn->body_max + 1);
     size_t first = ria_min_size((size_t)framing.length, BODY_FIRST);
     if (first > 0 && ria_buf_reserve(&conn->body, first) != RIA_OK) {
@@ -330,11 +135,11 @@ static enum MHD_Result dispatch(struct conn *conn)
 {
     struct http *http = conn->http;
 
-    enter(conn, CONN_WORK);
+    http_conn_enter(conn, CONN_WORK);
     conn->request.body = ria_buf_slice(&conn->body);
     http->service.handle(http->service.arg, &conn->request);
     if (conn->has_response) {
-        return queue(conn);
+        return http_reply_queue(conn);
     }
     MHD_suspend_connection(conn->mhd);
     conn->suspended = true;
@@ -380,10 +185,11 @@ static enum MHD_Result on_request(
             *data_size = 0;
             return conn->received <= DRAIN_MAX ? MHD_YES : MHD_NO;
         }
-        return conn->state == CONN_BODY ? dispatch(conn) : queue(conn);
+        return conn->state == CONN_BODY ? dispatch(conn) : http_reply_queue(conn);
     case CONN_WORK:
-        return queue(conn);
+        return http_reply_queue(conn);
     case CONN_REPLY:
+    case CONN_STREAM:
         return MHD_YES;
     }
     return MHD_NO;
@@ -400,7 +206,7 @@ static void *on_uri(void *arg, const char *uri, struct MHD_Connection *mhd)
         return NULL;
     }
     request = &conn->request;
-    enter(conn, CONN_HEAD);
+    http_conn_enter(conn, CONN_HEAD);
     request->received_us = conn->since_us;
     size_t size = strlen(uri);
     conn->uri_too_long = size > REQUEST_URI_MAX;
@@ -414,18 +220,18 @@ static void *on_uri(void *arg, const char *uri, struct MHD_Connection *mhd)
     return conn;
 }
 
-static void request_reset(struct conn *conn)
+static void request_reset(struct conn *conn, bool complete)
 {
+    http_reply_end(conn, complete);
     /* Nothing is kept between two requests: there may be thousands of idle connections. */
     ria_arena_fini(&conn->request.arena);
-    conn->request = (struct request){.ops = &ops};
+    conn->request = (struct request){.ops = &http_request_ops};
     ria_arena_init(&conn->request.arena, REQUEST_ARENA_MAX);
     ria_buf_fini(&conn->body);
     budget_give(conn->http->budget, conn->charged);
     conn->charged = 0;
     conn->received = 0;
     conn->body_max = 0;
-    release_response(conn);
 }
 
 static void on_completed(
@@ -439,13 +245,12 @@ static void on_completed(
 
     (void)arg;
     (void)request_context;
-    (void)why;
     if (conn == NULL) {
         return;
     }
     RIA_ASSERT(!conn->suspended);
-    request_reset(conn);
-    enter(conn, CONN_IDLE);
+    request_reset(conn, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    http_conn_enter(conn, CONN_IDLE);
 }
 
 /* --- connections -------------------------------------------------------------------------------*/
@@ -463,13 +268,13 @@ static void conn_open(struct http *http, struct MHD_Connection *mhd, void **cont
     conn->http = http;
     conn->mhd = mhd;
     conn->fd = info == NULL ? -1 : info->connect_fd;
-    conn->request.ops = &ops;
+    conn->request.ops = &http_request_ops;
     ria_arena_init(&conn->request.arena, REQUEST_ARENA_MAX);
     ria_buf_init(&conn->body, 1);
     ria_list_push_back(&http->conns, &conn->link);
     http->metrics.connections.value++;
     http->conns_peak = ria_max_i64(http->conns_peak, http->metrics.connections.value);
-    enter(conn, CONN_IDLE);
+    http_conn_enter(conn, CONN_IDLE);
 }
 
 static void on_connection(
@@ -487,7 +292,7 @@ static void on_connection(
         return;
     }
     *context = NULL;
-    request_reset(conn);
+    request_reset(conn, false);
     ria_arena_fini(&conn->request.arena);
     ria_list_remove(&conn->link);
     http->metrics.connections.value--;
@@ -513,6 +318,8 @@ static int64_t time_limit_us(const struct conn *conn)
     case CONN_REPLY:
         transfer_ms = (int64_t)conn->response.size * 1000 / REPLY_RATE_MIN;
         return (REPLY_TIMEOUT_MS + transfer_ms) * 1000;
+    case CONN_STREAM:
+        return conn->suspended ? INT64_MAX : conn->http->options.stream_stall_ms * INT64_C(1000);
     }
     return INT64_MAX;
 }
@@ -529,7 +336,7 @@ static void end_conn(struct conn *conn)
 static void sweep_due(struct ria_timer *timer, void *arg)
 {
     struct http *http = arg;
-    int64_t now = now_us(http);
+    int64_t now = http_now_us(http);
 
     RIA_LIST_FOREACH (link, &http->conns) {
         struct conn *conn = RIA_CONTAINER(link, struct conn, link);

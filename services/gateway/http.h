@@ -1,4 +1,5 @@
-/* http: the web server in front of the handlers, and the only file that knows libmicrohttpd.
+/* http: the web server in front of the handlers: with http_reply.c the only one that knows
+ * libmicrohttpd.
  *
  * The library runs without threads: its epoll descriptor is watched by our loop. Connections are
  * accepted here (listener.h), so that there is a limit that answers. While a handler works the
@@ -13,6 +14,8 @@
  *   DRAIN  as BODY, but the answer is known and the body is thrown away
  *   WORK   the handler has it: its own deadlines
  *   REPLY  REPLY_TIMEOUT and a second for each REPLY_RATE_MIN bytes of the answer
+ *   STREAM stream_stall for each piece (at most POOL_SIZE bytes); none while there is nothing to
+ *          send
  *
  * Framing (RFC 9112 6): a request with more than one Content-Length, with one that is not digits,
  * with any Transfer-Encoding but "chunked", or with both, is answered 400 and the connection ends.
@@ -34,7 +37,10 @@ struct http_options {
     const char *listen; /* "127.0.0.1:8080", "[::1]:8080", port 0 = any */
     uint32_t connections_max;
     uint32_t idle_timeout_ms;
+    uint32_t stream_stall_ms; /* a client of a stream that takes no piece for so long is left */
 };
+
+enum { HTTP_STREAM_STALL_MS = 30 * 1000 };
 
 struct http_metrics {
     struct ria_counter requests;

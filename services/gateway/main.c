@@ -137,6 +137,7 @@ static ria_err open_http(struct ria_process *process)
         .listen = options.http_listen,
         .connections_max = connections_max(process),
         .idle_timeout_ms = (uint32_t)options.idle_timeout_ms,
+        .stream_stall_ms = HTTP_STREAM_STALL_MS,
     };
     const struct http_service service = {
         .begin = gateway_begin,

@@ -44,6 +44,7 @@ $(eval $(call library,gateway,\
 ,-ljansson))
 $(eval $(call library,gateway_http,\
   services/gateway/http.c \
+  services/gateway/http_reply.c \
   services/gateway/listener.c \
 ,-lmicrohttpd))
 $(eval $(call program,riacho-gateway,services/gateway/main.c,\

@@ -6,6 +6,26 @@
 
 #include "common/assert.h"
 
+void request_ended(struct request *request, bool complete)
+{
+    request_end_fn fn = request->on_end;
+
+    request->on_end = NULL;
+    if (fn != NULL) {
+        fn(request->on_end_arg, complete);
+    }
+}
+
+void request_hung_up(struct request *request)
+{
+    request_hangup_fn fn = request->on_hangup;
+
+    request->on_hangup = NULL;
+    if (fn != NULL) {
+        fn(request->on_hangup_arg);
+    }
+}
+
 void request_add_header(struct request *request, const char *name, const char *value)
 {
     RIA_ASSERT(request->extra_count < RESPONSE_HEADERS_MAX);

@@ -4,6 +4,13 @@
  * lives from the moment its head was read until its answer was sent; a handler may keep it as long
  * as it likes and ends it with exactly one request_respond().
  *
+ * An answer is in memory as a whole, or it is streamed: the server asks for the next piece whenever
+ * the socket has taken the one before, and is told (request_more) when there is one again. Nothing
+ * is queued for a client but the one piece.
+ *
+ * Who must know what became of an answer asks with request_on_end(): "complete" is what was handed
+ * to the socket to the last byte, which is not yet what the client has read.
+ *
  * Thread: the loop's.
  */
 #pragma once
@@ -28,7 +35,10 @@ enum {
     REQUEST_HEADERS_MAX = 64,            /* Refused: 431 */
     REQUEST_HEAD_MAX = 16 * 1024,        /* bytes of their names and values. Refused: 431 */
     REQUEST_ARENA_MAX = 8 * 1024 * 1024, /* what a handler may keep of one request */
-    RESPONSE_HEADERS_MAX = 6,
+    RESPONSE_HEADERS_MAX = 12,
+    RESPONSE_PIECE_MIN = 1024, /* bytes that the server takes of a stream at a time, at least */
+    RESPONSE_END = -1,         /* of a pull: there is no more */
+    RESPONSE_ABORT = -2,       /* of a pull: end the connection, the answer is not whole */
 };
 
 struct request;
@@ -45,6 +55,12 @@ struct response {
     const char *content_type; /* static or the request's arena; NULL: no body */
     const uint8_t *data;
     size_t size;
+    /* Not NULL: the body is streamed, data and size are not used. Writes at most `size` bytes
+     * (RESPONSE_PIECE_MIN or more) to `out` and returns how many, or RESPONSE_END or
+     * RESPONSE_ABORT; 0: none now, it is asked again after request_more(). That it is asked says
+     * that everything it gave before was handed to the socket. Never called from inside the
+     * handler's calls, nor after the request has ended. Not called at all for HEAD. */
+    int64_t (*pull)(void *owner, uint8_t *out, size_t size);
     void (*release)(void *owner);
     void *owner;
     struct response_field headers[RESPONSE_HEADERS_MAX];
@@ -54,6 +70,8 @@ struct response {
 };
 
 typedef void (*request_header_fn)(void *arg, struct ria_slice name, struct ria_slice value);
+typedef void (*request_end_fn)(void *arg, bool complete);
+typedef void (*request_hangup_fn)(void *arg);
 
 struct request_ops {
     /* First header of that name in any case; null if there is none. */
@@ -63,6 +81,10 @@ struct request_ops {
     void (*respond)(struct request *request, const struct response *response);
     /* The handler has no further use of the body. */
     void (*drop_body)(struct request *request);
+    /* A stream has more to give. */
+    void (*more)(struct request *request);
+    /* on_hangup was set. */
+    void (*watch_hangup)(struct request *request);
 };
 
 struct request {
@@ -81,6 +103,11 @@ struct request {
 
     struct response_field extra[RESPONSE_HEADERS_MAX]; /* see request_add_header() */
     uint32_t extra_count;
+
+    request_end_fn on_end; /* see request_on_end() */
+    void *on_end_arg;
+    request_hangup_fn on_hangup; /* see request_on_hangup() */
+    void *on_hangup_arg;
 };
 
 static inline struct ria_slice request_header(const struct request *request, const char *name)
@@ -99,6 +126,37 @@ static inline void request_drop_body(struct request *request)
     request->body = RIA_SLICE_NULL;
     request->ops->drop_body(request);
 }
+
+/* fn runs once, when the request has ended: complete if the whole answer was handed to the socket,
+ * not complete if the connection ended before. The request, its arena and what the response borrows
+ * live until it returns. It does not run if the gateway ends first. Set before the answer. */
+static inline void request_on_end(struct request *request, request_end_fn fn, void *arg)
+{
+    request->on_end = fn;
+    request->on_end_arg = arg;
+}
+
+/* fn runs, at most once, when the client has closed its side while the handler works on the request
+ * or a stream has nothing to send. The request still wants its answer, soon: it will not arrive.
+ * Without this an ordinary request is worked on as if the client were there; a stream always ends.
+ */
+static inline void request_on_hangup(struct request *request, request_hangup_fn fn, void *arg)
+{
+    request->on_hangup = fn;
+    request->on_hangup_arg = arg;
+    request->ops->watch_hangup(request);
+}
+
+/* The answer is a stream and its pull, which returned 0, has something now. May be called at any
+ * time between the answer and the end; too often does no harm. */
+static inline void request_more(struct request *request)
+{
+    request->ops->more(request);
+}
+
+/* For who implements struct request_ops: tell the handler. */
+void request_ended(struct request *request, bool complete);
+void request_hung_up(struct request *request);
 
 /* For the answer that will be sent. Both live as long as the request. At most RESPONSE_HEADERS_MAX;
  * more is our bug. */

@@ -17,6 +17,7 @@ enum {
     FRONT_BODY_MAX = 4 * 1024 * 1024,
     FRONT_TIMEOUT_MS = 5000, /* of a record; less than the default, so that it is met */
     FRONT_HEAD_MAX = 4096,
+    FRONT_PIECE = 8 * 1024, /* of a stream, at a time */
 };
 
 struct sim_front {
@@ -36,6 +37,10 @@ struct front_request {
     struct sim_http http;
     size_t charged;
     bool is_answered;
+    /* of a stream: it becomes one frame, sent when it ends */
+    struct response stream; /* pull is NULL: it is none */
+    struct ria_timer pull;
+    struct ria_buf text;
 };
 _Static_assert(offsetof(struct front_request, request) == 0, "front_of casts");
 
@@ -68,13 +73,12 @@ static void give_back(struct front_request *front)
     front->charged = 0;
 }
 
-static void op_respond(struct request *request, const struct response *response)
+static void
+send_frame(struct front_request *front, const struct response *response, struct ria_slice body)
 {
-    struct front_request *front = RIA_CONTAINER(request, struct front_request, request);
     char head[FRONT_HEAD_MAX];
     int size = snprintf(head, sizeof(head), "%d\n", response->status);
 
-    RIA_ASSERT(!front->is_answered);
     for (uint32_t i = 0; i < response->header_count; i++) {
         size += snprintf(
             head + size,
@@ -85,16 +89,64 @@ static void op_respond(struct request *request, const struct response *response)
         );
         RIA_ASSERT((size_t)size < sizeof(head));
     }
-    ria_rpc_reply(
-        front->front->env->rpc,
-        RIA_STEAL(&front->rpc),
-        sim_http_frame(head, ria_slice_of(response->data, response->size))
-    );
+    ria_rpc_reply(front->front->env->rpc, RIA_STEAL(&front->rpc), sim_http_frame(head, body));
+    /* Handed to the network, which may lose it: as a socket. */
+    request_ended(&front->request, true);
     if (response->release != NULL) {
         response->release(response->owner);
     }
     give_back(front);
     front->is_answered = true; /* its handler may still look at it */
+}
+
+/* The network takes everything at once; what comes of a stream is kept until its end. */
+static void pull_due(struct ria_timer *timer, void *arg)
+{
+    struct front_request *front = arg;
+    int64_t given;
+
+    (void)timer;
+    do {
+        ria_err err = ria_buf_reserve(&front->text, FRONT_PIECE);
+        RIA_ASSERT(err == RIA_OK); /* clients of the simulator bound their streams */
+        given = front->stream.pull(
+            front->stream.owner, front->text.data + front->text.size, FRONT_PIECE
+        );
+        front->text.size += (size_t)ria_max_i64(given, 0);
+    } while (given > 0);
+    if (given < 0) {
+        struct response response = front->stream;
+        front->stream.pull = NULL;
+        send_frame(front, &response, ria_buf_slice(&front->text));
+    }
+}
+
+static void op_respond(struct request *request, const struct response *response)
+{
+    struct front_request *front = RIA_CONTAINER(request, struct front_request, request);
+
+    RIA_ASSERT(!front->is_answered && front->stream.pull == NULL);
+    if (response->pull == NULL) {
+        send_frame(front, response, ria_slice_of(response->data, response->size));
+        return;
+    }
+    front->stream = *response;
+    request->ops->more(request);
+}
+
+static void op_more(struct request *request)
+{
+    struct front_request *front = RIA_CONTAINER(request, struct front_request, request);
+
+    if (front->stream.pull != NULL && !front->pull.active) {
+        ria_timer_start(front->front->env->timers, &front->pull, 0);
+    }
+}
+
+/* A client that is gone is not seen: its stream ends by its own limits. */
+static void op_watch_hangup(struct request *request)
+{
+    (void)request;
 }
 
 static void op_drop_body(struct request *request)
@@ -107,6 +159,8 @@ static const struct request_ops ops = {
     .each_header = op_each_header,
     .respond = op_respond,
     .drop_body = op_drop_body,
+    .more = op_more,
+    .watch_hangup = op_watch_hangup,
 };
 
 /* ---- requests ---- */
@@ -114,6 +168,8 @@ static const struct request_ops ops = {
 static void request_free(struct front_request *front)
 {
     ria_list_remove(&front->link);
+    ria_timer_stop(front->front->env->timers, &front->pull);
+    ria_buf_fini(&front->text);
     ria_arena_fini(&front->request.arena);
     ria_msg_free(front->frame);
     free(front);
@@ -203,6 +259,8 @@ static void on_request(void *arg, struct ria_rpc_request *rpc)
         return;
     }
     request->front = front;
+    ria_timer_init(&request->pull, pull_due, request);
+    ria_buf_init(&request->text, SIM_HTTP_FRAME_MAX);
     request->rpc = rpc;
     request->request.ops = &ops;
     request->request.received_us = ria_clock_mono_us(front->env->clock);
@@ -244,6 +302,9 @@ void sim_front_free(struct sim_front *front)
     while (!ria_list_is_empty(&front->requests)) {
         struct front_request *request =
             RIA_CONTAINER(front->requests.next, struct front_request, link);
+        if (request->stream.pull != NULL && request->stream.release != NULL) {
+            request->stream.release(request->stream.owner);
+        }
         if (request->rpc != NULL) {
             ria_rpc_drop(front->env->rpc, RIA_STEAL(&request->rpc));
         }

@@ -34,6 +34,20 @@ static void op_each_header(const struct request *request, request_header_fn fn, 
     }
 }
 
+static void end(struct fake_request *fake, bool complete)
+{
+    void (*release)(void *) = fake->release;
+
+    fake->pull = NULL;
+    fake->release = NULL;
+    fake->ends++;
+    fake->is_complete = complete;
+    request_ended(&fake->request, complete);
+    if (release != NULL) {
+        release(fake->owner);
+    }
+}
+
 static void op_respond(struct request *request, const struct response *response)
 {
     struct fake_request *fake = RIA_CONTAINER(request, struct fake_request, request);
@@ -64,9 +78,23 @@ static void op_respond(struct request *request, const struct response *response)
             response->headers[i].value
         );
     }
-    if (response->release != NULL) {
-        response->release(response->owner);
+    fake->release = response->release;
+    fake->owner = response->owner;
+    fake->pull = response->pull;
+    fake->wants = true;
+    if (fake->pull == NULL) {
+        end(fake, true);
     }
+}
+
+static void op_more(struct request *request)
+{
+    RIA_CONTAINER(request, struct fake_request, request)->wants = true;
+}
+
+static void op_watch_hangup(struct request *request)
+{
+    (void)request;
 }
 
 static void op_drop_body(struct request *request)
@@ -80,6 +108,8 @@ static const struct request_ops ops = {
     .each_header = op_each_header,
     .respond = op_respond,
     .drop_body = op_drop_body,
+    .more = op_more,
+    .watch_hangup = op_watch_hangup,
 };
 
 static http_method method_of(const char *name)
@@ -115,8 +145,42 @@ void fake_request_header(struct fake_request *fake, const char *name, const char
     fake->headers[fake->header_count++].value = value;
 }
 
+void fake_request_take(struct fake_request *fake, size_t piece_max, uint32_t pieces_max)
+{
+    size_t room = piece_max == 0 ? 16 * 1024 : piece_max;
+
+    for (uint32_t i = 0; fake->pull != NULL && (pieces_max == 0 || i < pieces_max); i++) {
+        char *body = realloc(fake->body, fake->body_size + room + 1);
+        RIA_ASSERT(body != NULL);
+        fake->body = body;
+        fake->wants = false;
+        int64_t given = fake->pull(fake->owner, (uint8_t *)body + fake->body_size, room);
+        if (given < 0) {
+            fake->is_aborted = given == RESPONSE_ABORT;
+            end(fake, given == RESPONSE_END);
+        } else {
+            fake->body_size += (size_t)given;
+        }
+        body[fake->body_size] = '\0';
+        if (given == 0) {
+            return;
+        }
+    }
+}
+
+void fake_request_hang_up(struct fake_request *fake)
+{
+    request_hung_up(&fake->request);
+    if (fake->pull != NULL) {
+        end(fake, false);
+    }
+}
+
 void fake_request_fini(struct fake_request *fake)
 {
+    if (fake->pull != NULL) {
+        end(fake, false);
+    }
     ria_arena_fini(&fake->request.arena);
     free(fake->body);
     fake->body = NULL;

@@ -21,6 +21,15 @@ struct fake_request {
     size_t body_size;
     char content_type[100];
     char fields[1024]; /* the answer's headers, "name: value\n" each */
+
+    /* of a stream, whose pieces are appended to body */
+    int64_t (*pull)(void *owner, uint8_t *out, size_t size); /* NULL: it is none, or has ended */
+    void (*release)(void *owner);
+    void *owner;
+    bool wants;       /* request_more() was called since the last pull */
+    bool is_aborted;  /* RESPONSE_ABORT */
+    bool is_complete; /* what request_on_end() was told */
+    uint32_t ends;    /* answers that have ended: must become 1 */
 };
 
 /* path may have a query. body NULL: none. */
@@ -29,6 +38,13 @@ void fake_request_init(
 );
 void fake_request_header(struct fake_request *fake, const char *name, const char *value);
 void fake_request_fini(struct fake_request *fake);
+
+/* The client takes what there is of a stream, in pieces of piece_max bytes (0: a usual size), at
+ * most pieces_max of them (0: all). */
+void fake_request_take(struct fake_request *fake, size_t piece_max, uint32_t pieces_max);
+
+/* The client goes away in the middle of a stream, or before the answer. */
+void fake_request_hang_up(struct fake_request *fake);
 
 /* Is this text in the answer's body? */
 bool fake_answer_has(const struct fake_request *fake, const char *text);

@@ -5,4 +5,5 @@ $(call library,gateway_world,\
 $(foreach t,admin cursor failover gate handle_read openapi produce produce_model records render request router service,\
   $(call test,tests/unit/services/gateway/$(t)_test,\
     gateway_world harness gateway shared schemas common))
-$(call test,tests/unit/services/gateway/http_test,harness gateway_http gateway shared schemas common)
+$(foreach t,http http_reply,\
+  $(call test,tests/unit/services/gateway/$(t)_test,harness gateway_http gateway shared schemas common))
