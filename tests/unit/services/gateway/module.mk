@@ -2,7 +2,20 @@ $(call library,gateway_world,\
   tests/unit/services/gateway/fake_request.c \
   tests/unit/services/gateway/front.c \
   tests/unit/services/gateway/world.c)
-$(foreach t,admin cursor failover gate handle_read openapi produce produce_model records render request router service,\
+$(foreach t,\
+  admin \
+  cursor \
+  failover \
+  gate \
+  handle_read \
+  openapi \
+  produce \
+  produce_model \
+  records \
+  render \
+  request \
+  router \
+  service,\
   $(call test,tests/unit/services/gateway/$(t)_test,\
     gateway_world harness gateway shared schemas common))
 $(foreach t,http http_reply,\
