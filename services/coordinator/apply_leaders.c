@@ -285,21 +285,30 @@ ria_err apply_shutdown_node(struct apply *apply, const void *body)
 
 enum { REPLICA_FIT = 0, REPLICA_FAILED = 1, REPLICA_DAMAGED = 2 };
 
-/* Failed and damaged are the same to the coordinator: neither leads, both leave the in-sync set if
- * somebody else is in it. */
+/* The operator knew that its log lacks something, and there was nothing better. The report may
+ * have been on its way since before. */
+static bool is_forced(const struct partition_row *row)
+{
+    return row->forced_epoch >= 0 && row->forced_epoch == row->leader_epoch;
+}
+
+/* Failed and damaged are nearly the same to the coordinator: neither leads, both leave the in-sync
+ * set if somebody else is in it. But who leads by an operator's word goes on in spite of damage
+ * until somebody else can; with a failed log it cannot. */
 static void take_report(
     struct apply *apply,
     int32_t node_id,
-    bool fit,
+    int8_t state,
     const struct node_set *usable,
     struct partition_row *row
 )
 {
     int64_t min_insync = apply_min_insync(apply, &row->topic_id);
 
-    if (!fit) {
+    if (state != REPLICA_FIT) {
+        bool keep = state == REPLICA_DAMAGED && is_forced(row);
         node_list_add(&row->unfit, node_id);
-        leader_retire(row, node_id, usable, min_insync, false);
+        leader_retire(row, node_id, usable, min_insync, keep);
         return;
     }
     node_list_remove(&row->unfit, node_id);
@@ -329,7 +338,7 @@ ria_err apply_report_replicas(struct apply *apply, const void *body)
             continue;
         }
         struct partition_row after = before;
-        take_report(apply, request->node_id, entry->state == REPLICA_FIT, &usable, &after);
+        take_report(apply, request->node_id, entry->state, &usable, &after);
         RIA_TRY(apply_put_partition(apply, &before, &after));
         RIA_TRY(apply_moves_settle(apply, &after));
     }

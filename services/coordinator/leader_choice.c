@@ -34,9 +34,13 @@ int32_t leader_preferred(const struct partition_row *row, const struct node_set 
                : -1;
 }
 
-/* Nobody is eligible beside a set that has its minimum, and no more than up to it. */
+/* Nobody is eligible beside a set that has its minimum, and no more than up to it: else it could
+ * commit without them. While nobody leads, nothing is committed. */
 static void bound_eligible(struct partition_row *row, int64_t min_insync)
 {
+    if (row->leader == -1) {
+        return;
+    }
     int64_t room = ria_max_i64(0, min_insync - (int64_t)row->isr.count);
 
     row->eligible.count = (uint32_t)ria_min_i64(row->eligible.count, room);
@@ -81,6 +85,7 @@ void leader_set(struct partition_row *row, int32_t node_id, int64_t min_insync)
     }
     row->leader = node_id;
     row->leader_epoch++;
+    bound_eligible(row, min_insync);
 }
 
 void leader_force(struct partition_row *row, int32_t node_id)
@@ -102,9 +107,11 @@ void leader_retire(
 )
 {
     struct partition_row next = *row;
+    bool led = row->leader == node_id;
 
+    next.leader = led ? -1 : row->leader;
     leader_leave(&next, node_id, min_insync);
-    if (next.leader == node_id) {
+    if (led) {
         struct node_set others = *usable;
         node_set_remove(&others, node_id);
         int32_t leader = leader_choice(&next, &others);
@@ -112,8 +119,6 @@ void leader_retire(
             leader_set(&next, leader, min_insync);
         } else if (keep) {
             return;
-        } else {
-            next.leader = -1;
         }
     }
     *row = next;

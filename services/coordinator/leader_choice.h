@@ -2,8 +2,8 @@
  * docs/design/008-failover.md, on one row, without a database. Pure.
  *
  * Invariants that every function keeps: the in-sync set is never empty; a leader is in it; nobody
- * is both in sync and eligible; in-sync and eligible together are at most min.insync.replicas
- * while anybody is eligible.
+ * is both in sync and eligible; while somebody leads and anybody is eligible, in-sync and eligible
+ * together are at most min.insync.replicas.
  */
 #pragma once
 
@@ -29,7 +29,8 @@ void leader_set(struct partition_row *row, int32_t node_id, int64_t min_insync);
 void leader_force(struct partition_row *row, int32_t node_id);
 
 /* Take a node out of the in-sync set unless it is the last in it; it becomes eligible if the set is
- * or becomes smaller than the minimum. The leader is not looked at. */
+ * or becomes smaller than the minimum, or if nobody leads: then nothing is committed without it. It
+ * does not lead itself. */
 void leader_leave(struct partition_row *row, int32_t node_id, int64_t min_insync);
 
 /* Take a node that must not lead out of the in-sync set as above and, if it leads, let another one
@@ -43,5 +44,5 @@ void leader_retire(
 );
 
 /* The in-sync set becomes isr, which has the leader. Who leaves a set that is smaller than the
- * minimum becomes eligible; a set that reaches it leaves nobody eligible. */
+ * minimum becomes eligible; a set that reaches it leaves nobody eligible while somebody leads. */
 void leader_change_isr(struct partition_row *row, const struct node_list *isr, int64_t min_insync);

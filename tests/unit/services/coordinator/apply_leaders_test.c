@@ -560,6 +560,93 @@ static void the_only_one_that_is_damaged_leads_again_when_it_is_fit(void)
     fixture_machine_close(&m);
 }
 
+static void set_min_insync_1(struct fixture_machine *m)
+{
+    struct create_topic_request topic = fixture_topic(TOPIC, "t", PARTITIONS, 3);
+    struct create_topic_request_create_topic_config config = {
+        .name = RIA_SLICE_LITERAL("min.insync.replicas"), .value = RIA_SLICE_LITERAL("1")};
+
+    fixture_machine_open(m);
+    fixture_nodes(m, 3, NULL);
+    topic.configs = &config;
+    topic.configs_count = 1;
+    CU_ASSERT_EQUAL(fixture_apply(m, API_CREATE_TOPIC, &topic), RIA_OK);
+}
+
+/* The set was large enough without the leader, so it was let go; and then nobody could lead until
+ * the unfit one was repaired, whole as the other one was. */
+static void the_last_fit_one_is_not_forgotten_for_an_unfit_one(void)
+{
+    struct fixture_machine m;
+
+    for (int pass = 0; pass < 2; pass++) {
+        set_min_insync_1(&m);
+        live(&m, "123");
+        CU_ASSERT_EQUAL(report(&m, 2, 0, 2), RIA_OK);
+        CU_ASSERT_EQUAL(alter(&m, 0, "12"), RIA_OK); /* an unfit one may be in sync */
+        live(&m, "23");
+        CU_ASSERT_EQUAL(fence(&m, 1, true), RIA_OK);
+        struct partition_row row = row_of(&m, 0);
+        CU_ASSERT_EQUAL(row.leader, -1);
+        CU_ASSERT_TRUE(has(row.isr, "2"));
+        CU_ASSERT_TRUE(has(row.eligible, "1"));
+        if (pass == 0) {
+            live(&m, "123");
+            CU_ASSERT_EQUAL(fence(&m, 1, false), RIA_OK);
+            row = row_of(&m, 0);
+            CU_ASSERT_EQUAL(row.leader, 1);
+            CU_ASSERT_TRUE(has(row.isr, "1"));
+        } else {
+            CU_ASSERT_EQUAL(report(&m, 2, 0, 0), RIA_OK);
+            row = row_of(&m, 0);
+            CU_ASSERT_EQUAL(row.leader, 2);
+            CU_ASSERT_TRUE(has(row.isr, "2"));
+        }
+        CU_ASSERT_EQUAL(row.eligible.count, 0); /* it commits alone from now on */
+        check_counters(&m);
+        fixture_machine_close(&m);
+    }
+}
+
+/* It was on its way, and the forced leader lost what the operator had just given it. */
+static void a_late_word_of_damage_does_not_depose_who_was_forced(void)
+{
+    struct fixture_machine m;
+
+    set_up(&m);
+    reduce(&m);
+    live(&m, "23");
+    CU_ASSERT_EQUAL(fence(&m, 1, true), RIA_OK);
+    live(&m, "3");
+    CU_ASSERT_EQUAL(elect_one(&m, 0, 3, true), RIA_OK);
+    int32_t epoch = row_of(&m, 0).leader_epoch;
+    CU_ASSERT_EQUAL(report(&m, 3, 0, 2), RIA_OK);
+    struct partition_row row = row_of(&m, 0);
+    CU_ASSERT_EQUAL(row.leader, 3);
+    CU_ASSERT_EQUAL(row.leader_epoch, epoch);
+    CU_ASSERT_TRUE(has(row.unfit, "3")); /* it will say so when that is wrong */
+    CU_ASSERT_EQUAL(alter(&m, 0, "23"), RIA_OK);
+    live(&m, "23");
+    CU_ASSERT_EQUAL(report(&m, 3, 0, 2), RIA_OK);
+    CU_ASSERT_EQUAL(row_of(&m, 0).leader, 2); /* somebody else has it all now */
+    check_counters(&m);
+    fixture_machine_close(&m);
+}
+
+/* Its log takes nothing: nobody would lead. */
+static void a_forced_leader_whose_disk_has_failed_leads_no_more(void)
+{
+    struct fixture_machine m;
+
+    set_up(&m);
+    reduce(&m);
+    live(&m, "3");
+    CU_ASSERT_EQUAL(elect_one(&m, 0, 3, true), RIA_OK);
+    CU_ASSERT_EQUAL(report(&m, 3, 0, 1), RIA_OK);
+    CU_ASSERT_EQUAL(row_of(&m, 0).leader, -1);
+    fixture_machine_close(&m);
+}
+
 static void strange_reports_do_nothing(void)
 {
     struct fixture_machine m;
@@ -592,6 +679,9 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(who_shuts_down_leads_on_what_nobody_else_can_until_it_is_silent),
     HARNESS_TEST(an_unfit_replica_does_not_lead_until_it_is_fit),
     HARNESS_TEST(the_only_one_that_is_damaged_leads_again_when_it_is_fit),
+    HARNESS_TEST(the_last_fit_one_is_not_forgotten_for_an_unfit_one),
+    HARNESS_TEST(a_late_word_of_damage_does_not_depose_who_was_forced),
+    HARNESS_TEST(a_forced_leader_whose_disk_has_failed_leads_no_more),
     HARNESS_TEST(strange_reports_do_nothing),
 };
 HARNESS_MAIN(tests);

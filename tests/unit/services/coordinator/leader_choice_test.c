@@ -53,17 +53,26 @@ static uint32_t count_of(uint32_t mask)
  * and set of usable nodes. */
 typedef void (*state_fn)(const struct partition_row *row, uint32_t usable, int64_t min_insync);
 
-static bool is_allowed(uint32_t isr, uint32_t eligible, uint32_t min_insync)
+static bool is_bounded(uint32_t isr, uint32_t eligible, uint32_t min_insync)
 {
+    return eligible == 0 || count_of(isr) + count_of(eligible) <= min_insync;
+}
+
+static bool is_allowed(const struct partition_row *row, uint32_t min_insync)
+{
+    uint32_t isr = mask_of(&row->isr);
+    uint32_t eligible = mask_of(&row->eligible);
+
     return isr != 0 && (isr & eligible) == 0 &&
-           (eligible == 0 || count_of(isr) + count_of(eligible) <= min_insync);
+           (row->leader == -1 ||
+            (node_list_has(&row->isr, row->leader) && is_bounded(isr, eligible, min_insync)));
 }
 
 static void with_leaders(struct partition_row *row, uint32_t usable, uint32_t min, state_fn fn)
 {
     for (int32_t leader = 0; leader <= NODES; leader++) {
         row->leader = leader == 0 ? -1 : leader;
-        if (leader == 0 || node_list_has(&row->isr, leader)) {
+        if (is_allowed(row, min)) {
             fn(row, usable, min);
         }
     }
@@ -80,7 +89,7 @@ static void each_state(state_fn fn)
         uint32_t eligible = code / MASKS % MASKS;
         uint32_t usable = code / MASKS / MASKS;
         for (uint32_t min = 1; min <= NODES; min++) {
-            for (uint32_t unfit = 0; unfit < MASKS && is_allowed(isr, eligible, min); unfit++) {
+            for (uint32_t unfit = 0; unfit < MASKS && isr != 0; unfit++) {
                 struct partition_row row = {
                     .replicas = {.ids = {3, 1, 4, 2}, .count = NODES},
                     .isr = list_of(isr),
@@ -105,8 +114,7 @@ static void each_state(state_fn fn)
 
 static void must_be_allowed(const struct partition_row *row, int64_t min_insync)
 {
-    MUST(is_allowed(mask_of(&row->isr), mask_of(&row->eligible), (uint32_t)min_insync));
-    MUST(row->leader == -1 || node_list_has(&row->isr, row->leader));
+    MUST(is_allowed(row, (uint32_t)min_insync));
 }
 
 /* ---- the choice ---- */
@@ -170,14 +178,17 @@ static void check_set(const struct partition_row *row, uint32_t usable, int64_t 
     MUST(next.forced_epoch == -1);
     if (node_list_has(&row->isr, leader)) {
         MUST(node_list_equal(&next.isr, &row->isr));
-        MUST(node_list_equal(&next.eligible, &row->eligible));
+        MUST(
+            node_list_equal(&next.eligible, &row->eligible) ||
+            !is_bounded(mask_of(&row->isr), mask_of(&row->eligible), (uint32_t)min_insync)
+        );
     } else {
         MUST(mask_of(&next.isr) == bit_of(leader));
-        /* All of them have what is committed, and the high watermark does not move. */
-        MUST(
-            (mask_of(&next.eligible) | bit_of(leader)) ==
-            (mask_of(&row->isr) | mask_of(&row->eligible))
-        );
+        /* All of them have what is committed, and the high watermark does not move: as many as may
+         * be are eligible. */
+        uint32_t whole = mask_of(&row->isr) | mask_of(&row->eligible);
+        MUST(((mask_of(&next.eligible) | bit_of(leader)) & ~whole) == 0);
+        MUST((int64_t)next.eligible.count + 1 == ria_min_i64(count_of(whole), min_insync));
     }
 }
 
@@ -212,13 +223,15 @@ static void check_leave(const struct partition_row *row, uint32_t usable, int64_
     (void)usable;
     for (int32_t id = 1; id <= NODES; id++) {
         struct partition_row next = *row;
-        next.leader = -1; /* leader_leave() does not look at it */
+        if (row->leader == id) {
+            continue;
+        }
         leader_leave(&next, id, min_insync);
         must_be_allowed(&next, min_insync);
         MUST(next.leader_epoch == row->leader_epoch);
         bool leaves = row->isr.count > 1 && node_list_has(&row->isr, id);
         uint32_t isr = mask_of(&row->isr) & ~(leaves ? bit_of(id) : 0);
-        bool eligible = leaves && count_of(isr) < min_insync;
+        bool eligible = leaves && (count_of(isr) < min_insync || row->leader == -1);
         MUST(mask_of(&next.isr) == isr);
         MUST(mask_of(&next.eligible) == (mask_of(&row->eligible) | (eligible ? bit_of(id) : 0)));
     }
@@ -241,6 +254,9 @@ static void check_retire(const struct partition_row *row, uint32_t usable, int64
         must_be_allowed(&kept, min_insync);
         MUST(gone.leader != id);
         MUST(gone.isr.count == 1 || !node_list_has(&gone.isr, id));
+        /* Nobody leads: who had it all may lead later. */
+        uint32_t whole = mask_of(&row->isr) | mask_of(&row->eligible);
+        MUST(gone.leader != -1 || (mask_of(&gone.isr) | mask_of(&gone.eligible)) == whole);
         MUST((gone.leader != row->leader && gone.leader != -1) == (gone.leader_epoch == 8));
         if (row->leader != id) {
             MUST(gone.leader == row->leader);
@@ -273,7 +289,7 @@ static void check_change(const struct partition_row *row, uint32_t usable, int64
     }
     struct partition_row next = *row;
     const struct node_list list = list_of(isr);
-    next.leader = -1;
+    next.leader = list.ids[0];
     leader_change_isr(&next, &list, min_insync);
     must_be_allowed(&next, min_insync);
     uint32_t eligible = mask_of(&next.eligible);
