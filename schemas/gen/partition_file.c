@@ -42,6 +42,7 @@ static void partition_file_damaged_range_decode_(struct partition_file_damaged_r
 void partition_file_init(struct partition_file *m)
 {
     *m = (struct partition_file){0};
+    m->forced_epoch = -1;
 }
 
 static size_t partition_file_lost_from_offset_size_(const struct partition_file *m, int16_t version)
@@ -59,6 +60,15 @@ static size_t partition_file_lost_to_offset_size_(const struct partition_file *m
     (void)m;
     (void)version;
     size += 8;
+    return size;
+}
+
+static size_t partition_file_forced_epoch_size_(const struct partition_file *m, int16_t version)
+{
+    size_t size = 0;
+    (void)m;
+    (void)version;
+    size += 4;
     return size;
 }
 
@@ -88,6 +98,12 @@ static size_t partition_file_size_(const struct partition_file *m, int16_t versi
         size += ria_uvarint_size(1);
         size += ria_uvarint_size((uint32_t)field_size) + field_size;
     }
+    if (m->forced_epoch != -1) {
+        size_t field_size = partition_file_forced_epoch_size_(m, version);
+        tags++;
+        size += ria_uvarint_size(2);
+        size += ria_uvarint_size((uint32_t)field_size) + field_size;
+    }
     size += ria_uvarint_size(tags);
     return size;
 }
@@ -112,6 +128,9 @@ static void partition_file_encode_(const struct partition_file *m, int16_t versi
     if (m->lost_to_offset != INT64_C(0)) {
         tags++;
     }
+    if (m->forced_epoch != -1) {
+        tags++;
+    }
     ria_write_uvarint(w, tags);
     if (m->lost_from_offset != INT64_C(0)) {
         ria_write_uvarint(w, 0);
@@ -122,6 +141,11 @@ static void partition_file_encode_(const struct partition_file *m, int16_t versi
         ria_write_uvarint(w, 1);
         ria_write_uvarint(w, (uint32_t)partition_file_lost_to_offset_size_(m, version));
         ria_write_i64(w, m->lost_to_offset);
+    }
+    if (m->forced_epoch != -1) {
+        ria_write_uvarint(w, 2);
+        ria_write_uvarint(w, (uint32_t)partition_file_forced_epoch_size_(m, version));
+        ria_write_i32(w, m->forced_epoch);
     }
 }
 
@@ -145,6 +169,8 @@ static void partition_file_decode_(struct partition_file *out, int16_t version, 
             out->lost_from_offset = ria_read_i64(r);
         } else if (tags.tag == 1) {
             out->lost_to_offset = ria_read_i64(r);
+        } else if (tags.tag == 2) {
+            out->forced_epoch = ria_read_i32(r);
         } else {
             ria_tags_skip(r);
         }

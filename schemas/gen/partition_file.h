@@ -30,6 +30,9 @@ struct partition_file {
     int64_t lost_from_offset;
     /* The tail was synced up to here; 0: no tail was lost. */
     int64_t lost_to_offset;
+    /* Newest forced leader epoch that is settled for this log: it led under it, or was compared
+     * with who did or came after. -1: none. */
+    int32_t forced_epoch;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */

@@ -145,12 +145,33 @@ static partition_role role_of(const struct partition *p, const struct cluster_pa
 /* A forced leader gives up what it has lost. If its disk does not let it, it does not lead. */
 static ria_err begin_to_lead(struct partition *p, const struct cluster_partition *assigned)
 {
-    ria_err err = is_forced(assigned) ? partition_log_give_up_lost(p->log) : RIA_OK;
+    ria_err err = RIA_OK;
 
+    if (is_forced(assigned)) {
+        err = partition_log_give_up_lost(p->log);
+        if (err == RIA_OK) {
+            err = partition_settle_forced(p, assigned->leader_epoch);
+        }
+    }
     if (err == RIA_OK) {
         lead(p, assigned->leader_epoch);
     } else {
         partition_follow(p, assigned->leader_epoch, PARTITION_IDLE);
+    }
+    return err == RIA_ERR_NOMEM ? err : RIA_OK;
+}
+
+/* It may have been prepared before the metadata came. If its disk does not let it remember that,
+ * the next prepare tries again. */
+static ria_err note_forced(struct partition *p, int32_t forced_epoch)
+{
+    ria_err err = RIA_OK;
+
+    if (forced_epoch > p->forced_epoch) {
+        p->forced_epoch = forced_epoch;
+        if (p->prepared_epoch >= 0) {
+            err = partition_settle_forced(p, p->prepared_epoch);
+        }
     }
     return err == RIA_ERR_NOMEM ? err : RIA_OK;
 }
@@ -168,9 +189,7 @@ ria_err partition_apply(struct partition *p, const struct cluster_partition *ass
     if (assigned->leader_epoch > p->metadata_epoch) {
         p->metadata_epoch = assigned->leader_epoch;
     }
-    if (assigned->forced_epoch > p->forced_epoch) {
-        p->forced_epoch = assigned->forced_epoch;
-    }
+    RIA_TRY(note_forced(p, assigned->forced_epoch));
     if (is_stale(p, assigned)) {
         return RIA_OK;
     }

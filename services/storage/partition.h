@@ -255,8 +255,8 @@ struct partition_history {
 /* Second half, when no sync is under way: cut what the leader's history does not have. *out_end is
  * the log end, all of it on disk. Errors: RIA_ERR_FENCED_EPOCH (a newer epoch came between),
  * RIA_ERR_CONFLICT (committed records would go: refused unless durability=relaxed, or an operator
- * forced a leader since this log was last written), RIA_ERR_UNKNOWN_EPOCH (they would go, and the
- * metadata that could allow it has not come yet), those of the log. */
+ * forced a leader since this log was last written or prepared), RIA_ERR_UNKNOWN_EPOCH (they would
+ * go, and the metadata that could allow it has not come yet), those of the log. */
 ria_err partition_prepare(
     struct partition *p,
     int32_t leader_epoch,
@@ -281,6 +281,10 @@ ria_err partition_replica_append(
 void partition_check(const struct partition *p);
 
 /* ---- between partition*.c ---- */
+
+/* This log agrees with a leader of that epoch. If one was forced not after it, that gives nobody a
+ * right to cut this log any more. Errors: those of partition_log_settle_forced(). */
+ria_err partition_settle_forced(struct partition *p, int32_t leader_epoch) RIA_MUST_USE;
 
 /* Stop leading, if it does, and take a role that does not. */
 void partition_follow(struct partition *p, int32_t leader_epoch, partition_role role);

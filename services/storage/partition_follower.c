@@ -44,9 +44,15 @@ divergence(const struct partition *p, int32_t leader_epoch, const struct partiti
     );
 }
 
+ria_err partition_settle_forced(struct partition *p, int32_t leader_epoch)
+{
+    return p->forced_epoch <= leader_epoch ? partition_log_settle_forced(p->log, p->forced_epoch)
+                                           : RIA_OK;
+}
+
 /* Committed records here that the leader lacks were lost by it, and this copy may be the last. They
  * may go only if the topic does not promise to keep them, or an operator gave them up since: by
- * forcing a leader after this log was last written. */
+ * forcing a leader after this log was last written, or made to agree with one. */
 static ria_err may_cut_committed(const struct partition *p, int32_t leader_epoch)
 {
     uint32_t count = 0;
@@ -54,7 +60,8 @@ static ria_err may_cut_committed(const struct partition *p, int32_t leader_epoch
     int32_t last_epoch = count > 0 ? own[count - 1].epoch : -1;
 
     if (p->config.durability == TOPIC_DURABILITY_RELAXED ||
-        (last_epoch < p->forced_epoch && p->forced_epoch <= leader_epoch)) {
+        (last_epoch < p->forced_epoch && p->forced_epoch <= leader_epoch &&
+         partition_log_forced_epoch(p->log) < p->forced_epoch)) {
         return RIA_OK;
     }
     return p->metadata_epoch < leader_epoch ? RIA_ERR_UNKNOWN_EPOCH : RIA_ERR_CONFLICT;
@@ -106,6 +113,7 @@ ria_err partition_prepare(
         ria_min_i64(p->high_watermark, partition_log_end_offset(p->log))
     );
     RIA_TRY(err);
+    RIA_TRY(partition_settle_forced(p, leader_epoch)); /* after the cut: else it would be refused */
     p->prepared_epoch = leader_epoch;
     *out_end = partition_log_end_offset(p->log);
     return RIA_OK;

@@ -31,6 +31,7 @@ static struct partition_log *log_new(
     leader_epochs_init(&log->epochs);
     producer_table_init(&log->producers);
     log->producers_complete = true;
+    log->forced_epoch = -1;
     log_forget_hints(log);
     ria_timer_init(&log->sync_timer, log_on_sync_timer, log);
     log->dir = strdup(dir);

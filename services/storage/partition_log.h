@@ -224,6 +224,16 @@ ria_err partition_log_truncate(struct partition_log *log, int64_t offset) RIA_MU
  * way unless nothing is lost. Errors as for partition_log_truncate(). */
 ria_err partition_log_give_up_lost(struct partition_log *log) RIA_MUST_USE;
 
+/* An operator forced a leader under leader_epoch, and this log is its, or has been made to agree
+ * with its or a successor's: what it holds counts from now on, and only a newer force lets anybody
+ * cut what is committed in it. Remembered durably; no older epoch than before is taken. Blocks.
+ * Errors: RIA_ERR_IO (the log has failed), RIA_ERR_NO_SPACE, RIA_ERR_LIMIT, RIA_ERR_NOMEM (not
+ * remembered: try again). */
+ria_err partition_log_settle_forced(struct partition_log *log, int32_t leader_epoch) RIA_MUST_USE;
+
+/* Newest epoch given to partition_log_settle_forced(), -1 if none was. */
+int32_t partition_log_forced_epoch(const struct partition_log *log);
+
 /* Start again at `offset` with an empty log (a follower whose end is below the leader's start).
  * Damage is forgotten. Blocks. No sync may be under way. Errors as for partition_log_truncate(). */
 ria_err partition_log_reset(struct partition_log *log, int64_t offset) RIA_MUST_USE;

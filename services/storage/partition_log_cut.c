@@ -355,3 +355,26 @@ ria_err partition_log_give_up_lost(struct partition_log *log)
     log->producers_complete = true;
     return RIA_OK;
 }
+
+ria_err partition_log_settle_forced(struct partition_log *log, int32_t leader_epoch)
+{
+    int32_t before = log->forced_epoch;
+
+    if (leader_epoch <= before) {
+        return RIA_OK;
+    }
+    if (log->failed) {
+        return RIA_ERR_IO;
+    }
+    log->forced_epoch = leader_epoch;
+    ria_err err = log_fail_on_io(log, log_save_meta(log, true));
+    if (err != RIA_OK) {
+        log->forced_epoch = before;
+    }
+    return err;
+}
+
+int32_t partition_log_forced_epoch(const struct partition_log *log)
+{
+    return log->forced_epoch;
+}

@@ -3155,7 +3155,7 @@ static const struct vector_length offset_index_file_v0_mixed_lengths[] = {
     {42, LENGTH_COMPACT, true, 0},
 };
 
-static const struct partition_file partition_file_v0_empty = {.topic_id = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, .partition = 0, .generation = 0U, .start_offset = INT64_C(0), .damage = NULL, .damage_count = 0, .lost_from_offset = INT64_C(0), .lost_to_offset = INT64_C(0)};
+static const struct partition_file partition_file_v0_empty = {.topic_id = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, .partition = 0, .generation = 0U, .start_offset = INT64_C(0), .damage = NULL, .damage_count = 0, .lost_from_offset = INT64_C(0), .lost_to_offset = INT64_C(0), .forced_epoch = -1};
 static const uint8_t partition_file_v0_empty_bytes[] = {
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
@@ -3166,14 +3166,15 @@ static const struct vector_length partition_file_v0_empty_lengths[] = {
     {33, LENGTH_COMPACT, true, 0},
 };
 
-static const struct partition_file partition_file_v0_full = {.topic_id = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .partition = 2099900500, .generation = 4223592574U, .start_offset = INT64_C(8195370222892605608), .damage = (struct partition_file_damaged_range[]){{.from_offset = INT64_C(-1542002720943255300), .to_offset = INT64_C(2812682843993590054)}, {.from_offset = INT64_C(121339154544082277), .to_offset = INT64_C(4476024719480927631)}}, .damage_count = 2, .lost_from_offset = INT64_C(8830710284417772985), .lost_to_offset = INT64_C(-5261348224354933277)};
+static const struct partition_file partition_file_v0_full = {.topic_id = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .partition = 2099900500, .generation = 4223592574U, .start_offset = INT64_C(8195370222892605608), .damage = (struct partition_file_damaged_range[]){{.from_offset = INT64_C(-1542002720943255300), .to_offset = INT64_C(2812682843993590054)}, {.from_offset = INT64_C(121339154544082277), .to_offset = INT64_C(4476024719480927631)}}, .damage_count = 2, .lost_from_offset = INT64_C(8830710284417772985), .lost_to_offset = INT64_C(-5261348224354933277), .forced_epoch = -297394675};
 static const uint8_t partition_file_v0_full_bytes[] = {
     0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
     0x1d, 0x7d, 0x29, 0xf0, 0x54, 0xfb, 0xbe, 0xe8, 0x7e, 0x71, 0xbb, 0xcd, 0xcb, 0xfa, 0x53,
     0xe0, 0xa8, 0x03, 0xea, 0x99, 0xb4, 0xb1, 0xf7, 0x7d, 0xd0, 0xfc, 0x27, 0x08, 0xa8, 0x24,
     0xf6, 0x12, 0xc9, 0x26, 0x00, 0x01, 0xaf, 0x15, 0x51, 0x73, 0xf2, 0x3d, 0x65, 0x3e, 0x1e,
-    0x08, 0xc4, 0x72, 0x87, 0x35, 0x8f, 0x00, 0x02, 0x00, 0x08, 0x7a, 0x8c, 0xfc, 0x37, 0x71,
-    0x1c, 0x2d, 0xb9, 0x01, 0x08, 0xb6, 0xfb, 0xef, 0xaa, 0x6f, 0xb1, 0x25, 0xe3
+    0x08, 0xc4, 0x72, 0x87, 0x35, 0x8f, 0x00, 0x03, 0x00, 0x08, 0x7a, 0x8c, 0xfc, 0x37, 0x71,
+    0x1c, 0x2d, 0xb9, 0x01, 0x08, 0xb6, 0xfb, 0xef, 0xaa, 0x6f, 0xb1, 0x25, 0xe3, 0x02, 0x04,
+    0xee, 0x46, 0x1e, 0x0d
 };
 static const uint8_t partition_file_v0_full_newer[] = {
     0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
@@ -3181,8 +3182,9 @@ static const uint8_t partition_file_v0_full_newer[] = {
     0xe0, 0xa8, 0x03, 0xea, 0x99, 0xb4, 0xb1, 0xf7, 0x7d, 0xd0, 0xfc, 0x27, 0x08, 0xa8, 0x24,
     0xf6, 0x12, 0xc9, 0x26, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0x01, 0xaf, 0x15, 0x51,
     0x73, 0xf2, 0x3d, 0x65, 0x3e, 0x1e, 0x08, 0xc4, 0x72, 0x87, 0x35, 0x8f, 0x01, 0x90, 0x4e,
-    0x03, 0x6e, 0x65, 0x77, 0x03, 0x00, 0x08, 0x7a, 0x8c, 0xfc, 0x37, 0x71, 0x1c, 0x2d, 0xb9,
-    0x01, 0x08, 0xb6, 0xfb, 0xef, 0xaa, 0x6f, 0xb1, 0x25, 0xe3, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
+    0x03, 0x6e, 0x65, 0x77, 0x04, 0x00, 0x08, 0x7a, 0x8c, 0xfc, 0x37, 0x71, 0x1c, 0x2d, 0xb9,
+    0x01, 0x08, 0xb6, 0xfb, 0xef, 0xaa, 0x6f, 0xb1, 0x25, 0xe3, 0x02, 0x04, 0xee, 0x46, 0x1e,
+    0x0d, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
 };
 static const struct vector_length partition_file_v0_full_lengths[] = {
     {32, LENGTH_COMPACT, false, 64},
@@ -3191,15 +3193,17 @@ static const struct vector_length partition_file_v0_full_lengths[] = {
     {67, LENGTH_COMPACT, true, 0},
     {69, LENGTH_COMPACT, false, 0},
     {79, LENGTH_COMPACT, false, 0},
+    {89, LENGTH_COMPACT, false, 0},
 };
 
-static const struct partition_file partition_file_v0_mixed = {.topic_id = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .partition = 2147483647, .generation = 4294967295U, .start_offset = INT64_C(9223372036854775807), .damage = (struct partition_file_damaged_range[]){{.from_offset = INT64_C(9223372036854775807), .to_offset = INT64_C(9223372036854775807)}}, .damage_count = 1, .lost_from_offset = INT64_C(9223372036854775807), .lost_to_offset = INT64_C(9223372036854775807)};
+static const struct partition_file partition_file_v0_mixed = {.topic_id = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .partition = 2147483647, .generation = 4294967295U, .start_offset = INT64_C(9223372036854775807), .damage = (struct partition_file_damaged_range[]){{.from_offset = INT64_C(9223372036854775807), .to_offset = INT64_C(9223372036854775807)}}, .damage_count = 1, .lost_from_offset = INT64_C(9223372036854775807), .lost_to_offset = INT64_C(9223372036854775807), .forced_epoch = 2147483647};
 static const uint8_t partition_file_v0_mixed_bytes[] = {
     0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
     0x1d, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff,
     0xff, 0xff, 0x02, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff,
-    0xff, 0xff, 0xff, 0xff, 0x00, 0x02, 0x00, 0x08, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-    0xff, 0x01, 0x08, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff
+    0xff, 0xff, 0xff, 0xff, 0x00, 0x03, 0x00, 0x08, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0x01, 0x08, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0x04, 0x7f, 0xff,
+    0xff, 0xff
 };
 static const struct vector_length partition_file_v0_mixed_lengths[] = {
     {32, LENGTH_COMPACT, false, 64},
@@ -3207,6 +3211,7 @@ static const struct vector_length partition_file_v0_mixed_lengths[] = {
     {50, LENGTH_COMPACT, true, 0},
     {52, LENGTH_COMPACT, false, 0},
     {62, LENGTH_COMPACT, false, 0},
+    {72, LENGTH_COMPACT, false, 0},
 };
 
 static const struct plan_rebalance_request plan_rebalance_request_v0_empty = {.kind = 0, .node_id = -1, .moves_max = 0};
@@ -5290,8 +5295,8 @@ static const struct vector vectors[] = {
     {"OffsetIndexFile", "full", 0, &offset_index_file_v0_full, offset_index_file_v0_full_bytes, 52, offset_index_file_v0_full_newer, sizeof(offset_index_file_v0_full_newer), offset_index_file_v0_full_lengths, RIA_COUNT(offset_index_file_v0_full_lengths)},
     {"OffsetIndexFile", "mixed", 0, &offset_index_file_v0_mixed, offset_index_file_v0_mixed_bytes, 43, NULL, 0, offset_index_file_v0_mixed_lengths, RIA_COUNT(offset_index_file_v0_mixed_lengths)},
     {"PartitionFile", "empty", 0, &partition_file_v0_empty, partition_file_v0_empty_bytes, 34, NULL, 0, partition_file_v0_empty_lengths, RIA_COUNT(partition_file_v0_empty_lengths)},
-    {"PartitionFile", "full", 0, &partition_file_v0_full, partition_file_v0_full_bytes, 88, partition_file_v0_full_newer, sizeof(partition_file_v0_full_newer), partition_file_v0_full_lengths, RIA_COUNT(partition_file_v0_full_lengths)},
-    {"PartitionFile", "mixed", 0, &partition_file_v0_mixed, partition_file_v0_mixed_bytes, 71, NULL, 0, partition_file_v0_mixed_lengths, RIA_COUNT(partition_file_v0_mixed_lengths)},
+    {"PartitionFile", "full", 0, &partition_file_v0_full, partition_file_v0_full_bytes, 94, partition_file_v0_full_newer, sizeof(partition_file_v0_full_newer), partition_file_v0_full_lengths, RIA_COUNT(partition_file_v0_full_lengths)},
+    {"PartitionFile", "mixed", 0, &partition_file_v0_mixed, partition_file_v0_mixed_bytes, 77, NULL, 0, partition_file_v0_mixed_lengths, RIA_COUNT(partition_file_v0_mixed_lengths)},
     {"PlanRebalanceRequest", "empty", 0, &plan_rebalance_request_v0_empty, plan_rebalance_request_v0_empty_bytes, 10, NULL, 0, plan_rebalance_request_v0_empty_lengths, RIA_COUNT(plan_rebalance_request_v0_empty_lengths)},
     {"PlanRebalanceRequest", "full", 0, &plan_rebalance_request_v0_full, plan_rebalance_request_v0_full_bytes, 10, plan_rebalance_request_v0_full_newer, sizeof(plan_rebalance_request_v0_full_newer), plan_rebalance_request_v0_full_lengths, RIA_COUNT(plan_rebalance_request_v0_full_lengths)},
     {"PlanRebalanceRequest", "mixed", 0, &plan_rebalance_request_v0_mixed, plan_rebalance_request_v0_mixed_bytes, 10, NULL, 0, plan_rebalance_request_v0_mixed_lengths, RIA_COUNT(plan_rebalance_request_v0_mixed_lengths)},

@@ -498,6 +498,57 @@ static void a_forced_leader_counts_for_later_epochs_too(void)
     teardown(f);
 }
 
+/* The log was idle since before the force, so its last epoch stayed an older one for ever, and each
+ * later leader could cut what had been committed meanwhile. */
+static void a_log_that_was_compared_with_a_forced_leader_is_cut_for_it_no_more(void)
+{
+    for (int pass = 0; pass < 3; pass++) {
+        struct storage_fixture *f = setup_with(7, 6);
+        int64_t end = -1;
+        if (pass == 2) { /* the metadata comes late */
+            CU_ASSERT_EQUAL(prepare(f, 6, 5, 7, &end), RIA_OK);
+            force(f, 6, 6);
+        } else {
+            force(f, 6, 6);
+            CU_ASSERT_EQUAL(prepare(f, 6, 5, 5, &end), RIA_OK);
+        }
+        CU_ASSERT_EQUAL(append(f, 6, end, 0, end, &end), RIA_OK); /* what is there is committed */
+        int64_t committed = fixture_info(f).high_watermark;
+        if (pass == 1) {
+            fixture_run_ms(f, 2000); /* the checkpoint */
+            fixture_kill(f);
+            CU_ASSERT_TRUE_FATAL(fixture_start(f));
+        }
+        fixture_partition(f, 1, 0, 2, 7, 7, "12", "2");
+        fixture_publish(f);
+        CU_ASSERT_EQUAL(fixture_info(f).high_watermark, committed);
+        CU_ASSERT_EQUAL(prepare(f, 7, 5, 3, &end), RIA_ERR_CONFLICT);
+        CU_ASSERT_EQUAL(fixture_info(f).end_offset, committed);
+        force(f, 8, 8); /* the operator says so again */
+        CU_ASSERT_EQUAL(prepare(f, 8, 5, 3, &end), RIA_OK);
+        CU_ASSERT_EQUAL(end, 3);
+        teardown(f);
+    }
+}
+
+/* Its own log is what the operator chose. */
+static void who_was_forced_to_lead_is_cut_for_that_no_more(void)
+{
+    struct storage_fixture *f = setup_with(7, 6);
+    int64_t end = -1;
+
+    fixture_topic(f, 1, 1, 2, false, "min.insync.replicas=1");
+    fixture_partition(f, 1, 0, 1, 6, 2, "12", "1");
+    fixture_force(f, 1, 0, 6);
+    fixture_publish(f);
+    CU_ASSERT_EQUAL(fixture_info(f).high_watermark, 7);
+    fixture_partition(f, 1, 0, 2, 7, 3, "12", "12");
+    fixture_publish(f);
+    CU_ASSERT_EQUAL(prepare(f, 7, 5, 3, &end), RIA_ERR_CONFLICT);
+    CU_ASSERT_EQUAL(fixture_info(f).end_offset, 7);
+    teardown(f);
+}
+
 static void a_leader_forced_before_the_log_was_written_cuts_nothing(void)
 {
     struct storage_fixture *f = setup_with(7, 6);
@@ -793,6 +844,8 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(committed_records_are_not_cut_off),
     HARNESS_TEST(committed_records_are_cut_off_for_a_forced_leader),
     HARNESS_TEST(a_forced_leader_counts_for_later_epochs_too),
+    HARNESS_TEST(a_log_that_was_compared_with_a_forced_leader_is_cut_for_it_no_more),
+    HARNESS_TEST(who_was_forced_to_lead_is_cut_for_that_no_more),
     HARNESS_TEST(a_leader_forced_before_the_log_was_written_cuts_nothing),
     HARNESS_TEST(a_prepare_for_a_forced_leader_waits_for_the_metadata),
     HARNESS_TEST(a_relaxed_topic_follows_a_leader_that_lost_committed_records),
