@@ -57,6 +57,7 @@ struct mover {
     bool rebalancing;      /* when it looked */
     int64_t version;       /* metadata version when it looked; -1: look again in any case */
     int64_t living;        /* liveness_changes() when it looked */
+    uint32_t away;         /* nodes that had stayed away when it looked */
     int64_t next_us;       /* not before */
     int64_t idle_since_us; /* evening out has found nothing to move since; 0 = it has */
 };

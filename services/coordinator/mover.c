@@ -6,7 +6,9 @@
  * plan is never older than what it is based on.
  *
  * Drains come first. A move to a node that has died since stays as it is (the node may be back
- * soon) unless that node is drained, too. Evening out ends when a plan has nothing in it; while
+ * soon) unless that node is drained, too. After MOVER_AWAY_US it is called off, whoever asked for
+ * it: the replicas are the origin's again, and what is wanted still is planned anew, onto nodes
+ * that are alive. Evening out ends when a plan has nothing in it; while
  * partitions are left alone because a replica is out of sync, only after MOVER_PATIENCE_US.
  */
 #include <inttypes.h>
@@ -18,6 +20,7 @@
 #include "schemas/gen/reassign_partitions_request.h"
 
 #include "services/coordinator/coordinator.h"
+#include "services/coordinator/node_set.h"
 #include "services/coordinator/partition_row.h"
 #include "services/coordinator/rebalance.h"
 #include "services/coordinator/rows.h"
@@ -28,6 +31,7 @@ enum {
     MOVER_RETRY_US = 5 * 1000 * 1000, /* after a command that was refused */
     MOVER_SHARE = 20,                 /* planning takes at most one part of so many of the loop */
     MOVER_PATIENCE_US = 30 * 1000 * 1000,
+    MOVER_AWAY_US = 60 * 1000 * 1000, /* longer than a restart takes, with a long log's recovery */
     MOVER_ARENA_SIZE_MAX = 256 * 1024 * 1024,
 };
 
@@ -41,6 +45,9 @@ struct look {
     bool draining;    /* a draining node has replicas */
     bool rebalancing; /* evening out was asked for */
     uint32_t moving;  /* partitions on their way */
+    struct node_set alive;
+    struct node_set away; /* for MOVER_AWAY_US at least */
+    uint32_t away_count;
     struct rows batch;
 };
 
@@ -74,6 +81,25 @@ int32_t mover_moves_max(const struct coordinator *coordinator)
     return (int32_t)(max > 0 ? max : MOVER_MOVES_MAX);
 }
 
+/* Who was not heard since this coordinator started may have been away as long as that, no more. */
+static void
+look_at_node(struct look *look, int32_t node_id, const struct ria_uuid *uuid, bool active)
+{
+    const struct coordinator *coordinator = look->coordinator;
+    const struct liveness_process *process = liveness_find(coordinator->liveness, uuid);
+    int64_t away_us = process == NULL ? look->now_us - coordinator->started_us
+                                      : liveness_silent_ms(coordinator->liveness, process) * 1000;
+
+    if (process != NULL && process->alive) {
+        if (active) {
+            node_set_add(&look->alive, node_id);
+        }
+    } else if (away_us >= MOVER_AWAY_US) {
+        node_set_add(&look->away, node_id);
+        look->away_count++;
+    }
+}
+
 static void look_at_nodes(struct look *look)
 {
     struct meta_stmt *stmt = meta_query(look->coordinator->db, META_NODES_BY_ID);
@@ -81,6 +107,10 @@ static void look_at_nodes(struct look *look)
     while (meta_step(stmt)) {
         int64_t replicas = meta_column_int(stmt, 4);
         bool draining = meta_column_int(stmt, 7) != 0;
+        struct ria_uuid uuid = meta_column_uuid(stmt, 1);
+        look_at_node(
+            look, (int32_t)meta_column_int(stmt, 0), &uuid, meta_column_int(stmt, 6) == NODE_ACTIVE
+        );
         look->draining = look->draining || (draining && replicas > 0);
     }
     meta_done(stmt);
@@ -162,6 +192,62 @@ static ria_err add_reached(struct look *look)
     return RIA_OK;
 }
 
+/* ---- calling off ---- */
+
+/* A node that is new in the target stays away, and the origin can go on without the others. */
+static bool is_given_up(const struct look *look, const struct partition_row *row)
+{
+    bool waits = false;
+    bool goes_on = false;
+
+    for (uint32_t i = 0; i < row->target.count; i++) {
+        int32_t id = row->target.ids[i];
+        waits = waits || (node_set_has(&look->away, id) && !node_list_has(&row->origin, id));
+    }
+    for (uint32_t i = 0; i < row->origin.count; i++) {
+        int32_t id = row->origin.ids[i];
+        goes_on = goes_on || (node_set_has(&look->alive, id) && node_list_has(&row->isr, id) &&
+                              !node_list_has(&row->unfit, id));
+    }
+    return waits && goes_on;
+}
+
+static ria_err add_given_up(struct look *look)
+{
+    struct partition_walk *walk = ria_arena_alloc(&look->arena, sizeof(*walk));
+    char id[RIA_UUID_TEXT_SIZE];
+
+    if (walk == NULL) {
+        return ria_arena_err(&look->arena);
+    }
+    partition_walk_moving(walk, look->coordinator->db);
+    while (partition_walk_next(walk)) {
+        for (uint32_t i = 0; i < walk->count; i++) {
+            const struct partition_row *row = &walk->rows[i];
+            reassigned *move = is_given_up(look, row) ? rows_add(&look->batch) : NULL;
+            if (move == NULL) {
+                continue; /* without memory: at the next look */
+            }
+            *move = (reassigned){
+                .topic_id = row->topic_id,
+                .partition = row->partition,
+                .partition_epoch = row->partition_epoch,
+            };
+            ria_uuid_format(row->topic_id, id);
+            ria_log_warn(
+                look->coordinator->env->log,
+                "coordinator.move_called_off",
+                "topic=%s partition=%" PRId32,
+                id,
+                row->partition
+            );
+        }
+    }
+    return RIA_OK;
+}
+
+/* ---- planned moves ---- */
+
 /* With old and new replicas it must not have more than a partition may. */
 static bool fits(const struct rebalance_partition *partition)
 {
@@ -212,20 +298,25 @@ static ria_err add_plan(struct look *look, planning_kind kind, struct rebalance 
     return add_planned(look, out_plan, room);
 }
 
-static ria_err propose_batch(struct look *look)
+static ria_err reassign_batch(struct look *look)
 {
     const struct reassign_partitions_request body = {
         .partitions = look->batch.items,
         .partitions_count = look->batch.count,
     };
 
-    RIA_TRY(propose(look, API_REASSIGN_PARTITIONS, &body));
-    look->coordinator->metrics.moves_begun.value += body.partitions_count;
+    return propose(look, API_REASSIGN_PARTITIONS, &body);
+}
+
+static ria_err propose_batch(struct look *look)
+{
+    RIA_TRY(reassign_batch(look));
+    look->coordinator->metrics.moves_begun.value += look->batch.count;
     ria_log_info(
         look->coordinator->env->log,
         "coordinator.moving",
         "partitions=%" PRIu32 " under_way=%" PRIu32,
-        body.partitions_count,
+        look->batch.count,
         look->moving
     );
     return RIA_OK;
@@ -263,6 +354,12 @@ static ria_err act(struct look *look)
 {
     struct rebalance plan = {.partition_count = 0};
 
+    if (look->away_count > 0) {
+        RIA_TRY(add_given_up(look));
+        if (look->batch.count > 0) {
+            return reassign_batch(look);
+        }
+    }
     RIA_TRY(add_reached(look));
     if (look->draining) {
         RIA_TRY(add_plan(look, PLANNING_EMPTY, &plan));
@@ -283,11 +380,12 @@ static bool something_changed(const struct look *look)
     struct mover *mover = &look->coordinator->mover;
     int64_t living = liveness_changes(look->coordinator->liveness);
     bool changed = mover->version != look->coordinator->version || mover->living != living ||
-                   mover->rebalancing != look->rebalancing;
+                   mover->rebalancing != look->rebalancing || mover->away != look->away_count;
 
     mover->version = look->coordinator->version;
     mover->living = living;
     mover->rebalancing = look->rebalancing;
+    mover->away = look->away_count;
     return changed;
 }
 

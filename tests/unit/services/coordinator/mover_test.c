@@ -303,6 +303,93 @@ static void rebalancing_that_is_stopped_begins_nothing_new(void)
     fixture_close(&w.f);
 }
 
+/* ---- targets that die ---- */
+
+/* It waited for the node, or for an operator, for ever. */
+static void a_move_to_a_node_that_stays_away_is_called_off(void)
+{
+    struct world w;
+
+    set_up(&w, 3, 1, 8, 3);
+    (void)rebalance(&w, true);
+    live(&w, 1000);
+    uint32_t moving = count_moving(&w);
+    CU_ASSERT_TRUE(moving > 0);
+    w.silent = 4;
+    live(&w, 50 * 1000);
+    CU_ASSERT_EQUAL(count_moving(&w), moving); /* it may be back soon */
+    live(&w, 15 * 1000);
+    CU_ASSERT_EQUAL(count_moving(&w), 0);
+    CU_ASSERT_EQUAL(count_replicas(&w, 4), 0);
+    w.silent = 0;
+    (void)rebalance(&w, true); /* if it has ended for want of anything to do */
+    live(&w, 2000);
+    CU_ASSERT_TRUE(count_moving(&w) > 0);
+    fixture_close(&w.f);
+}
+
+static void a_drain_finds_another_home_if_one_stays_away(void)
+{
+    struct world w;
+    bool was_to_go[10] = {false};
+    uint32_t count = 0;
+
+    set_up(&w, 5, 0, 10, 3);
+    (void)alter_node(&w, 1, 1);
+    live(&w, 1000);
+    struct metadata_response response = look(&w);
+    CU_ASSERT_EQUAL_FATAL(response.partitions_count, 10);
+    for (uint32_t i = 0; i < 10; i++) {
+        const struct metadata_response_metadata_partition *row = &response.partitions[i];
+        was_to_go[i] = has(row->target, row->target_count, 5) && !has(row->isr, row->isr_count, 5);
+        count += was_to_go[i];
+    }
+    CU_ASSERT_TRUE(count > 0);
+    w.silent = 5;
+    live(&w, 10 * 1000);
+    fixture_crash(&w.f, true); /* nothing hangs on what the coordinator remembers */
+    CU_ASSERT_EQUAL_FATAL(fixture_start(&w.f), RIA_OK);
+    live(&w, 66 * 1000);
+    response = look(&w);
+    CU_ASSERT_EQUAL_FATAL(response.partitions_count, 10);
+    for (uint32_t i = 0; i < 10; i++) {
+        const struct metadata_response_metadata_partition *row = &response.partitions[i];
+        CU_ASSERT_FALSE(was_to_go[i] && has(row->replicas, row->replicas_count, 5));
+        CU_ASSERT_FALSE(was_to_go[i] && row->target_count == 0);
+    }
+    fixture_close(&w.f);
+}
+
+/* Its data may be there only. */
+static void a_move_is_not_called_off_while_nobody_else_has_the_records(void)
+{
+    struct world w;
+    int32_t target[] = {-1};
+    struct reassign_partitions_request_reassigned_partition move = {
+        .topic_id = fixture_uuid(TOPIC),
+        .partition = 0,
+        .partition_epoch = -1,
+        .target = target,
+        .target_count = 1,
+    };
+    struct reassign_partitions_request request = {.partitions = &move, .partitions_count = 1};
+
+    set_up(&w, 2, 0, 1, 1);
+    int32_t origin = look(&w).partitions[0].leader;
+    target[0] = 3 - origin;
+    CU_ASSERT_EQUAL(fixture_call(&w.f, API_REASSIGN_PARTITIONS, &request, NULL), RIA_OK);
+    CU_ASSERT_EQUAL(count_moving(&w), 1);
+    w.nodes = 0; /* both are away */
+    live(&w, 70 * 1000);
+    CU_ASSERT_EQUAL(count_moving(&w), 1);
+    w.nodes = 2;
+    w.silent = (uint32_t)target[0]; /* who has them is back */
+    live(&w, 3000);
+    CU_ASSERT_EQUAL(count_moving(&w), 0);
+    CU_ASSERT_EQUAL(look(&w).partitions[0].replicas[0], origin);
+    fixture_close(&w.f);
+}
+
 /* ---- PlanRebalance ---- */
 
 static void a_plan_changes_nothing_and_says_what_is_under_way(void)
@@ -366,6 +453,9 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(rebalancing_gives_a_new_node_its_share_and_ends),
     HARNESS_TEST(rebalancing_goes_on_after_a_crash),
     HARNESS_TEST(rebalancing_that_is_stopped_begins_nothing_new),
+    HARNESS_TEST(a_move_to_a_node_that_stays_away_is_called_off),
+    HARNESS_TEST(a_drain_finds_another_home_if_one_stays_away),
+    HARNESS_TEST(a_move_is_not_called_off_while_nobody_else_has_the_records),
     HARNESS_TEST(a_plan_changes_nothing_and_says_what_is_under_way),
     HARNESS_TEST(a_node_can_be_planned_empty_before_it_is_drained),
     HARNESS_TEST(bad_plans_are_refused),
