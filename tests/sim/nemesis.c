@@ -110,6 +110,29 @@ static void arm_disk(struct sim_node *node, const struct plan_fault *fault, bool
     }
 }
 
+/* A machine that stops, or dies now or at a write or a message to come: booted when the fault ends.
+ */
+static void end_life(struct sim_node *node, const struct plan_fault *fault, bool begin)
+{
+    bool is_at_write = fault->kind == PLAN_KILL_AT || fault->kind == PLAN_POWER_AT;
+    bool is_at_send = fault->kind == PLAN_KILL_SEND || fault->kind == PLAN_POWER_SEND;
+
+    if (is_at_write) {
+        arm_disk(node, fault, begin);
+    } else if (is_at_send) {
+        sim_node_kill_at_send(
+            node, begin ? (uint64_t)fault->amount : 0, fault->kind == PLAN_POWER_SEND
+        );
+    } else if (begin && fault->kind == PLAN_STOP) {
+        sim_node_stop(node);
+    } else if (begin) {
+        sim_node_kill(node, fault->kind == PLAN_POWER);
+    }
+    if (!begin) {
+        sim_node_boot(node);
+    }
+}
+
 static void apply(struct nemesis *nemesis, const struct plan_fault *fault, bool begin)
 {
     struct world *world = nemesis->world;
@@ -148,37 +171,15 @@ static void apply(struct nemesis *nemesis, const struct plan_fault *fault, bool 
         break;
     case PLAN_KILL:
     case PLAN_POWER:
-        if (begin) {
-            sim_node_kill(node, fault->kind == PLAN_POWER);
-        } else {
-            sim_node_boot(node);
-        }
-        break;
     case PLAN_KILL_AT:
     case PLAN_POWER_AT:
-        arm_disk(node, fault, begin);
-        if (!begin) {
-            sim_node_boot(node);
-        }
-        break;
     case PLAN_KILL_SEND:
     case PLAN_POWER_SEND:
-        sim_node_kill_at_send(
-            node, begin ? (uint64_t)fault->amount : 0, fault->kind == PLAN_POWER_SEND
-        );
-        if (!begin) {
-            sim_node_boot(node);
-        }
+    case PLAN_STOP:
+        end_life(node, fault, begin);
         break;
     case PLAN_PAUSE:
         node->is_paused = begin;
-        break;
-    case PLAN_STOP:
-        if (begin) {
-            sim_node_stop(node);
-        } else {
-            sim_node_boot(node);
-        }
         break;
     case PLAN_FAULT_KIND_COUNT:
         break;

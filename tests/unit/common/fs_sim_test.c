@@ -2,86 +2,19 @@
 
 #include "common/map.h"
 
-#include "tests/unit/common/fs_contract.h"
+#include "tests/unit/common/fs_sim_disk.h"
 
 enum { SEEDS = 200, FILE_MAX = 5 * 4096 + 100 };
-
-struct disk {
-    struct ria_clock clock;
-    int64_t now_us;
-    struct ria_timers timers;
-    struct ria_rand rand;
-    struct ria_fs *fs;
-};
-
-static int64_t disk_mono_us(const struct ria_clock *clock)
-{
-    return ((const struct disk *)(const void *)clock)->now_us;
-}
-_Static_assert(offsetof(struct disk, clock) == 0, "disk_mono_us casts");
-
-static void disk_init(struct disk *disk, uint64_t seed)
-{
-    *disk = (struct disk){.clock = {.mono_us = disk_mono_us}};
-    ria_timers_init(&disk->timers, &disk->clock);
-    ria_rand_init(&disk->rand, seed);
-    CU_ASSERT_EQUAL_FATAL(ria_fs_sim_new(&disk->timers, &disk->rand, &disk->fs), RIA_OK);
-    CU_ASSERT_EQUAL_FATAL(ria_fs_mkdir(disk->fs, "d"), RIA_OK);
-    CU_ASSERT_EQUAL_FATAL(ria_fs_sync_dir(disk->fs, "/"), RIA_OK);
-}
-
-static void disk_fini(struct disk *disk)
-{
-    CU_ASSERT_EQUAL(ria_fs_sim_open_count(disk->fs), 0);
-    ria_fs_sim_free(disk->fs);
-    ria_timers_fini(&disk->timers);
-}
-
-static void advance(struct disk *disk, int64_t us)
-{
-    disk->now_us += us;
-    (void)ria_timers_run(&disk->timers);
-}
-
-static struct ria_file *open_new(struct disk *disk, const char *path)
-{
-    struct ria_file *file = NULL;
-    unsigned flags = RIA_FS_WRITE | RIA_FS_CREATE;
-
-    CU_ASSERT_EQUAL_FATAL(ria_fs_open(disk->fs, path, flags, &file), RIA_OK);
-    return file;
-}
-
-/* A durable file, open. */
-static struct ria_file *open_durable(struct disk *disk, const char *path, const char *content)
-{
-    struct ria_file *file = open_new(disk, path);
-
-    CU_ASSERT_EQUAL(ria_fs_pwrite(file, content, strlen(content), 0), RIA_OK);
-    CU_ASSERT_EQUAL(ria_fs_sync(file), RIA_OK);
-    CU_ASSERT_EQUAL(ria_fs_sync_dir(disk->fs, "d"), RIA_OK);
-    return file;
-}
-
-struct sync_test {
-    struct ria_fs_sync sync;
-    unsigned done_count;
-};
-
-static void sync_done(struct ria_fs_sync *sync)
-{
-    RIA_CONTAINER(sync, struct sync_test, sync)->done_count++;
-}
 
 /* --- the contract ------------------------------------------------------------------------------*/
 
 static void run_check(void (*check)(struct ria_fs *fs, const char *dir))
 {
-    struct disk disk;
+    struct fs_sim_disk disk;
 
-    disk_init(&disk, 1);
+    fs_sim_disk_init(&disk, 1);
     check(disk.fs, "/d");
-    disk_fini(&disk);
+    fs_sim_disk_fini(&disk);
 }
 
 static void open_flags(void)
@@ -201,12 +134,12 @@ static bool model_allows(const struct model *model, struct ria_fs *fs, const cha
 static void crash_leaves_only_what_was_written(void)
 {
     static struct model model;
-    struct disk disk;
+    struct fs_sim_disk disk;
 
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        disk_init(&disk, seed);
+        fs_sim_disk_init(&disk, seed);
         memset(&model, 0, sizeof(model));
-        struct ria_file *file = open_durable(&disk, "d/a", "");
+        struct ria_file *file = fs_sim_disk_open_durable(&disk, "d/a", "");
         for (size_t step = 0; step < 10; step++) {
             uint64_t what = ria_rand_below(&disk.rand, 5);
             if (what == 0) {
@@ -220,19 +153,19 @@ static void crash_leaves_only_what_was_written(void)
         ria_fs_sim_crash(disk.fs, true);
         CU_ASSERT_TRUE(model_allows(&model, disk.fs, "d/a"));
         ria_fs_close(file);
-        disk_fini(&disk);
+        fs_sim_disk_fini(&disk);
     }
 }
 
 static void growing_after_a_crash_finds_zeros(void)
 {
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct disk disk;
+        struct fs_sim_disk disk;
         uint64_t size = 0;
         uint8_t byte = 0;
         size_t n = 0;
-        disk_init(&disk, seed);
-        struct ria_file *file = open_durable(&disk, "d/a", "");
+        fs_sim_disk_init(&disk, seed);
+        struct ria_file *file = fs_sim_disk_open_durable(&disk, "d/a", "");
         for (size_t at = 0; at < 4 * 4096; at += 512) {
             CU_ASSERT_EQUAL(ria_fs_pwrite(file, "0123456789", 10, at), RIA_OK);
         }
@@ -246,23 +179,23 @@ static void growing_after_a_crash_finds_zeros(void)
             CU_ASSERT_TRUE(n == 1 && byte == 0);
         }
         ria_fs_close(file);
-        disk_fini(&disk);
+        fs_sim_disk_fini(&disk);
     }
 }
 
 static void synced_content_survives_every_crash(void)
 {
-    struct disk disk;
+    struct fs_sim_disk disk;
 
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        disk_init(&disk, seed);
-        struct ria_file *file = open_durable(&disk, "d/a", "durable");
+        fs_sim_disk_init(&disk, seed);
+        struct ria_file *file = fs_sim_disk_open_durable(&disk, "d/a", "durable");
         ria_fs_sim_crash(disk.fs, true);
         CU_ASSERT_TRUE(fs_file_holds(disk.fs, "d/a", "durable"));
         ria_fs_sim_crash(disk.fs, true);
         CU_ASSERT_TRUE(fs_file_holds(disk.fs, "d/a", "durable"));
         ria_fs_close(file);
-        disk_fini(&disk);
+        fs_sim_disk_fini(&disk);
     }
 }
 
@@ -270,13 +203,13 @@ static void synced_content_survives_every_crash(void)
  * sector is mixed. */
 static unsigned crash_over_two_pages(uint64_t seed)
 {
-    struct disk disk;
+    struct fs_sim_disk disk;
     uint8_t page[8192] = {0};
     unsigned sectors = 0;
     size_t n = 0;
 
-    disk_init(&disk, seed);
-    struct ria_file *file = open_durable(&disk, "d/a", "");
+    fs_sim_disk_init(&disk, seed);
+    struct ria_file *file = fs_sim_disk_open_durable(&disk, "d/a", "");
     CU_ASSERT_EQUAL(ria_fs_pwrite(file, page, sizeof(page), 0), RIA_OK);
     CU_ASSERT_EQUAL(ria_fs_sync(file), RIA_OK);
     memset(page, 1, sizeof(page));
@@ -293,7 +226,7 @@ static unsigned crash_over_two_pages(uint64_t seed)
         sectors |= (unsigned)page[i] << (i / 512);
     }
     ria_fs_close(file);
-    disk_fini(&disk);
+    fs_sim_disk_fini(&disk);
     return sectors;
 }
 
@@ -328,11 +261,11 @@ static void growth_may_survive_without_its_content(void)
     bool shorter = false, whole = false, zeros = false;
 
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct disk disk;
+        struct fs_sim_disk disk;
         uint8_t *data = NULL;
         size_t size = 0;
-        disk_init(&disk, seed);
-        struct ria_file *file = open_durable(&disk, "d/a", "abc");
+        fs_sim_disk_init(&disk, seed);
+        struct ria_file *file = fs_sim_disk_open_durable(&disk, "d/a", "abc");
         CU_ASSERT_EQUAL(ria_fs_pwrite(file, "XYZ", 3, 4096), RIA_OK);
         ria_fs_sim_crash(disk.fs, true);
         CU_ASSERT_EQUAL_FATAL(ria_fs_read_all(disk.fs, "d/a", 9999, &data, &size), RIA_OK);
@@ -342,7 +275,7 @@ static void growth_may_survive_without_its_content(void)
         zeros = zeros || (size == 4099 && memcmp(data + 4096, "\0\0\0", 3) == 0);
         free(data);
         ria_fs_close(file);
-        disk_fini(&disk);
+        fs_sim_disk_fini(&disk);
     }
     CU_ASSERT_TRUE(shorter && whole && zeros);
 }
@@ -353,10 +286,10 @@ static void truncation_that_is_undone_leaves_every_old_byte(void)
     bool undone = false;
 
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct disk disk;
+        struct fs_sim_disk disk;
         char old[3 * 4096];
-        disk_init(&disk, seed);
-        struct ria_file *file = open_durable(&disk, "d/a", "");
+        fs_sim_disk_init(&disk, seed);
+        struct ria_file *file = fs_sim_disk_open_durable(&disk, "d/a", "");
         memset(old, 'o', sizeof(old));
         CU_ASSERT_EQUAL(ria_fs_pwrite(file, old, sizeof(old), 0), RIA_OK);
         CU_ASSERT_EQUAL(ria_fs_sync(file), RIA_OK);
@@ -372,7 +305,7 @@ static void truncation_that_is_undone_leaves_every_old_byte(void)
         }
         free(data);
         ria_fs_close(file);
-        disk_fini(&disk);
+        fs_sim_disk_fini(&disk);
     }
     CU_ASSERT_TRUE(undone);
 }
@@ -382,10 +315,10 @@ static void truncation_is_durable_only_after_a_sync(void)
     bool undone = false, kept = false;
 
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct disk disk;
-        disk_init(&disk, seed);
-        struct ria_file *a = open_durable(&disk, "d/a", "abcdef");
-        struct ria_file *b = open_durable(&disk, "d/b", "abcdef");
+        struct fs_sim_disk disk;
+        fs_sim_disk_init(&disk, seed);
+        struct ria_file *a = fs_sim_disk_open_durable(&disk, "d/a", "abcdef");
+        struct ria_file *b = fs_sim_disk_open_durable(&disk, "d/b", "abcdef");
         CU_ASSERT_EQUAL(ria_fs_truncate(a, 3), RIA_OK);
         CU_ASSERT_EQUAL(ria_fs_truncate(b, 3), RIA_OK);
         CU_ASSERT_EQUAL(ria_fs_sync(b), RIA_OK);
@@ -401,7 +334,7 @@ static void truncation_is_durable_only_after_a_sync(void)
         free(data);
         ria_fs_close(a);
         ria_fs_close(b);
-        disk_fini(&disk);
+        fs_sim_disk_fini(&disk);
     }
     CU_ASSERT_TRUE(undone && kept);
 }
@@ -413,15 +346,15 @@ static void sync_covers_what_was_written_before_it_started(void)
     bool later_lost = false, later_kept = false;
 
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct disk disk;
-        struct sync_test test = {.sync = {.done = sync_done}};
-        disk_init(&disk, seed);
-        struct ria_file *file = open_durable(&disk, "d/a", "........");
+        struct fs_sim_disk disk;
+        struct fs_sim_disk_sync test = {.sync = {.done = fs_sim_disk_synced}};
+        fs_sim_disk_init(&disk, seed);
+        struct ria_file *file = fs_sim_disk_open_durable(&disk, "d/a", "........");
         CU_ASSERT_EQUAL(ria_fs_pwrite(file, "before", 6, 0), RIA_OK);
         ria_fs_sync_start(file, &test.sync);
         CU_ASSERT_EQUAL(ria_fs_pwrite(file, "after!", 6, 0), RIA_OK);
         CU_ASSERT_EQUAL(test.done_count, 0);
-        advance(&disk, 0);
+        fs_sim_disk_advance(&disk, 0);
         CU_ASSERT_EQUAL(test.done_count, 1);
         CU_ASSERT_EQUAL(test.sync.result, RIA_OK);
         ria_fs_sim_crash(disk.fs, true);
@@ -431,19 +364,19 @@ static void sync_covers_what_was_written_before_it_started(void)
         later_lost = later_lost || lost;
         later_kept = later_kept || kept;
         ria_fs_close(file);
-        disk_fini(&disk);
+        fs_sim_disk_fini(&disk);
     }
     CU_ASSERT_TRUE(later_lost && later_kept);
 }
 
 static void older_sync_that_ends_later_undoes_nothing(void)
 {
-    struct disk disk;
-    struct sync_test first = {.sync = {.done = sync_done}};
-    struct sync_test second = {.sync = {.done = sync_done}};
+    struct fs_sim_disk disk;
+    struct fs_sim_disk_sync first = {.sync = {.done = fs_sim_disk_synced}};
+    struct fs_sim_disk_sync second = {.sync = {.done = fs_sim_disk_synced}};
 
-    disk_init(&disk, 1);
-    struct ria_file *file = open_durable(&disk, "d/a", "");
+    fs_sim_disk_init(&disk, 1);
+    struct ria_file *file = fs_sim_disk_open_durable(&disk, "d/a", "");
     ria_fs_sim_set_faults(
         disk.fs, &(struct ria_fs_sim_faults){.sync_delay_us_min = 50, .sync_delay_us_max = 50}
     );
@@ -453,35 +386,35 @@ static void older_sync_that_ends_later_undoes_nothing(void)
     CU_ASSERT_EQUAL(ria_fs_truncate(file, 0), RIA_OK);
     CU_ASSERT_EQUAL(ria_fs_pwrite(file, "new", 3, 0), RIA_OK);
     ria_fs_sync_start(file, &second.sync);
-    advance(&disk, 10);
+    fs_sim_disk_advance(&disk, 10);
     CU_ASSERT_TRUE(first.done_count == 0 && second.done_count == 1);
-    advance(&disk, 40);
+    fs_sim_disk_advance(&disk, 40);
     CU_ASSERT_EQUAL(first.done_count, 1);
     ria_fs_sim_crash(disk.fs, true);
     CU_ASSERT_TRUE(fs_file_holds(disk.fs, "d/a", "new"));
     ria_fs_close(file);
-    disk_fini(&disk);
+    fs_sim_disk_fini(&disk);
 }
 
 static void sync_takes_its_delay(void)
 {
-    struct disk disk;
+    struct fs_sim_disk disk;
 
-    disk_init(&disk, 1);
-    struct ria_file *file = open_durable(&disk, "d/a", "");
+    fs_sim_disk_init(&disk, 1);
+    struct ria_file *file = fs_sim_disk_open_durable(&disk, "d/a", "");
     ria_fs_sim_set_faults(
         disk.fs, &(struct ria_fs_sim_faults){.sync_delay_us_min = 100, .sync_delay_us_max = 200}
     );
     for (int i = 0; i < 100; i++) {
-        struct sync_test test = {.sync = {.done = sync_done}};
+        struct fs_sim_disk_sync test = {.sync = {.done = fs_sim_disk_synced}};
         ria_fs_sync_start(file, &test.sync);
-        advance(&disk, 99);
+        fs_sim_disk_advance(&disk, 99);
         CU_ASSERT_EQUAL(test.done_count, 0);
-        advance(&disk, 101);
+        fs_sim_disk_advance(&disk, 101);
         CU_ASSERT_EQUAL(test.done_count, 1);
     }
     ria_fs_close(file);
-    disk_fini(&disk);
+    fs_sim_disk_fini(&disk);
 }
 
 static void sync_after_a_failed_one_does_not_save_its_pages(void)
@@ -489,9 +422,9 @@ static void sync_after_a_failed_one_does_not_save_its_pages(void)
     bool lost = false, kept = false;
 
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct disk disk;
-        disk_init(&disk, seed);
-        struct ria_file *file = open_durable(&disk, "d/a", "old");
+        struct fs_sim_disk disk;
+        fs_sim_disk_init(&disk, seed);
+        struct ria_file *file = fs_sim_disk_open_durable(&disk, "d/a", "old");
         ria_fs_sim_set_faults(disk.fs, &(struct ria_fs_sim_faults){.fail_sync_one_in = 1});
         CU_ASSERT_EQUAL(ria_fs_pwrite(file, "new", 3, 0), RIA_OK);
         CU_ASSERT_EQUAL(ria_fs_sync(file), RIA_ERR_IO);
@@ -502,262 +435,29 @@ static void sync_after_a_failed_one_does_not_save_its_pages(void)
         lost = lost || fs_file_holds(disk.fs, "d/a", "old");
         kept = kept || fs_file_holds(disk.fs, "d/a", "new");
         ria_fs_close(file);
-        disk_fini(&disk);
+        fs_sim_disk_fini(&disk);
     }
     CU_ASSERT_TRUE(lost && kept);
-}
-
-/* --- names at a crash --------------------------------------------------------------------------*/
-
-static void new_name_is_durable_only_with_its_folder(void)
-{
-    bool lost = false, kept = false;
-
-    for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct disk disk;
-        struct sync_test test = {.sync = {.done = sync_done, .with_dir = true}};
-        disk_init(&disk, seed);
-        struct ria_file *a = open_new(&disk, "d/a");
-        struct ria_file *b = open_new(&disk, "d/b");
-        CU_ASSERT_EQUAL(ria_fs_pwrite(a, "a", 1, 0), RIA_OK);
-        CU_ASSERT_EQUAL(ria_fs_sync(a), RIA_OK);
-        if (seed % 2 == 0) {
-            ria_fs_sync_start(b, &test.sync);
-            advance(&disk, 0);
-        }
-        ria_fs_sim_crash(disk.fs, true);
-        bool exists = fs_exists(disk.fs, "d/a");
-        CU_ASSERT_TRUE(exists ? fs_file_holds(disk.fs, "d/a", "a") : seed % 2 == 1);
-        CU_ASSERT_TRUE(seed % 2 == 1 || fs_exists(disk.fs, "d/b"));
-        lost = lost || !exists;
-        kept = kept || (seed % 2 == 1 && exists);
-        ria_fs_close(a);
-        ria_fs_close(b);
-        disk_fini(&disk);
-    }
-    CU_ASSERT_TRUE(lost && kept);
-}
-
-static void lost_folder_takes_its_files_along(void)
-{
-    bool lost = false;
-
-    for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct disk disk;
-        disk_init(&disk, seed);
-        CU_ASSERT_EQUAL(ria_fs_mkdir(disk.fs, "d/sub"), RIA_OK);
-        struct ria_file *file = open_new(&disk, "d/sub/a");
-        CU_ASSERT_EQUAL(ria_fs_sync(file), RIA_OK);
-        CU_ASSERT_EQUAL(ria_fs_sync_dir(disk.fs, "d/sub"), RIA_OK);
-        ria_fs_sim_crash(disk.fs, true);
-        struct fs_listing all = {.left = SIZE_MAX};
-        CU_ASSERT_EQUAL(ria_fs_list(disk.fs, "d", fs_list_one, &all), RIA_OK);
-        bool exists = fs_exists(disk.fs, "d/sub/a");
-        CU_ASSERT_STRING_EQUAL(all.text, exists ? "sub/ " : "");
-        lost = lost || !exists;
-        CU_ASSERT_EQUAL(ria_fs_mkdir(disk.fs, "d/sub"), exists ? RIA_ERR_EXISTS : RIA_OK);
-        ria_fs_close(file);
-        disk_fini(&disk);
-    }
-    CU_ASSERT_TRUE(lost);
-}
-
-static void removal_may_be_undone_until_the_folder_is_synced(void)
-{
-    bool back = false;
-
-    for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct disk disk;
-        disk_init(&disk, seed);
-        ria_fs_close(open_durable(&disk, "d/a", "content"));
-        CU_ASSERT_EQUAL(ria_fs_unlink(disk.fs, "d/a"), RIA_OK);
-        if (seed % 2 == 0) {
-            CU_ASSERT_EQUAL(ria_fs_sync_dir(disk.fs, "d"), RIA_OK);
-        }
-        ria_fs_sim_crash(disk.fs, true);
-        bool exists = fs_exists(disk.fs, "d/a");
-        CU_ASSERT_TRUE(!exists || (seed % 2 == 1 && fs_file_holds(disk.fs, "d/a", "content")));
-        back = back || exists;
-        disk_fini(&disk);
-    }
-    CU_ASSERT_TRUE(back);
-}
-
-/* All of ria_fs_replace() but the last step. */
-static void rename_without_sync_leaves_old_or_new(void)
-{
-    bool old = false, new = false;
-
-    for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct disk disk;
-        disk_init(&disk, seed);
-        ria_fs_close(open_durable(&disk, "d/a", "old"));
-        struct ria_file *file = open_new(&disk, "d/a.tmp");
-        CU_ASSERT_EQUAL(ria_fs_pwrite(file, "new", 3, 0), RIA_OK);
-        CU_ASSERT_EQUAL(ria_fs_sync(file), RIA_OK);
-        ria_fs_close(file);
-        CU_ASSERT_EQUAL(ria_fs_rename(disk.fs, "d/a.tmp", "d/a"), RIA_OK);
-        ria_fs_sim_crash(disk.fs, true);
-        bool is_new = fs_file_holds(disk.fs, "d/a", "new");
-        CU_ASSERT_TRUE(is_new || fs_file_holds(disk.fs, "d/a", "old"));
-        CU_ASSERT_FALSE(is_new && fs_exists(disk.fs, "d/a.tmp"));
-        old = old || !is_new;
-        new = new || is_new;
-        disk_fini(&disk);
-    }
-    CU_ASSERT_TRUE(old && new);
-}
-
-static void replaced_file_is_durable(void)
-{
-    for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct disk disk;
-        disk_init(&disk, seed);
-        CU_ASSERT_EQUAL(ria_fs_replace(disk.fs, "d/a", "old", 3), RIA_OK);
-        CU_ASSERT_EQUAL(ria_fs_replace(disk.fs, "d/a", "new", 3), RIA_OK);
-        ria_fs_sim_crash(disk.fs, true);
-        CU_ASSERT_TRUE(fs_file_holds(disk.fs, "d/a", "new"));
-        disk_fini(&disk);
-    }
-}
-
-/* Rotation: the old file moves away, a new one takes its name. The old content is never lost. */
-static void name_is_not_taken_from_a_file_that_did_not_move(void)
-{
-    for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct disk disk;
-        disk_init(&disk, seed);
-        ria_fs_close(open_durable(&disk, "d/a", "old"));
-        CU_ASSERT_EQUAL(ria_fs_rename(disk.fs, "d/a", "d/b"), RIA_OK);
-        fs_write_file(disk.fs, "d/a", "new");
-        ria_fs_sim_crash(disk.fs, true);
-        CU_ASSERT_TRUE(
-            fs_file_holds(disk.fs, "d/a", "old") || fs_file_holds(disk.fs, "d/b", "old")
-        );
-        disk_fini(&disk);
-    }
-}
-
-static void sync_of_one_folder_moves_a_file_whole(void)
-{
-    for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct disk disk;
-        disk_init(&disk, seed);
-        CU_ASSERT_EQUAL(ria_fs_mkdir(disk.fs, "e"), RIA_OK);
-        CU_ASSERT_EQUAL(ria_fs_sync_dir(disk.fs, "."), RIA_OK);
-        struct ria_file *file = open_new(&disk, "d/a");
-        CU_ASSERT_EQUAL(ria_fs_sync(file), RIA_OK);
-        ria_fs_close(file);
-        CU_ASSERT_EQUAL(ria_fs_rename(disk.fs, "d/a", "e/a"), RIA_OK);
-        CU_ASSERT_EQUAL(ria_fs_sync_dir(disk.fs, "e"), RIA_OK);
-        CU_ASSERT_EQUAL(ria_fs_sync_dir(disk.fs, "d"), RIA_OK);
-        ria_fs_sim_crash(disk.fs, true);
-        CU_ASSERT_FALSE(fs_exists(disk.fs, "d/a"));
-        CU_ASSERT_TRUE(fs_exists(disk.fs, "e/a"));
-        disk_fini(&disk);
-    }
-}
-
-/* Anything may happen to names, but the disk stays usable and repeats. */
-static void random_name(struct disk *disk, char *out, size_t out_size)
-{
-    static const char *const dirs[] = {"", "d/", "d/x/", "d/y/"};
-    static const char *const leaves[] = {"x", "y", "z"};
-
-    (void)snprintf(
-        out,
-        out_size,
-        "%s%s",
-        dirs[ria_rand_below(&disk->rand, RIA_COUNT(dirs))],
-        leaves[ria_rand_below(&disk->rand, RIA_COUNT(leaves))]
-    );
-}
-
-static void random_step(struct disk *disk)
-{
-    char path[32], other[32];
-    struct ria_file *file = NULL;
-    ria_err err = RIA_OK;
-
-    random_name(disk, path, sizeof(path));
-    random_name(disk, other, sizeof(other));
-    switch (ria_rand_below(&disk->rand, 9)) {
-    case 0:
-    case 1:
-        err = ria_fs_mkdir(disk->fs, path);
-        break;
-    case 2:
-    case 3:
-        err = ria_fs_rename(disk->fs, path, other);
-        break;
-    case 4:
-        err = ria_fs_unlink(disk->fs, path);
-        break;
-    case 5:
-        err = ria_fs_rmdir(disk->fs, path);
-        break;
-    case 6:
-        err = ria_fs_sync_dir(disk->fs, path);
-        break;
-    case 7:
-        err = ria_fs_open(disk->fs, path, RIA_FS_WRITE | RIA_FS_CREATE, &file);
-        if (err == RIA_OK) {
-            err = ria_fs_pwrite(file, path, strlen(path), 0);
-            ria_fs_close(file);
-        }
-        break;
-    default:
-        if (ria_rand_one_in(&disk->rand, 4)) {
-            ria_fs_sim_crash(disk->fs, ria_rand_one_in(&disk->rand, 2));
-        }
-        break;
-    }
-    CU_ASSERT_NOT_EQUAL(err, RIA_ERR_NOMEM);
-}
-
-static uint64_t digest(uint64_t seed)
-{
-    static const char *const dirs[] = {"", "d", "d/x", "d/y"};
-    struct disk disk;
-    struct fs_listing all = {.left = SIZE_MAX};
-
-    disk_init(&disk, seed);
-    for (int i = 0; i < 300; i++) {
-        random_step(&disk);
-    }
-    for (size_t i = 0; i < RIA_COUNT(dirs); i++) {
-        ria_err err = ria_fs_list(disk.fs, dirs[i], fs_list_one, &all);
-        CU_ASSERT_TRUE(err == RIA_OK || err == RIA_ERR_NOT_FOUND || err == RIA_ERR_IO);
-    }
-    disk_fini(&disk);
-    return ria_hash_bytes(all.text, strlen(all.text)) ^ ria_rand_u64(&disk.rand);
-}
-
-static void random_names_repeat_with_their_seed(void)
-{
-    for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        CU_ASSERT_EQUAL(digest(seed), digest(seed));
-    }
 }
 
 /* --- faults ------------------------------------------------------------------------------------*/
 
 static void kill_keeps_content_and_frees_locks(void)
 {
-    struct disk disk;
+    struct fs_sim_disk disk;
     struct ria_file *lock = NULL;
     struct ria_file *next = NULL;
-    struct sync_test test = {.sync = {.done = sync_done}};
+    struct fs_sim_disk_sync test = {.sync = {.done = fs_sim_disk_synced}};
     uint64_t size = 0;
 
-    disk_init(&disk, 1);
+    fs_sim_disk_init(&disk, 1);
     CU_ASSERT_EQUAL_FATAL(ria_fs_lock(disk.fs, "d/lock", &lock), RIA_OK);
-    struct ria_file *file = open_new(&disk, "d/a");
+    struct ria_file *file = fs_sim_disk_open_new(&disk, "d/a");
     CU_ASSERT_EQUAL(ria_fs_pwrite(file, "unsynced", 8, 0), RIA_OK);
     ria_fs_sync_start(file, &test.sync);
     CU_ASSERT_EQUAL(ria_fs_sim_open_count(disk.fs), 2);
     ria_fs_sim_crash(disk.fs, false);
-    advance(&disk, 1000);
+    fs_sim_disk_advance(&disk, 1000);
     CU_ASSERT_EQUAL(test.done_count, 0);
     CU_ASSERT_EQUAL(ria_fs_sim_open_count(disk.fs), 0);
     CU_ASSERT_TRUE(fs_file_holds(disk.fs, "d/a", "unsynced"));
@@ -778,19 +478,19 @@ static void kill_keeps_content_and_frees_locks(void)
     ria_fs_close(next);
     ria_fs_sim_crash(disk.fs, true);
     CU_ASSERT_TRUE(fs_file_holds(disk.fs, "d/a", "unsynced"));
-    disk_fini(&disk);
+    fs_sim_disk_fini(&disk);
 }
 
 static void full_disk_takes_what_fits(void)
 {
-    struct disk disk;
+    struct fs_sim_disk disk;
     uint8_t data[5 * 4096] = {0};
     uint64_t size = 0;
     uint64_t bytes = 1;
 
-    disk_init(&disk, 1);
+    fs_sim_disk_init(&disk, 1);
     ria_fs_sim_set_faults(disk.fs, &(struct ria_fs_sim_faults){.capacity_bytes = 3 * 4096 + 1});
-    struct ria_file *file = open_new(&disk, "d/a");
+    struct ria_file *file = fs_sim_disk_open_new(&disk, "d/a");
     CU_ASSERT_EQUAL(ria_fs_pwrite(file, data, 100, 0), RIA_OK);
     CU_ASSERT_EQUAL(ria_fs_pwrite(file, data, sizeof(data), 100), RIA_ERR_NO_SPACE);
     CU_ASSERT_EQUAL(ria_fs_size(file, &size), RIA_OK);
@@ -801,7 +501,7 @@ static void full_disk_takes_what_fits(void)
     CU_ASSERT_EQUAL(ria_fs_truncate(file, 4096), RIA_OK);
     CU_ASSERT_EQUAL(ria_fs_pwrite(file, data, 4096, 4096), RIA_OK);
     ria_fs_close(file);
-    disk_fini(&disk);
+    fs_sim_disk_fini(&disk);
 }
 
 static void failed_write_leaves_a_part(void)
@@ -809,42 +509,42 @@ static void failed_write_leaves_a_part(void)
     bool part = false;
 
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct disk disk;
+        struct fs_sim_disk disk;
         uint64_t size = 9;
-        disk_init(&disk, seed);
-        struct ria_file *file = open_new(&disk, "d/a");
+        fs_sim_disk_init(&disk, seed);
+        struct ria_file *file = fs_sim_disk_open_new(&disk, "d/a");
         ria_fs_sim_set_faults(disk.fs, &(struct ria_fs_sim_faults){.fail_write_one_in = 1});
         CU_ASSERT_EQUAL(ria_fs_pwrite(file, "abcd", 4, 0), RIA_ERR_IO);
         CU_ASSERT_EQUAL(ria_fs_size(file, &size), RIA_OK);
         CU_ASSERT_TRUE(size <= 4);
         part = part || (size > 0 && size < 4);
         ria_fs_close(file);
-        disk_fini(&disk);
+        fs_sim_disk_fini(&disk);
     }
     CU_ASSERT_TRUE(part);
 }
 
 static void failed_open_creates_nothing(void)
 {
-    struct disk disk;
+    struct fs_sim_disk disk;
     struct ria_file *file = NULL;
 
-    disk_init(&disk, 1);
+    fs_sim_disk_init(&disk, 1);
     ria_fs_sim_set_faults(disk.fs, &(struct ria_fs_sim_faults){.fail_open_one_in = 1});
     CU_ASSERT_EQUAL(ria_fs_open(disk.fs, "d/a", RIA_FS_WRITE | RIA_FS_CREATE, &file), RIA_ERR_IO);
     CU_ASSERT_EQUAL(ria_fs_lock(disk.fs, "d/lock", &file), RIA_ERR_IO);
     CU_ASSERT_EQUAL(ria_fs_sim_open_count(disk.fs), 0);
     ria_fs_sim_set_faults(disk.fs, &(struct ria_fs_sim_faults){.fail_open_one_in = 0});
     CU_ASSERT_FALSE(fs_exists(disk.fs, "d/a"));
-    disk_fini(&disk);
+    fs_sim_disk_fini(&disk);
 }
 
 static void flipped_bit_survives_a_crash(void)
 {
-    struct disk disk;
+    struct fs_sim_disk disk;
 
-    disk_init(&disk, 1);
-    ria_fs_close(open_durable(&disk, "d/a", "abc"));
+    fs_sim_disk_init(&disk, 1);
+    ria_fs_close(fs_sim_disk_open_durable(&disk, "d/a", "abc"));
     CU_ASSERT_EQUAL(ria_fs_sim_flip_bit(disk.fs, "d/a", 1, 0), RIA_OK);
     CU_ASSERT_TRUE(fs_file_holds(disk.fs, "d/a", "acc"));
     ria_fs_sim_crash(disk.fs, true);
@@ -853,21 +553,21 @@ static void flipped_bit_survives_a_crash(void)
     CU_ASSERT_EQUAL(ria_fs_sim_flip_bit(disk.fs, "d/a", 1, 8), RIA_ERR_INVALID);
     CU_ASSERT_EQUAL(ria_fs_sim_flip_bit(disk.fs, "d", 0, 0), RIA_ERR_INVALID);
     CU_ASSERT_EQUAL(ria_fs_sim_flip_bit(disk.fs, "d/b", 0, 0), RIA_ERR_NOT_FOUND);
-    disk_fini(&disk);
+    fs_sim_disk_fini(&disk);
 }
 
 static void free_ends_open_files_and_syncs(void)
 {
-    struct disk disk;
-    struct sync_test test = {.sync = {.done = sync_done}};
+    struct fs_sim_disk disk;
+    struct fs_sim_disk_sync test = {.sync = {.done = fs_sim_disk_synced}};
 
-    disk_init(&disk, 1);
-    struct ria_file *file = open_new(&disk, "d/a");
+    fs_sim_disk_init(&disk, 1);
+    struct ria_file *file = fs_sim_disk_open_new(&disk, "d/a");
     CU_ASSERT_EQUAL(ria_fs_pwrite(file, "a", 1, 0), RIA_OK);
     ria_fs_sync_start(file, &test.sync);
     ria_fs_sim_free(disk.fs);
     ria_fs_sim_free(NULL);
-    advance(&disk, 1000);
+    fs_sim_disk_advance(&disk, 1000);
     CU_ASSERT_EQUAL(test.done_count, 0);
     ria_timers_fini(&disk.timers);
 }
@@ -893,14 +593,6 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(older_sync_that_ends_later_undoes_nothing),
     HARNESS_TEST(sync_takes_its_delay),
     HARNESS_TEST(sync_after_a_failed_one_does_not_save_its_pages),
-    HARNESS_TEST(new_name_is_durable_only_with_its_folder),
-    HARNESS_TEST(lost_folder_takes_its_files_along),
-    HARNESS_TEST(removal_may_be_undone_until_the_folder_is_synced),
-    HARNESS_TEST(rename_without_sync_leaves_old_or_new),
-    HARNESS_TEST(replaced_file_is_durable),
-    HARNESS_TEST(name_is_not_taken_from_a_file_that_did_not_move),
-    HARNESS_TEST(sync_of_one_folder_moves_a_file_whole),
-    HARNESS_TEST(random_names_repeat_with_their_seed),
     HARNESS_TEST(kill_keeps_content_and_frees_locks),
     HARNESS_TEST(full_disk_takes_what_fits),
     HARNESS_TEST(failed_write_leaves_a_part),

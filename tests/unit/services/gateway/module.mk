@@ -1,6 +1,7 @@
 $(call library,gateway_world,\
   tests/unit/services/gateway/fake_request.c \
   tests/unit/services/gateway/front.c \
+  tests/unit/services/gateway/producing.c \
   tests/unit/services/gateway/world.c)
 $(foreach t,\
   admin \
@@ -11,6 +12,7 @@ $(foreach t,\
   openapi \
   produce \
   produce_model \
+  produce_outcome \
   records \
   render \
   request \

@@ -12,6 +12,7 @@ $(foreach t,\
   producer_table \
   record_file \
   recovery \
+  recovery_crash \
   segment_cache \
   time_index \
 ,\
