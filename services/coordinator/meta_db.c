@@ -206,6 +206,7 @@ ria_err meta_db_open(
     /* Undo data of a savepoint stays in memory: no temporary files that could fail. Without effect
      * once SQLite is initialised, which is the case from the second database on. */
     (void)sqlite3_config(SQLITE_CONFIG_STMTJRNL_SPILL, -1);
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); /* a lock at each malloc, for nobody */
     RIA_CLEANUP(meta_db_closep) struct meta_db *db = calloc(1, sizeof(*db));
     if (db == NULL) {
         return RIA_ERR_NOMEM;
