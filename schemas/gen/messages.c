@@ -12,6 +12,8 @@
 #include "schemas/gen/alter_node_response.h"
 #include "schemas/gen/alter_rebalance_request.h"
 #include "schemas/gen/alter_rebalance_response.h"
+#include "schemas/gen/alter_topic_request.h"
+#include "schemas/gen/alter_topic_response.h"
 #include "schemas/gen/assign_tasks.h"
 #include "schemas/gen/check_transform_request.h"
 #include "schemas/gen/check_transform_response.h"
@@ -137,6 +139,8 @@ THUNKS(alter_node_request)
 THUNKS(alter_node_response)
 THUNKS(alter_rebalance_request)
 THUNKS(alter_rebalance_response)
+THUNKS(alter_topic_request)
+THUNKS(alter_topic_response)
 THUNKS(assign_tasks)
 THUNKS(check_transform_request)
 THUNKS(check_transform_response)
@@ -338,6 +342,32 @@ static const struct schema_message table[] = {
         .encode = alter_rebalance_response_encode_,
         .decode = alter_rebalance_response_decode_,
         .init = alter_rebalance_response_init_,
+    },
+    {
+        .name = "AlterTopicRequest",
+        .api_key = 39,
+        .is_request = true,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct alter_topic_request),
+        .size = alter_topic_request_size_,
+        .encode = alter_topic_request_encode_,
+        .decode = alter_topic_request_decode_,
+        .init = alter_topic_request_init_,
+    },
+    {
+        .name = "AlterTopicResponse",
+        .api_key = 39,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct alter_topic_response),
+        .size = alter_topic_response_size_,
+        .encode = alter_topic_response_encode_,
+        .decode = alter_topic_response_decode_,
+        .init = alter_topic_response_init_,
     },
     {
         .name = "AssignTasks",
@@ -1600,68 +1630,70 @@ const struct schema_message *schema_request(int16_t api_key)
             return &table[4]; /* AlterNodeRequest */
         case 38:
             return &table[6]; /* AlterRebalanceRequest */
+        case 39:
+            return &table[8]; /* AlterTopicRequest */
         case 40:
-            return &table[9]; /* CheckTransformRequest */
+            return &table[11]; /* CheckTransformRequest */
         case 29:
-            return &table[13]; /* CommitTaskRequest */
+            return &table[15]; /* CommitTaskRequest */
         case 24:
-            return &table[15]; /* CreateTopicRequest */
+            return &table[17]; /* CreateTopicRequest */
         case 27:
-            return &table[17]; /* CreateTransformRequest */
+            return &table[19]; /* CreateTransformRequest */
         case 25:
-            return &table[19]; /* DeleteTopicRequest */
+            return &table[21]; /* DeleteTopicRequest */
         case 28:
-            return &table[21]; /* DeleteTransformRequest */
+            return &table[23]; /* DeleteTransformRequest */
         case 31:
-            return &table[23]; /* DescribeClusterRequest */
+            return &table[25]; /* DescribeClusterRequest */
         case 52:
-            return &table[25]; /* DescribeGroupsRequest */
+            return &table[27]; /* DescribeGroupsRequest */
         case 15:
-            return &table[27]; /* DescribeLogsRequest */
+            return &table[29]; /* DescribeLogsRequest */
         case 5:
-            return &table[29]; /* DescribeProducerRequest */
+            return &table[31]; /* DescribeProducerRequest */
         case 34:
-            return &table[31]; /* ElectLeaderRequest */
+            return &table[33]; /* ElectLeaderRequest */
         case 2:
-            return &table[36]; /* FetchRequest */
+            return &table[38]; /* FetchRequest */
         case 50:
-            return &table[48]; /* GroupRequest */
+            return &table[50]; /* GroupRequest */
         case 21:
-            return &table[52]; /* HeartbeatRequest */
+            return &table[54]; /* HeartbeatRequest */
         case 3:
-            return &table[55]; /* ListOffsetsRequest */
+            return &table[57]; /* ListOffsetsRequest */
         case 30:
-            return &table[57]; /* ListTransformsRequest */
+            return &table[59]; /* ListTransformsRequest */
         case 22:
-            return &table[59]; /* MetadataRequest */
+            return &table[61]; /* MetadataRequest */
         case 37:
-            return &table[63]; /* PlanRebalanceRequest */
+            return &table[65]; /* PlanRebalanceRequest */
         case 1:
-            return &table[65]; /* ProduceRequest */
+            return &table[67]; /* ProduceRequest */
         case 16:
-            return &table[76]; /* RangeFetchRequest */
+            return &table[78]; /* RangeFetchRequest */
         case 36:
-            return &table[78]; /* ReassignPartitionsRequest */
+            return &table[80]; /* ReassignPartitionsRequest */
         case 20:
-            return &table[80]; /* RegisterNodeRequest */
+            return &table[82]; /* RegisterNodeRequest */
         case 11:
-            return &table[82]; /* ReplicaAppendRequest */
+            return &table[84]; /* ReplicaAppendRequest */
         case 13:
-            return &table[84]; /* ReplicaEpochsRequest */
+            return &table[86]; /* ReplicaEpochsRequest */
         case 10:
-            return &table[86]; /* ReplicaFetchRequest */
+            return &table[88]; /* ReplicaFetchRequest */
         case 14:
-            return &table[88]; /* ReplicaPrepareRequest */
+            return &table[90]; /* ReplicaPrepareRequest */
         case 12:
-            return &table[90]; /* ReplicaReportRequest */
+            return &table[92]; /* ReplicaReportRequest */
         case 33:
-            return &table[92]; /* ReportReplicasRequest */
+            return &table[94]; /* ReportReplicasRequest */
         case 32:
-            return &table[97]; /* ShutdownNodeRequest */
+            return &table[99]; /* ShutdownNodeRequest */
         case 51:
-            return &table[100]; /* WatchGroupsRequest */
+            return &table[102]; /* WatchGroupsRequest */
         case 4:
-            return &table[102]; /* WatchRequest */
+            return &table[104]; /* WatchRequest */
         default:
             return NULL;
     }
@@ -1678,68 +1710,70 @@ const struct schema_message *schema_response(int16_t api_key)
             return &table[5]; /* AlterNodeResponse */
         case 38:
             return &table[7]; /* AlterRebalanceResponse */
+        case 39:
+            return &table[9]; /* AlterTopicResponse */
         case 40:
-            return &table[10]; /* CheckTransformResponse */
+            return &table[12]; /* CheckTransformResponse */
         case 29:
-            return &table[14]; /* CommitTaskResponse */
+            return &table[16]; /* CommitTaskResponse */
         case 24:
-            return &table[16]; /* CreateTopicResponse */
+            return &table[18]; /* CreateTopicResponse */
         case 27:
-            return &table[18]; /* CreateTransformResponse */
+            return &table[20]; /* CreateTransformResponse */
         case 25:
-            return &table[20]; /* DeleteTopicResponse */
+            return &table[22]; /* DeleteTopicResponse */
         case 28:
-            return &table[22]; /* DeleteTransformResponse */
+            return &table[24]; /* DeleteTransformResponse */
         case 31:
-            return &table[24]; /* DescribeClusterResponse */
+            return &table[26]; /* DescribeClusterResponse */
         case 52:
-            return &table[26]; /* DescribeGroupsResponse */
+            return &table[28]; /* DescribeGroupsResponse */
         case 15:
-            return &table[28]; /* DescribeLogsResponse */
+            return &table[30]; /* DescribeLogsResponse */
         case 5:
-            return &table[30]; /* DescribeProducerResponse */
+            return &table[32]; /* DescribeProducerResponse */
         case 34:
-            return &table[32]; /* ElectLeaderResponse */
+            return &table[34]; /* ElectLeaderResponse */
         case 2:
-            return &table[37]; /* FetchResponse */
+            return &table[39]; /* FetchResponse */
         case 50:
-            return &table[51]; /* GroupResponse */
+            return &table[53]; /* GroupResponse */
         case 21:
-            return &table[53]; /* HeartbeatResponse */
+            return &table[55]; /* HeartbeatResponse */
         case 3:
-            return &table[56]; /* ListOffsetsResponse */
+            return &table[58]; /* ListOffsetsResponse */
         case 30:
-            return &table[58]; /* ListTransformsResponse */
+            return &table[60]; /* ListTransformsResponse */
         case 22:
-            return &table[60]; /* MetadataResponse */
+            return &table[62]; /* MetadataResponse */
         case 37:
-            return &table[64]; /* PlanRebalanceResponse */
+            return &table[66]; /* PlanRebalanceResponse */
         case 1:
-            return &table[66]; /* ProduceResponse */
+            return &table[68]; /* ProduceResponse */
         case 16:
-            return &table[77]; /* RangeFetchResponse */
+            return &table[79]; /* RangeFetchResponse */
         case 36:
-            return &table[79]; /* ReassignPartitionsResponse */
+            return &table[81]; /* ReassignPartitionsResponse */
         case 20:
-            return &table[81]; /* RegisterNodeResponse */
+            return &table[83]; /* RegisterNodeResponse */
         case 11:
-            return &table[83]; /* ReplicaAppendResponse */
+            return &table[85]; /* ReplicaAppendResponse */
         case 13:
-            return &table[85]; /* ReplicaEpochsResponse */
+            return &table[87]; /* ReplicaEpochsResponse */
         case 10:
-            return &table[87]; /* ReplicaFetchResponse */
+            return &table[89]; /* ReplicaFetchResponse */
         case 14:
-            return &table[89]; /* ReplicaPrepareResponse */
+            return &table[91]; /* ReplicaPrepareResponse */
         case 12:
-            return &table[91]; /* ReplicaReportResponse */
+            return &table[93]; /* ReplicaReportResponse */
         case 33:
-            return &table[93]; /* ReportReplicasResponse */
+            return &table[95]; /* ReportReplicasResponse */
         case 32:
-            return &table[98]; /* ShutdownNodeResponse */
+            return &table[100]; /* ShutdownNodeResponse */
         case 51:
-            return &table[101]; /* WatchGroupsResponse */
+            return &table[103]; /* WatchGroupsResponse */
         case 4:
-            return &table[103]; /* WatchResponse */
+            return &table[105]; /* WatchResponse */
         default:
             return NULL;
     }
@@ -1831,6 +1865,8 @@ switch (api_key) {
         return "PlanRebalance";
     case 38:
         return "AlterRebalance";
+    case 39:
+        return "AlterTopic";
     case 40:
         return "CheckTransform";
     case 50:

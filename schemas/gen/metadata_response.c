@@ -107,6 +107,8 @@ static size_t metadata_response_metadata_topic_size_(const struct metadata_respo
     for (uint32_t i = 0; i < m->configs_count; i++) {
         size += metadata_response_metadata_config_size_(&m->configs[i], version);
     }
+    size += 4;
+    size += 1;
     size += 1; /* no tagged fields */
     return size;
 }
@@ -125,6 +127,8 @@ static void metadata_response_metadata_topic_encode_(const struct metadata_respo
     for (uint32_t i = 0; i < m->configs_count; i++) {
         metadata_response_metadata_config_encode_(&m->configs[i], version, w);
     }
+    ria_write_i32(w, m->config_epoch);
+    ria_write_bool(w, m->was_relaxed);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -143,6 +147,8 @@ static void metadata_response_metadata_topic_decode_(struct metadata_response_me
     for (uint32_t i = 0; i < out->configs_count && r->err == RIA_OK; i++) {
         metadata_response_metadata_config_decode_(&out->configs[i], version, r, arena);
     }
+    out->config_epoch = ria_read_i32(r);
+    out->was_relaxed = ria_read_bool(r);
     ria_read_tags_unknown(r);
 }
 
@@ -435,7 +441,7 @@ static void metadata_response_decode_(struct metadata_response *out, int16_t ver
     for (uint32_t i = 0; i < out->nodes_count && r->err == RIA_OK; i++) {
         metadata_response_metadata_node_decode_(&out->nodes[i], version, r, arena);
     }
-    out->topics = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 26, sizeof(*out->topics)}, &out->topics_count);
+    out->topics = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 31, sizeof(*out->topics)}, &out->topics_count);
     for (uint32_t i = 0; i < out->topics_count && r->err == RIA_OK; i++) {
         metadata_response_metadata_topic_decode_(&out->topics[i], version, r, arena);
     }

@@ -44,6 +44,10 @@ struct metadata_response_metadata_topic {
     /* Settings that were given. */
     struct metadata_response_metadata_config *configs;
     uint32_t configs_count;
+    /* Grows with every change of the settings. */
+    int32_t config_epoch;
+    /* Its durability has been relaxed before: records of that time may not be on every disk. */
+    bool was_relaxed;
 };
 
 struct metadata_response_metadata_partition {

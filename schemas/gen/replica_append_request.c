@@ -5,6 +5,7 @@
 void replica_append_request_replica_append_partition_init(struct replica_append_request_replica_append_partition *m)
 {
     *m = (struct replica_append_request_replica_append_partition){0};
+    m->config_epoch = -1;
 }
 
 static size_t replica_append_request_replica_append_partition_size_(const struct replica_append_request_replica_append_partition *m, int16_t version)
@@ -18,6 +19,7 @@ static size_t replica_append_request_replica_append_partition_size_(const struct
     size += 8;
     size += 8;
     size += 8;
+    size += 4;
     size += 4;
     size += 1; /* no tagged fields */
     return size;
@@ -35,6 +37,7 @@ static void replica_append_request_replica_append_partition_encode_(const struct
     ria_write_i64(w, m->high_watermark);
     ria_write_i64(w, m->log_start_offset);
     ria_write_i32(w, m->size);
+    ria_write_i32(w, m->config_epoch);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -51,6 +54,7 @@ static void replica_append_request_replica_append_partition_decode_(struct repli
     out->high_watermark = ria_read_i64(r);
     out->log_start_offset = ria_read_i64(r);
     out->size = ria_read_i32(r);
+    out->config_epoch = ria_read_i32(r);
     ria_read_tags_unknown(r);
 }
 
@@ -90,7 +94,7 @@ static void replica_append_request_decode_(struct replica_append_request *out, i
     (void)r;
     (void)arena;
     replica_append_request_init(out);
-    out->partitions = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 53, sizeof(*out->partitions)}, &out->partitions_count);
+    out->partitions = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 57, sizeof(*out->partitions)}, &out->partitions_count);
     for (uint32_t i = 0; i < out->partitions_count && r->err == RIA_OK; i++) {
         replica_append_request_replica_append_partition_decode_(&out->partitions[i], version, r, arena);
     }

@@ -22,6 +22,9 @@ struct replica_append_request_replica_append_partition {
     int64_t log_start_offset;
     /* Bytes of this partition's batches in the payload. */
     int32_t size;
+    /* Newest one of the topic's settings that the leader said it follows. A follower that knows
+     * older settings only answers when its disk has the batches, whatever those say. */
+    int32_t config_epoch;
 };
 
 /* Append batches (the payload, partition by partition) to followers. The reply comes when they

@@ -22,6 +22,8 @@ struct replica_fetch_response_replica_fetched_partition {
     int64_t end_offset;
     /* Bytes of this partition's batches in the payload, in the order of this array. */
     int32_t size;
+    /* Of the topic's settings that the leader follows. */
+    int32_t config_epoch;
 };
 
 /* A replication worker reads new batches of many partitions from their leader, committed or not.

@@ -8,6 +8,8 @@ SCHEMAS_GEN_SOURCES := \
     schemas/gen/alter_node_response.c \
     schemas/gen/alter_rebalance_request.c \
     schemas/gen/alter_rebalance_response.c \
+    schemas/gen/alter_topic_request.c \
+    schemas/gen/alter_topic_response.c \
     schemas/gen/assign_tasks.c \
     schemas/gen/check_transform_request.c \
     schemas/gen/check_transform_response.c \

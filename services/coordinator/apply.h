@@ -76,6 +76,7 @@ struct topic_setting {
 struct topic_spec {
     struct ria_uuid id;
     struct ria_slice name;
+    int32_t first_partition; /* those before are there already */
     int32_t partition_count;
     int16_t replication_factor;
     const struct topic_setting *settings;
@@ -88,7 +89,10 @@ struct topic_spec {
  * write topic, settings and placed partitions. */
 ria_err apply_topic_create(struct apply *apply, const struct topic_spec *spec) RIA_MUST_USE;
 
-/* Place every partition of a topic on nodes that the command says are alive and write the rows.
+/* RIA_ERR_LIMIT if the cluster may not have the partitions that are new. */
+ria_err apply_check_room(struct apply *apply, const struct topic_spec *spec) RIA_MUST_USE;
+
+/* Place every new partition of a topic on nodes that the command says are alive and write the rows.
  * RIA_ERR_NOT_ENOUGH_NODES. */
 ria_err apply_place(struct apply *apply, const struct topic_spec *spec) RIA_MUST_USE;
 
@@ -122,7 +126,7 @@ apply_set_node_state(struct apply *apply, int32_t node_id, enum node_state state
 /* Nodes that the command says are alive and whose state is active: those that may lead. */
 struct node_set apply_usable_nodes(struct apply *apply);
 
-/* min.insync.replicas of a topic that is there; whether its durability is relaxed. */
+/* min.insync.replicas of a topic that is there; whether its durability is relaxed, or was. */
 int64_t apply_min_insync(struct apply *apply, const struct ria_uuid *topic_id);
 bool apply_is_relaxed(struct apply *apply, const struct ria_uuid *topic_id);
 
@@ -165,6 +169,7 @@ ria_err apply_moves_settle(struct apply *apply, const struct partition_row *row)
 ria_err apply_register_node(struct apply *apply, const void *body) RIA_MUST_USE;
 ria_err apply_alter_isr(struct apply *apply, const void *body) RIA_MUST_USE;
 ria_err apply_create_topic(struct apply *apply, const void *body) RIA_MUST_USE;
+ria_err apply_alter_topic(struct apply *apply, const void *body) RIA_MUST_USE;
 ria_err apply_delete_topic(struct apply *apply, const void *body) RIA_MUST_USE;
 ria_err apply_allocate_producer_ids(struct apply *apply, const void *body) RIA_MUST_USE;
 ria_err apply_create_transform(struct apply *apply, const void *body) RIA_MUST_USE;

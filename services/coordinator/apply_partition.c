@@ -101,6 +101,7 @@ static void read_config(struct apply *apply, const struct ria_uuid *topic_id)
     bool found = meta_step(stmt);
     RIA_ASSERT(found);
     topic_config_init(&config, (int)meta_column_int(stmt, 3));
+    bool was_relaxed = meta_column_int(stmt, 6) != 0;
     meta_done(stmt);
     stmt = meta_query(apply->db, META_TOPIC_CONFIGS);
     meta_bind_uuid(stmt, 1, topic_id);
@@ -112,7 +113,7 @@ static void read_config(struct apply *apply, const struct ria_uuid *topic_id)
     }
     meta_done(stmt);
     apply->min_insync = config.min_insync_replicas;
-    apply->relaxed = config.durability == TOPIC_DURABILITY_RELAXED;
+    apply->relaxed = was_relaxed || config.durability == TOPIC_DURABILITY_RELAXED;
     apply->config_topic = *topic_id;
 }
 

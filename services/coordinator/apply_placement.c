@@ -80,8 +80,42 @@ static ria_err write_partition(
         meta_bind_uuid(stmt, 2, &spec->id);
         meta_bind_int(stmt, 3, partition);
         RIA_TRY(meta_run(stmt));
+        RIA_TRY(apply_add_load(apply, replicas[i], 1, i == 0 ? 1 : 0));
     }
     return RIA_OK;
+}
+
+static struct placement_node *node_of(struct placement_node *nodes, uint32_t count, int32_t id)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (nodes[i].id == id) {
+            return &nodes[i];
+        }
+    }
+    return NULL;
+}
+
+/* What the topic's partitions have already taken of the nodes. */
+static void count_placed(
+    struct apply *apply, const struct ria_uuid *id, struct placement_node *nodes, uint32_t count
+)
+{
+    struct meta_stmt *stmt = meta_query(apply->db, META_PARTITIONS_OF_TOPIC);
+
+    meta_bind_uuid(stmt, 1, id);
+    while (meta_step(stmt)) {
+        struct node_list replicas;
+        ria_err err = node_list_parse(meta_column_text(stmt, 1), &replicas);
+        RIA_ASSERT(err == RIA_OK);
+        for (uint32_t i = 0; i < replicas.count; i++) {
+            struct placement_node *node = node_of(nodes, count, replicas.ids[i]);
+            if (node != NULL) {
+                node->topic_replicas++;
+                node->topic_leaders += replicas.ids[i] == meta_column_int(stmt, 0) ? 1 : 0;
+            }
+        }
+    }
+    meta_done(stmt);
 }
 
 static ria_err place_all(
@@ -96,16 +130,12 @@ static ria_err place_all(
         return ria_arena_err(apply->arena);
     }
     placement_init(&placement, nodes, count, rack_used);
-    for (int32_t i = 0; i < spec->partition_count; i++) {
+    if (spec->first_partition > 0) {
+        count_placed(apply, &spec->id, nodes, count);
+    }
+    for (int32_t i = spec->first_partition; i < spec->partition_count; i++) {
         placement_next(&placement, (uint32_t)spec->replication_factor, replicas);
         RIA_TRY(write_partition(apply, spec, i, replicas));
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        if (nodes[i].topic_replicas > 0) {
-            RIA_TRY(
-                apply_add_load(apply, nodes[i].id, nodes[i].topic_replicas, nodes[i].topic_leaders)
-            );
-        }
     }
     return RIA_OK;
 }

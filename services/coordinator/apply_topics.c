@@ -73,21 +73,22 @@ static int64_t count_of(struct apply *apply, meta_sql sql)
     return count;
 }
 
-static ria_err check_room(struct apply *apply, const struct topic_spec *spec)
+ria_err apply_check_room(struct apply *apply, const struct topic_spec *spec)
 {
     int64_t partitions = count_of(apply, META_TOPIC_PARTITION_TOTAL);
+    int32_t more = spec->partition_count - spec->first_partition;
 
-    if (partitions + spec->partition_count > STATE_PARTITIONS_MAX) {
+    if (partitions + more > STATE_PARTITIONS_MAX) {
         return apply_fail(
             apply,
             RIA_ERR_LIMIT,
             "the cluster has %" PRId64 " partitions and may have %d: %" PRId32 " more do not fit",
             partitions,
             STATE_PARTITIONS_MAX,
-            spec->partition_count
+            more
         );
     }
-    if (count_of(apply, META_TOPIC_COUNT) >= STATE_TOPICS_MAX) {
+    if (spec->first_partition == 0 && count_of(apply, META_TOPIC_COUNT) >= STATE_TOPICS_MAX) {
         return apply_fail(
             apply,
             RIA_ERR_LIMIT,
@@ -140,7 +141,7 @@ static ria_err write_topic(struct apply *apply, const struct topic_spec *spec)
     meta_bind_int(stmt, 6, apply_version(apply));
     RIA_TRY(meta_run(stmt));
     for (uint32_t i = 0; i < spec->settings_count; i++) {
-        stmt = meta_query(apply->db, META_TOPIC_CONFIG_INSERT);
+        stmt = meta_query(apply->db, META_TOPIC_CONFIG_PUT);
         meta_bind_uuid(stmt, 1, &spec->id);
         meta_bind_text(stmt, 2, spec->settings[i].name);
         meta_bind_text(stmt, 3, spec->settings[i].value);
@@ -158,7 +159,7 @@ ria_err apply_topic_create(struct apply *apply, const struct topic_spec *spec)
         apply, spec->replication_factor_field, spec->replication_factor, 1, RIA_REPLICAS_MAX
     ));
     RIA_TRY(check_settings(apply, spec));
-    RIA_TRY(check_room(apply, spec));
+    RIA_TRY(apply_check_room(apply, spec));
     RIA_TRY(write_topic(apply, spec));
     return apply_place(apply, spec);
 }

@@ -52,10 +52,11 @@ static void node_registered(struct pending *pending, const struct command_result
 /* What people do is logged, what the services do every second is not. */
 static void log_committed(struct coordinator *coordinator, int16_t api_key, int64_t index)
 {
-    bool by_people = api_key == API_CREATE_TOPIC || api_key == API_DELETE_TOPIC ||
-                     api_key == API_CREATE_TRANSFORM || api_key == API_DELETE_TRANSFORM ||
-                     api_key == API_ELECT_LEADER || api_key == API_REASSIGN_PARTITIONS ||
-                     api_key == API_ALTER_NODE || api_key == API_ALTER_REBALANCE;
+    bool by_people = api_key == API_CREATE_TOPIC || api_key == API_ALTER_TOPIC ||
+                     api_key == API_DELETE_TOPIC || api_key == API_CREATE_TRANSFORM ||
+                     api_key == API_DELETE_TRANSFORM || api_key == API_ELECT_LEADER ||
+                     api_key == API_REASSIGN_PARTITIONS || api_key == API_ALTER_NODE ||
+                     api_key == API_ALTER_REBALANCE;
 
     ria_log_write(
         coordinator->env->log,

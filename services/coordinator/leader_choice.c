@@ -34,9 +34,7 @@ int32_t leader_preferred(const struct partition_row *row, const struct node_set 
                : -1;
 }
 
-/* Nobody is eligible beside a set that has its minimum, and no more than up to it: else it could
- * commit without them. While nobody leads, nothing is committed. */
-static void bound_eligible(struct partition_row *row, int64_t min_insync)
+void leader_bound_eligible(struct partition_row *row, int64_t min_insync)
 {
     if (row->leader == -1) {
         return;
@@ -63,7 +61,7 @@ void leader_change_isr(struct partition_row *row, const struct node_list *isr, i
     }
     row->isr = *isr;
     row->eligible = eligible;
-    bound_eligible(row, min_insync);
+    leader_bound_eligible(row, min_insync);
 }
 
 void leader_leave(struct partition_row *row, int32_t node_id, int64_t min_insync)
@@ -85,7 +83,7 @@ void leader_set(struct partition_row *row, int32_t node_id, int64_t min_insync)
     }
     row->leader = node_id;
     row->leader_epoch++;
-    bound_eligible(row, min_insync);
+    leader_bound_eligible(row, min_insync);
 }
 
 void leader_force(struct partition_row *row, int32_t node_id)

@@ -43,6 +43,10 @@ void leader_retire(
     bool keep
 );
 
+/* Nobody is eligible beside a set that has its minimum, and no more than up to it: else it could
+ * commit without them. While nobody leads, nothing is committed, and nothing changes here. */
+void leader_bound_eligible(struct partition_row *row, int64_t min_insync);
+
 /* The in-sync set becomes isr, which has the leader. Who leaves a set that is smaller than the
  * minimum becomes eligible; a set that reaches it leaves nobody eligible while somebody leads. */
 void leader_change_isr(struct partition_row *row, const struct node_list *isr, int64_t min_insync);

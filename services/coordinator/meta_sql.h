@@ -44,19 +44,24 @@
     X(NODE_SET_DRAINING, "UPDATE nodes SET draining = ?2, version = ?3 WHERE node_id = ?1")         \
     X(NODE_SET_STATE, "UPDATE nodes SET state = ?2, version = ?3 WHERE node_id = ?1")               \
                                                                                                     \
-    X(TOPIC_BY_ID, "SELECT name, deleted, partition_count, replication_factor, version FROM topics" \
-        " WHERE topic_id = ?1")                                                                     \
+    X(TOPIC_BY_ID, "SELECT name, deleted, partition_count, replication_factor, version,"            \
+        " config_epoch, was_relaxed FROM topics WHERE topic_id = ?1")                               \
     X(TOPIC_BY_NAME, "SELECT topic_id, partition_count, replication_factor, version FROM topics"    \
         " WHERE name = ?1 AND deleted = 0")                                                         \
-    X(TOPICS_SINCE, "SELECT topic_id, name, deleted, partition_count, replication_factor"           \
-        " FROM topics WHERE version > ?1 AND created_version <= ?2"                                 \
+    X(TOPICS_SINCE, "SELECT topic_id, name, deleted, partition_count, replication_factor,"          \
+        " config_epoch, was_relaxed FROM topics WHERE version > ?1 AND created_version <= ?2"                                 \
         " ORDER BY created_version, topic_id")                                                      \
     X(TOPIC_CONFIGS, "SELECT name, value FROM topic_configs WHERE topic_id = ?1 ORDER BY name")     \
     X(TOPIC_COUNT, "SELECT count(*) FROM topics")                                                   \
     X(TOPIC_PARTITION_TOTAL, "SELECT coalesce(sum(partition_count), 0) FROM topics"                 \
         " WHERE deleted = 0")                                                                       \
-    X(TOPIC_INSERT, "INSERT INTO topics VALUES (?1, ?2, 0, ?3, ?4, ?5, 0, ?6, ?6)")                 \
-    X(TOPIC_CONFIG_INSERT, "INSERT INTO topic_configs VALUES (?1, ?2, ?3)")                         \
+    X(TOPIC_INSERT, "INSERT INTO topics VALUES (?1, ?2, 0, ?3, ?4, ?5, 0, ?6, ?6, 0, 0)")           \
+    X(TOPIC_ALTER, "UPDATE topics SET config_epoch = ?2, was_relaxed = ?3, partition_count = ?4,"   \
+        " version = ?5 WHERE topic_id = ?1")                                                        \
+    X(TOPIC_CONFIG_GET, "SELECT value FROM topic_configs WHERE topic_id = ?1 AND name = ?2")        \
+    X(TOPIC_CONFIG_PUT, "INSERT INTO topic_configs VALUES (?1, ?2, ?3)"                             \
+        " ON CONFLICT (topic_id, name) DO UPDATE SET value = ?3")                                   \
+    X(TOPIC_CONFIG_DELETE, "DELETE FROM topic_configs WHERE topic_id = ?1 AND name = ?2")           \
     X(TOPIC_DELETE, "UPDATE topics SET deleted = 1, deleted_ms = ?2, version = ?3"                  \
         " WHERE topic_id = ?1")                                                                     \
     X(TOPIC_CONFIGS_DELETE, "DELETE FROM topic_configs WHERE topic_id = ?1")                        \

@@ -15,11 +15,13 @@ MIGRATION_EMBED(migration_001, "001-initial.sql");
 MIGRATION_EMBED(migration_002, "002-failover.sql");
 MIGRATION_EMBED(migration_003, "003-moves.sql");
 MIGRATION_EMBED(migration_004, "004-groups.sql");
+MIGRATION_EMBED(migration_005, "005-settings.sql");
 
 const struct migration migrations[] = {
     {"001-initial.sql", migration_001},
     {"002-failover.sql", migration_002},
     {"003-moves.sql", migration_003},
     {"004-groups.sql", migration_004},
+    {"005-settings.sql", migration_005},
 };
 const size_t migrations_count = RIA_COUNT(migrations);

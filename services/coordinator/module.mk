@@ -7,6 +7,7 @@ $(call library,coordinator,\
   services/coordinator/apply_nodes.c \
   services/coordinator/apply_partition.c \
   services/coordinator/apply_placement.c \
+  services/coordinator/apply_topic_config.c \
   services/coordinator/apply_topics.c \
   services/coordinator/apply_transforms.c \
   services/coordinator/assigner.c \

@@ -79,10 +79,11 @@ struct consensus_machine coordinator_machine(struct coordinator *coordinator)
 /* What decides by who is alive. */
 static bool needs_live_nodes(int16_t kind)
 {
-    return kind == API_CREATE_TOPIC || kind == API_CREATE_TRANSFORM || kind == API_REGISTER_NODE ||
-           kind == API_ALTER_ISR || kind == API_SHUTDOWN_NODE || kind == API_REPORT_REPLICAS ||
-           kind == API_ELECT_LEADER || kind == API_REASSIGN_PARTITIONS ||
-           kind == COMMAND_FENCE_NODES || kind == COMMAND_ELECT_LEADERS;
+    return kind == API_CREATE_TOPIC || kind == API_ALTER_TOPIC || kind == API_CREATE_TRANSFORM ||
+           kind == API_REGISTER_NODE || kind == API_ALTER_ISR || kind == API_SHUTDOWN_NODE ||
+           kind == API_REPORT_REPLICAS || kind == API_ELECT_LEADER ||
+           kind == API_REASSIGN_PARTITIONS || kind == COMMAND_FENCE_NODES ||
+           kind == COMMAND_ELECT_LEADERS;
 }
 
 /* As many as there are nodes to hold them. One that is active and was not heard since the start may

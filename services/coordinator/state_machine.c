@@ -33,6 +33,7 @@ static const struct command_kind kinds[] = {
     {API_REGISTER_NODE, apply_register_node, NULL},
     {API_ALTER_ISR, apply_alter_isr, NULL},
     {API_CREATE_TOPIC, apply_create_topic, NULL},
+    {API_ALTER_TOPIC, apply_alter_topic, NULL},
     {API_DELETE_TOPIC, apply_delete_topic, NULL},
     {API_ALLOCATE_PRODUCER_IDS, apply_allocate_producer_ids, NULL},
     {API_CREATE_TRANSFORM, apply_create_transform, NULL},

@@ -22,6 +22,7 @@
 #include "schemas/gen/alter_isr_response.h"
 #include "schemas/gen/alter_node_response.h"
 #include "schemas/gen/alter_rebalance_response.h"
+#include "schemas/gen/alter_topic_response.h"
 #include "schemas/gen/command.h"
 #include "schemas/gen/commit_task_response.h"
 #include "schemas/gen/create_topic_response.h"
@@ -66,6 +67,7 @@ struct command_result {
         struct register_node_response register_node;
         struct alter_isr_response alter_isr;
         struct create_topic_response create_topic;
+        struct alter_topic_response alter_topic;
         struct delete_topic_response delete_topic;
         struct allocate_producer_ids_response allocate_producer_ids;
         struct create_transform_response create_transform;

@@ -50,6 +50,7 @@ struct feed *feed_new(
     feed->leader = leader;
     feed->refs = 1;
     feed->cursor = -1;
+    feed->config_epoch = -1;
     ria_list_init(&feed->epochs_link);
     ria_list_init(&feed->feed_link);
     ria_list_init(&feed->wish_link);

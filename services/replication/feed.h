@@ -91,6 +91,7 @@ struct feed {
     int64_t wish_number; /* the fetch that named it last; 0 = the leader does not wait for it */
     int64_t wish_offset; /* the cursor that it named */
     int64_t high_watermark;
+    int32_t config_epoch; /* of the settings the leader acts by, as it said last; -1 = not yet */
     struct follower followers[RIA_REPLICAS_MAX];
     uint32_t follower_count;
     struct ria_list epochs_link; /* leader->epochs: wants the history */

@@ -111,6 +111,8 @@ static ria_err take_catch_up(struct follower *follower, bool is_far, struct ria_
     if (err == RIA_OK && response.partitions_count == 1) {
         err = ria_err_from_wire(response.partitions[0].error_code);
         follower->feed->leader->service->metrics.bytes_caught_up.value += payload.size;
+        follower->feed->config_epoch =
+            (int32_t)ria_max_i64(follower->feed->config_epoch, response.partitions[0].config_epoch);
         if (err == RIA_OK && payload.size > 0) {
             err = peer_batches_extent(payload, &base, &end) ? RIA_OK : RIA_ERR_MALFORMED;
         }

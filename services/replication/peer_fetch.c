@@ -84,6 +84,7 @@ static void take_fetched(
         fail_feed(feed);
         return;
     }
+    feed->config_epoch = (int32_t)ria_max_i64(feed->config_epoch, fetched->config_epoch);
     if (fetched->high_watermark > feed->high_watermark) {
         feed->high_watermark = fetched->high_watermark;
         replication_retry_later(feed); /* the followers are to hear of it, data or not */

@@ -391,6 +391,7 @@ static size_t fill_append(
             .high_watermark = feed->high_watermark,
             .log_start_offset = 0,
             .size = (int32_t)piece->bytes.size,
+            .config_epoch = feed->config_epoch,
         };
         pieces[call->count] = piece;
         struct write_item *item = write_call_add(call, piece->follower);

@@ -73,6 +73,8 @@ struct cluster_topic {
     int32_t partition_count;
     int16_t replication_factor;
     struct topic_config config;            /* parsed; defaults filled in */
+    int32_t config_epoch;                  /* grows with every change of config */
+    bool was_relaxed;                      /* its durability was relaxed before */
     struct cluster_partition **partitions; /* partition_count of them, none is NULL */
     struct ria_list link;                  /* cluster_topics() order: by arrival */
     void *user;                            /* as the partition's */

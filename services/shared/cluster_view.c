@@ -217,6 +217,8 @@ static void merge_config(
 )
 {
     topic_config_init(&topic->config, topic->replication_factor);
+    topic->config_epoch = row->config_epoch;
+    topic->was_relaxed = row->was_relaxed;
     for (uint32_t i = 0; i < row->configs_count; i++) {
         char why[CLUSTER_VIEW_REASON_SIZE] = "";
         ria_err err = topic_config_set(

@@ -22,10 +22,19 @@ struct setting {
     {setting, offsetof(struct topic_config, field), fallback, min, max},
 static const struct setting settings[] = {TOPIC_CONFIG_TABLE(SETTING_ROW_)};
 
-static const char durability_name[] = "durability";
-static const char *const durability_texts[] = {
-    [TOPIC_DURABILITY_SYNCED] = "synced",
-    [TOPIC_DURABILITY_RELAXED] = "relaxed",
+/* Settings whose value is one of two words. */
+struct choice {
+    const char *name;
+    const char *words[2]; /* by value; the first is the default */
+};
+
+static const struct choice durability = {
+    "durability",
+    {[TOPIC_DURABILITY_SYNCED] = "synced", [TOPIC_DURABILITY_RELAXED] = "relaxed"},
+};
+static const struct choice delivery = {
+    "delivery",
+    {[TOPIC_DELIVERY_STREAM] = "stream", [TOPIC_DELIVERY_QUEUE] = "queue"},
 };
 
 /* Settings that Kafka has and we do not. A value is accepted only if it asks for exactly what is
@@ -124,7 +133,8 @@ static int64_t value_of(const struct topic_config *config, const struct setting 
 
 void topic_config_init(struct topic_config *config, int replication_factor)
 {
-    *config = (struct topic_config){.durability = TOPIC_DURABILITY_SYNCED};
+    *config = (struct topic_config
+    ){.durability = TOPIC_DURABILITY_SYNCED, .delivery = TOPIC_DELIVERY_STREAM};
     for (size_t i = 0; i < RIA_COUNT(settings); i++) {
         *field_of(config, &settings[i]) = settings[i].fallback;
     }
@@ -181,12 +191,17 @@ static ria_err set_int(
     return RIA_OK;
 }
 
-static ria_err
-set_durability(struct topic_config *config, struct ria_slice text, char *reason, size_t reason_size)
+static ria_err choose(
+    const struct choice *choice,
+    struct ria_slice text,
+    size_t *out_value,
+    char *reason,
+    size_t reason_size
+)
 {
-    for (size_t i = 0; i < RIA_COUNT(durability_texts); i++) {
-        if (ria_slice_equal(text, ria_slice_cstr(durability_texts[i]))) {
-            config->durability = (topic_durability)i;
+    for (size_t i = 0; i < RIA_COUNT(choice->words); i++) {
+        if (ria_slice_equal(text, ria_slice_cstr(choice->words[i]))) {
+            *out_value = i;
             return RIA_OK;
         }
     }
@@ -194,7 +209,10 @@ set_durability(struct topic_config *config, struct ria_slice text, char *reason,
         RIA_ERR_INVALID,
         reason,
         reason_size,
-        "durability must be synced or relaxed, not \"%s\"",
+        "%s must be %s or %s, not \"%s\"",
+        choice->name,
+        choice->words[0],
+        choice->words[1],
         quote(text).text
     );
 }
@@ -244,15 +262,57 @@ ria_err topic_config_set(
     size_t reason_size
 )
 {
+    size_t chosen = 0;
+
     for (size_t i = 0; i < RIA_COUNT(settings); i++) {
         if (ria_slice_equal(name, ria_slice_cstr(settings[i].name))) {
             return set_int(config, &settings[i], value, reason, reason_size);
         }
     }
-    if (ria_slice_equal(name, ria_slice_cstr(durability_name))) {
-        return set_durability(config, value, reason, reason_size);
+    if (ria_slice_equal(name, ria_slice_cstr(durability.name))) {
+        RIA_TRY(choose(&durability, value, &chosen, reason, reason_size));
+        config->durability = (topic_durability)chosen;
+        return RIA_OK;
+    }
+    if (ria_slice_equal(name, ria_slice_cstr(delivery.name))) {
+        RIA_TRY(choose(&delivery, value, &chosen, reason, reason_size));
+        config->delivery = (topic_delivery)chosen;
+        return RIA_OK;
     }
     return set_foreign(name, value, reason, reason_size);
+}
+
+ria_err topic_config_check_name(struct ria_slice name, char *reason, size_t reason_size)
+{
+    for (size_t i = 0; i < topic_config_count(); i++) {
+        if (ria_slice_equal(name, ria_slice_cstr(topic_config_name(i)))) {
+            return RIA_OK;
+        }
+    }
+    for (size_t i = 0; i < RIA_COUNT(kafka_settings); i++) {
+        const struct kafka_setting *setting = &kafka_settings[i];
+        if (ria_slice_equal(name, ria_slice_cstr(setting->name)) && setting->accepted != NULL) {
+            return RIA_OK; /* may have been given, and always means the same */
+        }
+    }
+    return set_foreign(name, RIA_SLICE_LITERAL(""), reason, reason_size);
+}
+
+void topic_config_unset(struct topic_config *config, struct ria_slice name, int replication_factor)
+{
+    struct topic_config fresh;
+
+    topic_config_init(&fresh, replication_factor);
+    for (size_t i = 0; i < RIA_COUNT(settings); i++) {
+        if (ria_slice_equal(name, ria_slice_cstr(settings[i].name))) {
+            *field_of(config, &settings[i]) = value_of(&fresh, &settings[i]);
+        }
+    }
+    if (ria_slice_equal(name, ria_slice_cstr(durability.name))) {
+        config->durability = fresh.durability;
+    } else if (ria_slice_equal(name, ria_slice_cstr(delivery.name))) {
+        config->delivery = fresh.delivery;
+    }
 }
 
 ria_err topic_config_check(
@@ -277,14 +337,17 @@ ria_err topic_config_check(
 
 size_t topic_config_count(void)
 {
-    return RIA_COUNT(settings) + 1;
+    return RIA_COUNT(settings) + 2;
 }
 
 const char *topic_config_name(size_t position)
 {
     RIA_ASSERT(position < topic_config_count());
 
-    return position < RIA_COUNT(settings) ? settings[position].name : durability_name;
+    if (position < RIA_COUNT(settings)) {
+        return settings[position].name;
+    }
+    return position == RIA_COUNT(settings) ? durability.name : delivery.name;
 }
 
 void topic_config_text(
@@ -295,8 +358,10 @@ void topic_config_text(
 
     if (position < RIA_COUNT(settings)) {
         (void)snprintf(out, out_size, "%" PRId64, value_of(config, &settings[position]));
+    } else if (position == RIA_COUNT(settings)) {
+        (void)snprintf(out, out_size, "%s", durability.words[config->durability]);
     } else {
-        (void)snprintf(out, out_size, "%s", durability_texts[config->durability]);
+        (void)snprintf(out, out_size, "%s", delivery.words[config->delivery]);
     }
 }
 

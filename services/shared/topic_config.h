@@ -14,6 +14,11 @@ typedef enum topic_durability {
     TOPIC_DURABILITY_RELAXED, /* in their page cache, synced on an interval */
 } topic_durability;
 
+typedef enum topic_delivery {
+    TOPIC_DELIVERY_STREAM, /* groups read it in order, partition by partition */
+    TOPIC_DELIVERY_QUEUE,  /* each record goes to one consumer of a group, and is acknowledged */
+} topic_delivery;
+
 /* clang-format off */
 /*    field                 setting                  type  default      min          max */
 #define TOPIC_CONFIG_TABLE(X)                                                                     \
@@ -31,6 +36,7 @@ typedef enum topic_durability {
 struct topic_config {
     TOPIC_CONFIG_TABLE(TOPIC_CONFIG_FIELD_)
     topic_durability durability; /* setting "durability" = synced (default) | relaxed */
+    topic_delivery delivery;     /* setting "delivery" = stream (default) | queue */
 };
 
 /* Defaults for a topic with this many replicas. */
@@ -45,6 +51,13 @@ ria_err topic_config_set(
     char *reason,
     size_t reason_size
 ) RIA_MUST_USE;
+
+/* Is there something to be put back to its default? Errors: as topic_config_set(). */
+ria_err
+topic_config_check_name(struct ria_slice name, char *reason, size_t reason_size) RIA_MUST_USE;
+
+/* The default of a setting that topic_config_check_name() took. */
+void topic_config_unset(struct topic_config *config, struct ria_slice name, int replication_factor);
 
 /* What only the whole tells: min.insync.replicas <= replication_factor.
  * Errors: RIA_ERR_INVALID, with reason. */

@@ -18,11 +18,6 @@ void storage_mark_dirty(struct replica *replica)
     storage_want_flush(replica->storage);
 }
 
-static bool is_relaxed(const struct replica *replica)
-{
-    return replica->partition.config.durability == TOPIC_DURABILITY_RELAXED;
-}
-
 /* The log takes nothing any more: no sync will come for those who wait for one. */
 static void fail_waits(struct replica *replica)
 {
@@ -71,7 +66,7 @@ void storage_flush(struct storage *s)
         }
         if (partition_log_has_failed(replica->partition.log)) {
             fail_waits(replica);
-        } else if (is_relaxed(replica)) {
+        } else if (partition_log_is_relaxed(replica->partition.log)) {
             flush_relaxed(replica);
         } else {
             partition_log_sync(replica->partition.log);

@@ -30,7 +30,7 @@ static void acknowledge(
         .base_offset = ack->base_offset,
         .log_start_offset = partition_log_start_offset(p->log),
         .duplicate = ack->duplicate,
-        .synced = p->config.durability == TOPIC_DURABILITY_SYNCED,
+        .synced = partition_is_synced(p, ack->last_offset),
     };
 
     s->metrics.produce_duplicates.value += ack->duplicate ? 1 : 0;

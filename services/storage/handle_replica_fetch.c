@@ -77,6 +77,7 @@ find(const struct storage *s, const struct wanted *wanted, int64_t *room, bool i
                 .high_watermark = -1,
                 .log_start_offset = -1,
                 .end_offset = -1,
+                .config_epoch = -1,
             },
         .replica = handle_find_leader(s, &wanted->id, wanted->leader_epoch, &err),
     };
@@ -86,6 +87,7 @@ find(const struct storage *s, const struct wanted *wanted, int64_t *room, bool i
         found.out.high_watermark = p->high_watermark;
         found.out.log_start_offset = partition_log_start_offset(p->log);
         found.out.end_offset = partition_log_end_offset(p->log);
+        found.out.config_epoch = p->config_epoch;
         if (wanted->offset < found.out.log_start_offset || wanted->offset > found.out.end_offset) {
             err = RIA_ERR_OFFSET_OUT_OF_RANGE;
         } else if (wanted->offset<found.out.end_offset && * room> 0) {

@@ -109,6 +109,7 @@ static void append_one(
 
     if (replica != NULL) {
         int64_t old_end = partition_log_end_offset(replica->partition.log);
+        partition_note_leader_config(&replica->partition, in->leader_epoch, in->config_epoch);
         err = partition_replica_append(
             &replica->partition,
             in->leader_epoch,

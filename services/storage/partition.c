@@ -41,6 +41,8 @@ void partition_init(
         .metadata_epoch = -1,
         .forced_epoch = -1,
         .opened_epoch = -1,
+        .config_epoch = -1,
+        .leader_config_epoch = -1,
     };
     topic_config_init(&p->config, 1);
     ria_list_init(&p->acks);
@@ -73,6 +75,46 @@ void partition_attach_log(struct partition *p, struct partition_log *log, int64_
     }
 }
 
+/* ---- settings ---- */
+
+/* A leader acts by its own settings, a follower by those it has in common with its leader. */
+static void set_log_options(struct partition *p)
+{
+    bool is_agreed = p->role == PARTITION_LEADER ||
+                     (p->role == PARTITION_FOLLOWER && p->leader_config_epoch == p->config_epoch);
+    const struct partition_log_options options = {
+        .segment_bytes = p->config.segment_bytes,
+        .relaxed = is_agreed && p->config.durability == TOPIC_DURABILITY_RELAXED,
+    };
+
+    if (p->log != NULL) {
+        partition_log_set_options(p->log, &options);
+    }
+}
+
+void partition_configure(struct partition *p, const struct cluster_topic *topic)
+{
+    bool hardened = p->config.durability == TOPIC_DURABILITY_RELAXED &&
+                    topic->config.durability == TOPIC_DURABILITY_SYNCED;
+
+    p->config = topic->config;
+    p->config_epoch = topic->config_epoch;
+    p->was_relaxed = topic->was_relaxed;
+    if (hardened) {
+        p->relaxed_end_offset = partition_log_end_offset(p->log);
+    }
+    set_log_options(p);
+}
+
+void partition_note_leader_config(struct partition *p, int32_t leader_epoch, int32_t config_epoch)
+{
+    if (p->role == PARTITION_FOLLOWER && leader_epoch == p->prepared_epoch &&
+        config_epoch != p->leader_config_epoch) {
+        p->leader_config_epoch = config_epoch;
+        set_log_options(p);
+    }
+}
+
 /* ---- roles ---- */
 
 /* Whoever waited under the old role or epoch cannot know what comes of it. */
@@ -90,6 +132,8 @@ static void lead(struct partition *p, int32_t leader_epoch)
     p->leader_epoch = leader_epoch;
     p->prepared_epoch = -1;
     p->epoch_start_offset = partition_log_end_offset(p->log);
+    p->relaxed_end_offset = p->was_relaxed ? p->epoch_start_offset : 0;
+    set_log_options(p);
     partition_isr_begin(p);
 }
 
@@ -100,7 +144,9 @@ void partition_follow(struct partition *p, int32_t leader_epoch, partition_role 
         p->leader_epoch = leader_epoch;
         p->prepared_epoch = -1;
     }
+    p->leader_config_epoch = -1; /* it is to say so again */
     p->role = role;
+    set_log_options(p);
     partition_isr_forget_proposal(p);
 }
 
@@ -182,7 +228,7 @@ ria_err partition_apply(struct partition *p, const struct cluster_partition *ass
 
     bool new_epoch = assigned->leader_epoch > p->leader_epoch;
 
-    p->config = assigned->topic->config;
+    partition_configure(p, assigned->topic);
     if (p->opened_epoch < 0) {
         p->opened_epoch = assigned->leader_epoch;
     }
@@ -299,6 +345,10 @@ void partition_advance(struct partition *p)
     int64_t end = slowest(p);
     if (end > p->high_watermark) {
         p->high_watermark = end;
+        if (p->config.durability == TOPIC_DURABILITY_SYNCED && end > p->relaxed_end_offset) {
+            p->relaxed_end_offset =
+                0; /* disks are written in order: what is before is there, too */
+        }
         partition_release_acks(p);
         p->host->committed(p);
     }

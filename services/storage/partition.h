@@ -105,6 +105,9 @@ struct partition {
     int32_t node_id;           /* this node */
     struct partition_log *log; /* NULL until partition_attach_log() */
     struct topic_config config;
+    int32_t config_epoch;        /* of config, by the metadata; -1 = none yet */
+    bool was_relaxed;            /* the topic's durability was relaxed before */
+    int32_t leader_config_epoch; /* follower: newest the leader said it acts by; -1 = none yet */
 
     partition_role role;
     int32_t leader_epoch;    /* newest known, by metadata, prepare or the log; -1 = none */
@@ -117,6 +120,8 @@ struct partition {
 
     /* Leader only. Sets are bits over replicas[]. */
     int64_t epoch_start_offset; /* log end when this epoch began here */
+    int64_t relaxed_end_offset; /* below it, records may not be on every disk, whatever the topic
+                                   promises now; 0 = all of them are */
     struct partition_replica *replicas;
     uint32_t replica_count;
     uint32_t self_bit;     /* this node */
@@ -138,6 +143,13 @@ void partition_init(
     const struct partition_id *id,
     int32_t node_id
 );
+
+/* What a leader that acknowledges this offset may say: that it is on the in-sync replicas' disks.
+ */
+static inline bool partition_is_synced(const struct partition *p, int64_t offset)
+{
+    return p->config.durability == TOPIC_DURABILITY_SYNCED && offset >= p->relaxed_end_offset;
+}
 
 /* The log stays the caller's to close. Every ack must have ended. */
 void partition_fini(struct partition *p);
@@ -169,6 +181,9 @@ void partition_attach_log(struct partition *p, struct partition_log *log, int64_
  * failed or damaged does not begin to lead, whatever the coordinator does not know yet (a damaged
  * one does if an operator forced it, once its log is quiet: apply again). Errors: RIA_ERR_NOMEM. */
 ria_err partition_apply(struct partition *p, const struct cluster_partition *assigned) RIA_MUST_USE;
+
+/* The topic's settings, which may have changed. partition_apply() does it, too. */
+void partition_configure(struct partition *p, const struct cluster_topic *topic);
 
 /* Not assigned to this node any more: acks end with UNKNOWN_OUTCOME, nothing is accepted. */
 void partition_resign(struct partition *p);
@@ -263,6 +278,11 @@ ria_err partition_prepare(
     const struct partition_history *leader,
     int64_t *out_end
 ) RIA_MUST_USE;
+
+/* Follower: the settings that the leader of that epoch acts by. A follower answers out of its page
+ * cache only while it knows the same settings as its leader, and they allow it: else a record would
+ * be acknowledged as synced that is not. Before partition_replica_append(). */
+void partition_note_leader_config(struct partition *p, int32_t leader_epoch, int32_t config_epoch);
 
 /* Batches from the leader (batches.size may be 0: only the high watermark). *out_end is the log
  * end: the append counts when it is synced up to there. Errors: RIA_ERR_FENCED_EPOCH,

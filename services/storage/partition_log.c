@@ -193,14 +193,24 @@ bool partition_log_is_syncing(const struct partition_log *log)
     return log->sync_segment != NULL;
 }
 
+bool partition_log_is_relaxed(const struct partition_log *log)
+{
+    return log->options.relaxed;
+}
+
 void partition_log_set_options(
     struct partition_log *log, const struct partition_log_options *options
 )
 {
     RIA_ASSERT(options->segment_bytes > 0);
+    bool hardened = log->options.relaxed && !options->relaxed;
+
     log->options = *options;
     if (log->options.relaxed && !log->failed) {
         log->synced_offset = partition_log_end_offset(log);
+    } else if (hardened) {
+        log->synced_offset = log->durable_offset;
+        partition_log_sync(log);
     }
 }
 

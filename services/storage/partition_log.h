@@ -98,6 +98,9 @@ void partition_log_on_damaged(struct partition_log *log, void (*on_damaged)(void
 
 bool partition_log_has_failed(const struct partition_log *log);
 bool partition_log_is_syncing(const struct partition_log *log);
+bool partition_log_is_relaxed(const struct partition_log *log);
+
+/* Not relaxed any more: synced_offset goes back to what is on disk, and a sync begins. */
 void partition_log_set_options(
     struct partition_log *log, const struct partition_log_options *options
 );

@@ -549,13 +549,10 @@ void storage_settle_lost(struct storage *s)
 
 void storage_configure(struct storage *s, struct cluster_topic *topic)
 {
-    struct partition_log_options options = log_options(&topic->config);
-
     for (int32_t i = 0; i < topic->partition_count; i++) {
         struct replica *replica = storage_find(s, &topic->id, i);
         if (replica != NULL && replica->state == REPLICA_OPEN) {
-            replica->partition.config = topic->config;
-            partition_log_set_options(replica->partition.log, &options);
+            partition_configure(&replica->partition, topic);
             /* durability and min.insync.replicas decide what is synced and committed. */
             partition_advance(&replica->partition);
             parked_wake(

@@ -41,6 +41,7 @@ static void every_select_is_ordered_or_single(void)
         "WHERE transform_id = ?1 AND partition = ?2",
         "WHERE name = ?1 AND deleted = 0",
         "FROM topics WHERE topic_id = ?1",
+        "FROM topic_configs WHERE topic_id = ?1 AND name = ?2",
         "FROM transforms WHERE transform_id = ?1"};
 
     for (int i = 0; i < META_SQL_COUNT; i++) {

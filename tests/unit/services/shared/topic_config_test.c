@@ -175,7 +175,7 @@ static void every_setting_can_be_read_back(void)
         topic_config_text(&config, i, text, sizeof(text));
         CU_ASSERT_EQUAL(set(&config, topic_config_name(i), text), RIA_OK);
     }
-    CU_ASSERT_EQUAL(topic_config_count(), 5);
+    CU_ASSERT_EQUAL(topic_config_count(), 6);
 }
 
 /* Room for the page, and some. */

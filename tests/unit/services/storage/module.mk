@@ -28,6 +28,7 @@ $(foreach t,\
   parked \
   partition \
   partition_follower \
+  live_config \
   partition_isr \
   reads \
   repair \
