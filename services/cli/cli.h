@@ -87,5 +87,6 @@ int cli_cluster(struct cli *cli, int argc, char **argv);
 int cli_node(struct cli *cli, int argc, char **argv);
 int cli_rebalance(struct cli *cli, int argc, char **argv);
 
-/* Behind "topic elect". */
+/* Behind "topic elect" and "topic alter". */
 int cli_topic_elect(struct cli *cli, int argc, char **argv);
+int cli_topic_alter(struct cli *cli, int argc, char **argv);

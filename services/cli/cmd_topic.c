@@ -1,4 +1,4 @@
-/* riacho topic create|list|describe|delete; elect is in cmd_elect.c */
+/* riacho topic create|list|describe|delete; alter is in cmd_alter.c, elect in cmd_elect.c */
 #include <stdlib.h>
 #include <string.h>
 
@@ -261,11 +261,14 @@ int cli_topic(struct cli *cli, int argc, char **argv)
     if (argc > 0 && strcmp(argv[0], "describe") == 0) {
         return describe(cli, argc - 1, argv + 1);
     }
+    if (argc > 0 && strcmp(argv[0], "alter") == 0) {
+        return cli_topic_alter(cli, argc - 1, argv + 1);
+    }
     if (argc > 0 && strcmp(argv[0], "delete") == 0) {
         return delete (cli, argc - 1, argv + 1);
     }
     if (argc > 0 && strcmp(argv[0], "elect") == 0) {
         return cli_topic_elect(cli, argc - 1, argv + 1);
     }
-    return cli_usage("topic wants create, list, describe, delete or elect");
+    return cli_usage("topic wants create, list, describe, alter, delete or elect");
 }

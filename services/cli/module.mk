@@ -2,6 +2,7 @@
 $(eval $(call library,cli_pure,services/cli/human.c))
 $(eval $(call program,riacho,\
   services/cli/cli.c \
+  services/cli/cmd_alter.c \
   services/cli/cmd_cluster.c \
   services/cli/cmd_consume.c \
   services/cli/cmd_elect.c \

@@ -71,6 +71,7 @@ http_method framing_method(const char *name)
         {"HEAD", HTTP_GET},
         {"POST", HTTP_POST},
         {"PUT", HTTP_PUT},
+        {"PATCH", HTTP_PATCH},
         {"DELETE", HTTP_DELETE},
     };
 

@@ -111,8 +111,9 @@ GATEWAY_HANDLER(handle_v2_produce);
 GATEWAY_HANDLER(handle_records_write);
 /* handle_read.c */
 GATEWAY_HANDLER(handle_records_read);
-/* handle_topics.c, handle_topic_create.c */
+/* handle_topics.c, handle_topic_alter.c, handle_topic_create.c */
 GATEWAY_HANDLER(handle_topics_list);
+GATEWAY_HANDLER(handle_topic_alter);
 GATEWAY_HANDLER(handle_topic_create);
 GATEWAY_HANDLER(handle_topic_describe);
 GATEWAY_HANDLER(handle_topic_delete);

@@ -1,6 +1,4 @@
 /* POST /v1/topics: the settings are checked here, the coordinator creates, our view has it. */
-#include <string.h>
-
 #include <jansson.h>
 
 #include "common/limits.h"
@@ -11,6 +9,7 @@
 #include "services/gateway/document.h"
 #include "services/gateway/gateway.h"
 #include "services/gateway/topic_render.h"
+#include "services/gateway/topic_settings.h"
 
 struct creation {
     struct gateway *gateway;
@@ -42,17 +41,6 @@ static void created_visible(void *arg, bool reached)
     gateway_respond_json(creation->request, 201, topic_render(topic, NULL, 0, &out), &out);
 }
 
-/* Is the coordinator's sentence about a setting? */
-static bool names_setting(const char *text)
-{
-    for (size_t i = 0; i < topic_config_count(); i++) {
-        if (strstr(text, topic_config_name(i)) != NULL) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void created(void *arg, ria_err err, const char *text, const void *response)
 {
     const struct create_topic_response *done = response;
@@ -66,7 +54,7 @@ static void created(void *arg, ria_err err, const char *text, const void *respon
         return;
     }
     failure_of_err(&failure, err, text);
-    if (names_setting(text)) {
+    if (topic_settings_names_one(text)) {
         failure.field = "config";
     } else if (err == RIA_ERR_EXISTS) {
         failure.field = "name";
@@ -78,42 +66,6 @@ static void created(void *arg, ria_err err, const char *text, const void *respon
     request_fail(creation->request, &failure);
 }
 
-/* One setting, checked by the table that the coordinator will use too. */
-static bool take_config(
-    const char *name,
-    const json_t *value,
-    struct create_topic_request_create_topic_config *entry,
-    struct ria_arena *arena,
-    struct failure *failure
-)
-{
-    struct topic_config scratch;
-    char reason[FAILURE_MESSAGE_MAX];
-
-    entry->name = ria_slice_cstr(ria_arena_strdup(arena, ria_slice_cstr(name)));
-    entry->value = document_scalar(value, arena);
-    if (ria_slice_is_null(entry->value) || entry->value.size > RIA_CONFIG_VALUE_MAX) {
-        failure_set(
-            failure,
-            400,
-            "invalid",
-            "config",
-            "setting %.100s must have a string, number or boolean of at most %d bytes",
-            name,
-            (int)RIA_CONFIG_VALUE_MAX
-        );
-        return false;
-    }
-    topic_config_init(&scratch, 1);
-    ria_err err = topic_config_set(&scratch, entry->name, entry->value, reason, sizeof(reason));
-    if (err != RIA_OK) {
-        failure_of_err(failure, err, reason);
-        failure->field = "config";
-        return false;
-    }
-    return true;
-}
-
 /* Member config: setting to string, number or boolean. */
 static bool take_configs(
     json_t *config,
@@ -122,21 +74,14 @@ static bool take_configs(
     struct failure *failure
 )
 {
+    struct topic_setting_given given;
     const char *name;
     json_t *value;
 
     if (config == NULL) {
         return true;
     }
-    if (!json_is_object(config) || json_object_size(config) > RIA_CONFIG_ENTRIES_MAX) {
-        failure_set(
-            failure,
-            400,
-            "invalid",
-            "config",
-            "config must be an object of at most %d settings",
-            (int)RIA_CONFIG_ENTRIES_MAX
-        );
+    if (!topic_settings_check_object(config, failure)) {
         return false;
     }
     body->configs = ria_arena_alloc_array(arena, json_object_size(config), sizeof(*body->configs));
@@ -146,9 +91,11 @@ static bool take_configs(
     }
     json_object_foreach(config, name, value)
     {
-        if (!take_config(name, value, &body->configs[body->configs_count++], arena, failure)) {
+        if (!topic_settings_take(name, value, false, arena, &given, failure)) {
             return false;
         }
+        body->configs[body->configs_count].name = given.name;
+        body->configs[body->configs_count++].value = given.value;
     }
     return true;
 }

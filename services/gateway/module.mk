@@ -16,6 +16,7 @@ $(eval $(call library,gateway,\
   services/gateway/handle_read.c \
   services/gateway/handle_rebalance.c \
   services/gateway/handle_records.c \
+  services/gateway/handle_topic_alter.c \
   services/gateway/handle_topic_create.c \
   services/gateway/handle_topics.c \
   services/gateway/handle_transform_create.c \
@@ -40,6 +41,7 @@ $(eval $(call library,gateway,\
   services/gateway/routes.c \
   services/gateway/service.c \
   services/gateway/topic_render.c \
+  services/gateway/topic_settings.c \
   services/gateway/watch.c \
 ,-ljansson))
 $(eval $(call library,gateway_http,\

@@ -25,6 +25,7 @@ typedef enum http_method {
     HTTP_GET, /* HEAD too: the server leaves the body away */
     HTTP_POST,
     HTTP_PUT,
+    HTTP_PATCH,
     HTTP_DELETE,
     HTTP_OTHER,
 } http_method;

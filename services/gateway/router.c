@@ -82,6 +82,8 @@ static const char *method_name(http_method method)
         return "POST";
     case HTTP_PUT:
         return "PUT";
+    case HTTP_PATCH:
+        return "PATCH";
     case HTTP_DELETE:
         return "DELETE";
     case HTTP_OTHER:

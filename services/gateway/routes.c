@@ -23,6 +23,7 @@ const struct route gateway_routes[] = {
     {HTTP_GET,    ROUTE_BODY_NONE,     false, "/v1/topics", handle_topics_list},
     {HTTP_POST,   ROUTE_BODY_DOCUMENT, false, "/v1/topics", handle_topic_create},
     {HTTP_GET,    ROUTE_BODY_NONE,     false, "/v1/topics/{topic}", handle_topic_describe},
+    {HTTP_PATCH,  ROUTE_BODY_DOCUMENT, false, "/v1/topics/{topic}", handle_topic_alter},
     {HTTP_DELETE, ROUTE_BODY_NONE,     false, "/v1/topics/{topic}", handle_topic_delete},
     {HTTP_GET,    ROUTE_BODY_NONE,     false, "/v1/transforms", handle_transforms_list},
     {HTTP_POST,   ROUTE_BODY_DOCUMENT, false, "/v1/transforms", handle_transform_create},

@@ -120,6 +120,9 @@ static http_method method_of(const char *name)
     if (strcmp(name, "POST") == 0) {
         return HTTP_POST;
     }
+    if (strcmp(name, "PATCH") == 0) {
+        return HTTP_PATCH;
+    }
     return strcmp(name, "DELETE") == 0 ? HTTP_DELETE : HTTP_OTHER;
 }
 

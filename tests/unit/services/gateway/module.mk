@@ -17,7 +17,8 @@ $(foreach t,\
   render \
   request \
   router \
-  service,\
+  service \
+  topic_alter,\
   $(call test,tests/unit/services/gateway/$(t)_test,\
     gateway_world harness gateway shared schemas common))
 $(foreach t,http http_reply,\

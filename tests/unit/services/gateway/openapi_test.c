@@ -56,6 +56,8 @@ static const char *method_name(http_method method)
         return "post";
     case HTTP_PUT:
         return "put";
+    case HTTP_PATCH:
+        return "patch";
     case HTTP_DELETE:
         return "delete";
     case HTTP_OTHER:

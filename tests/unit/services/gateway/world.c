@@ -146,6 +146,7 @@ fill_topics(const struct world *world, struct metadata_response *response, struc
         to->deleted = topic->deleted;
         to->partition_count = topic->partition_count;
         to->replication_factor = 3;
+        to->config_epoch = topic->config_epoch;
         if (topic->max_message_bytes != NULL) {
             to->configs = ria_arena_alloc_array(arena, 1, sizeof(*to->configs));
             to->configs[0].name = RIA_SLICE_LITERAL("max.message.bytes");
@@ -321,6 +322,7 @@ static void coordinator_call(struct world *world, struct world_call *call)
         return;
     }
     case API_ALTER_NODE:
+    case API_ALTER_TOPIC:
     case API_REASSIGN_PARTITIONS:
     case API_PLAN_REBALANCE:
     case API_ALTER_REBALANCE:
