@@ -27,6 +27,10 @@ bool storage_describe_replica(
         out_info->failed = partition_log_has_failed(p->log);
         out_info->start_offset = partition_log_start_offset(p->log);
         out_info->synced_offset = partition_log_synced_offset(p->log);
+        out_info->is_synced = partition_is_synced(p, p->high_watermark - 1);
+        struct partition_log_checkpoint checkpoint;
+        partition_log_get_checkpoint(p->log, p->high_watermark, &checkpoint);
+        out_info->durable_offset = checkpoint.synced_offset;
         out_info->end_offset = partition_log_end_offset(p->log);
     }
     return true;

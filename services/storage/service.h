@@ -81,8 +81,11 @@ struct storage_replica_info {
     int32_t leader_epoch;
     int64_t start_offset;
     int64_t high_watermark;
-    int64_t synced_offset;
+    int64_t synced_offset;  /* of a relaxed log: written */
+    int64_t durable_offset; /* on disk, of a relaxed log, too */
     int64_t end_offset;
+    bool is_synced; /* leader: it says of its last committed record that it is on the in-sync
+                       replicas' disks */
 };
 
 /* False: this node does not hold the partition. */

@@ -9,6 +9,7 @@
 
 #include "schemas/gen/alter_node_request.h"
 #include "schemas/gen/alter_rebalance_request.h"
+#include "schemas/gen/alter_topic_request.h"
 #include "schemas/gen/create_topic_request.h"
 #include "schemas/gen/create_transform_request.h"
 #include "schemas/gen/delete_topic_request.h"
@@ -30,6 +31,7 @@ struct scratch {
     char sql[SQL_SIZE];
     char values[CONFIGS_MAX][24];
     struct create_topic_request_create_topic_config configs[CONFIGS_MAX];
+    struct alter_topic_request_alter_topic_config changed;
     struct reassign_partitions_request_reassigned_partition moved;
     int32_t target[RIA_REPLICAS_MAX];
     union {
@@ -40,6 +42,7 @@ struct scratch {
         struct elect_leader_request elect_leader;
         struct alter_node_request alter_node;
         struct alter_rebalance_request alter_rebalance;
+        struct alter_topic_request alter_topic;
     } request;
 };
 
@@ -246,6 +249,27 @@ static void fill_alter_rebalance(const struct admin_op *op, struct scratch *scra
     scratch->request.alter_rebalance.run = op->plan->amount != 0;
 }
 
+/* Whatever it was before: of two changes that overtake one another either may win. */
+static void fill_alter_topic(const struct admin_op *op, struct scratch *scratch)
+{
+    struct alter_topic_request *request = &scratch->request.alter_topic;
+
+    alter_topic_request_init(request);
+    request->topic_id = world_topic_id(op->admin->world, op->plan->topic);
+    request->configs = &scratch->changed;
+    request->configs_count = 1;
+    if (op->plan->kind == PLAN_SET_MIN_INSYNC) {
+        (void
+        )snprintf(scratch->values[0], sizeof(scratch->values[0]), "%" PRId64, op->plan->amount);
+        scratch->changed.name = RIA_SLICE_LITERAL("min.insync.replicas");
+        scratch->changed.value = ria_slice_cstr(scratch->values[0]);
+    } else {
+        scratch->changed.name = RIA_SLICE_LITERAL("durability");
+        scratch->changed.value =
+            op->plan->amount != 0 ? RIA_SLICE_LITERAL("relaxed") : RIA_SLICE_NULL;
+    }
+}
+
 /* ---- all of them ---- */
 
 /* Of a call that was not answered the second attempt may find that there is nothing left to do. */
@@ -277,6 +301,10 @@ static const struct {
         {API_ELECT_LEADER, partitions_are_made, fill_elect_leader, RIA_OK, .may_be_refused = true},
     [PLAN_DRAIN] = {API_ALTER_NODE, all_is_made, fill_alter_node, RIA_OK, false},
     [PLAN_END_DRAIN] = {API_ALTER_NODE, is_drained, fill_alter_node, RIA_OK, false},
+    [PLAN_SET_MIN_INSYNC] =
+        {API_ALTER_TOPIC, partitions_are_made, fill_alter_topic, RIA_OK, .may_be_refused = true},
+    [PLAN_SET_DURABILITY] =
+        {API_ALTER_TOPIC, partitions_are_made, fill_alter_topic, RIA_OK, .may_be_refused = true},
     [PLAN_REBALANCE] = {API_ALTER_REBALANCE, is_always_ready, fill_alter_rebalance, RIA_OK, false},
 };
 

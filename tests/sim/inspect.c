@@ -277,20 +277,24 @@ static void note_replica(struct sim_node *node, uint32_t partition)
         if (holds_nothing(node, partition)) {
             node->has_removed[partition] |= node->durable[partition] > 0;
             node->durable[partition] = 0;
+            node->on_disk[partition] = 0;
         }
         return;
     }
-    if (info.synced_offset < node->durable[partition]) {
+    bool is_relaxed = plan_may_be_relaxed(node->world->plan, partition);
+    int64_t durable = is_relaxed ? info.end_offset : info.synced_offset;
+    if (durable < node->durable[partition]) {
         trace_say(
             &node->world->trace,
             "%s has cut partition %" PRIu32 " from %" PRId64 " to %" PRId64,
             node->name,
             partition,
             node->durable[partition],
-            info.synced_offset
+            durable
         );
     }
-    node->durable[partition] = info.synced_offset;
+    node->durable[partition] = durable;
+    node->on_disk[partition] = info.durable_offset;
     node->node_id = storage_node_id(node->storage);
 }
 
@@ -347,19 +351,23 @@ static bool has_member(const struct coordinator_partition_info *known, int32_t n
     return false;
 }
 
-/* A member is up or down; what it had on disk when it died it has for ever. */
+/* A member is up or down; what it had on disk when it died it has for ever. is_synced: the leader
+ * says of what it acknowledges that it is on disk. */
 static void check_members(
     struct world *world,
     const struct coordinator_partition_info *known,
     uint32_t partition,
-    int64_t watermark
+    int64_t watermark,
+    bool is_synced
 )
 {
     for (uint32_t i = 0; i < world->node_count; i++) {
         const struct sim_node *node = &world->nodes[i];
+        int64_t has = is_synced ? ria_min_i64(node->on_disk[partition], node->durable[partition])
+                                : node->durable[partition];
         /* A bad disk may have lost what it had; the others of the set have it. */
         if (node->role == PLAN_STORAGE && node->node_id >= 0 && has_member(known, node->node_id) &&
-            !node->has_bad_disk && node->durable[partition] < watermark) {
+            !node->has_bad_disk && has < watermark) {
             world_break(
                 world,
                 "commit-beyond-isr",
@@ -368,7 +376,7 @@ static void check_members(
                 " on disk",
                 watermark,
                 node->name,
-                node->durable[partition]
+                has
             );
         }
     }
@@ -381,7 +389,13 @@ static void check_commits(struct world *world, uint32_t partition)
 
     for (uint32_t i = 0; i < world->node_count && coordinator->is_known[partition]; i++) {
         if (describe(&world->nodes[i], partition, &info) && info.leader) {
-            check_members(world, &coordinator->known[partition], partition, info.high_watermark);
+            check_members(
+                world,
+                &coordinator->known[partition],
+                partition,
+                info.high_watermark,
+                info.is_synced
+            );
         }
     }
 }

@@ -19,6 +19,7 @@ $(eval $(call library,simlib,\
   tests/sim/run.c \
   tests/sim/shrink.c \
   tests/sim/sim_connection.c \
+  tests/sim/sim_copy.c \
   tests/sim/sim_disk.c \
   tests/sim/sim_front.c \
   tests/sim/sim_http.c \

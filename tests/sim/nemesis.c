@@ -153,6 +153,9 @@ static void apply(struct nemesis *nemesis, const struct plan_fault *fault, bool 
     case PLAN_SLOW_NET:
         sim_net_slow(world->net, fault->a, begin ? fault->amount : 0);
         break;
+    case PLAN_DUPLICATE:
+        sim_net_copy(world->net, fault->a, begin ? (uint32_t)fault->amount : 0, &world->timers);
+        break;
     case PLAN_SLOW_DISK:
         slow_disk(nemesis, fault, begin);
         break;

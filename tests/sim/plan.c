@@ -282,6 +282,9 @@ draw_fault(const struct plan *plan, plan_fault_kind kind, struct ria_rand *rand)
         fault.b = 0;
         fault.duration_us = between(rand, 2, 8) * 1000 * 1000;
         break;
+    case PLAN_DUPLICATE:
+        fault.amount = between_log(rand, 1, 100);
+        break;
     case PLAN_SLOW_NET:
         fault.amount = between_log(rand, 1000, 300 * 1000);
         break;
@@ -399,6 +402,10 @@ static void draw_operators(struct plan *plan, struct ria_rand *rand)
         PLAN_ELECT_LEADER,
         PLAN_DRAIN,
         PLAN_REBALANCE,
+        PLAN_SET_MIN_INSYNC,
+        PLAN_SET_MIN_INSYNC,
+        PLAN_SET_DURABILITY,
+        PLAN_SET_DURABILITY,
     };
     int64_t count = coin(rand) ? 0 : between_log(rand, 1, OPERATIONS_MAX);
 
@@ -410,9 +417,25 @@ static void draw_operators(struct plan *plan, struct ria_rand *rand)
             draw_drain(plan, at_us, rand);
         } else if (kind == PLAN_REBALANCE) {
             add_admin(plan, at_us, kind, 0, !ria_rand_one_in(rand, 4));
+        } else if (kind == PLAN_SET_MIN_INSYNC) {
+            add_admin(plan, at_us, kind, topic, between(rand, 1, plan->topics[topic].replicas));
+        } else if (kind == PLAN_SET_DURABILITY) {
+            add_admin(plan, at_us, kind, topic, coin(rand));
         } else {
             add_admin(plan, at_us, kind, topic, between(rand, 0, INT32_MAX));
         }
+    }
+}
+
+/* A setting that is changed, so that nothing is asked for that was not promised. */
+static void
+temper_setting(struct plan *plan, struct plan_admin *admin, bool loses_power, bool loses_disk)
+{
+    if (admin->kind == PLAN_SET_MIN_INSYNC && loses_disk) {
+        admin->amount = 2;
+    } else if (admin->kind == PLAN_SET_DURABILITY) {
+        admin->amount = loses_power || loses_disk ? 0 : admin->amount;
+        plan->topics[admin->topic].may_be_relaxed |= admin->amount != 0;
     }
 }
 
@@ -433,6 +456,10 @@ static void temper(struct plan *plan)
             topic->replicas = 3;
             topic->min_insync = 2;
         }
+        topic->may_be_relaxed = topic->relaxed;
+    }
+    for (uint32_t i = 0; i < plan->admin_count; i++) {
+        temper_setting(plan, &plan->admin[i], loses_power, loses_disk);
     }
 }
 
@@ -468,6 +495,11 @@ uint32_t plan_topic_of(const struct plan *plan, uint32_t partition)
 bool plan_is_doomed(const struct plan *plan, uint32_t partition)
 {
     return plan->topics[plan_topic_of(plan, partition)].is_doomed;
+}
+
+bool plan_may_be_relaxed(const struct plan *plan, uint32_t partition)
+{
+    return plan->topics[plan_topic_of(plan, partition)].may_be_relaxed;
 }
 
 bool plan_has(const struct plan *plan, plan_fault_kind kind)

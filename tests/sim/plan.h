@@ -33,6 +33,7 @@ enum {
     X(ISOLATE,    "isolate",    8, "nothing passes between a and the others")                     \
     X(RESET,      "reset",      8, "connections between a and b break; amount 1: nobody is told") \
     X(SLOW_NET,   "slow-net",   8, "what a sends and gets takes `amount` us longer")              \
+    X(DUPLICATE,  "duplicate",  8, "one in `amount` requests of a arrives twice, the second time late") \
     X(SLOW_DISK,  "slow-disk",  8, "syncs of a take up to `amount` us")                           \
     X(KILL,       "kill",       8, "a's process dies")                                            \
     X(POWER,      "power",      8, "a's machine loses power: unsynced writes may be lost, torn")  \
@@ -73,7 +74,9 @@ struct plan_fault {
     X(ELECT_LEADER,     "elect-leader",     "a partition of `topic` and who, drawn by amount") \
     X(DRAIN,            "drain",            "storage node `amount`")                           \
     X(END_DRAIN,        "end-drain",        "the same")                                        \
-    X(REBALANCE,        "rebalance",        "begins (amount 1) or stops")
+    X(REBALANCE,        "rebalance",        "begins (amount 1) or stops")                         \
+    X(SET_MIN_INSYNC,   "set-min-insync",   "min.insync.replicas of `topic` becomes amount")       \
+    X(SET_DURABILITY,   "set-durability",   "of `topic`: 1 = relaxed, 0 = synced")
 /* clang-format on */
 
 #define PLAN_ADMIN_ENUM_(name, text, about) PLAN_##name,
@@ -122,6 +125,7 @@ struct plan_topic {
     int64_t segment_bytes;
     int64_t lag_ms;
     bool relaxed;             /* only if no machine of this plan loses its power */
+    bool may_be_relaxed;      /* at first, or later */
     bool is_doomed;           /* it will be deleted */
     uint32_t first_partition; /* its number over all topics */
 };
@@ -191,6 +195,9 @@ uint32_t plan_topic_of(const struct plan *plan, uint32_t partition);
 
 /* Its topic will be deleted. */
 bool plan_is_doomed(const struct plan *plan, uint32_t partition);
+
+/* Its durability is relaxed at some time. */
+bool plan_may_be_relaxed(const struct plan *plan, uint32_t partition);
 
 /* Some fault is of this kind. */
 bool plan_has(const struct plan *plan, plan_fault_kind kind);

@@ -34,13 +34,14 @@ static void say_frame(
     }
     (void)fprintf(
         out,
-        "%10.6f %s -> %s %s #%llu size=%zu\n",
+        "%10.6f %s -> %s %s #%llu size=%zu%s\n",
         (double)ria_clock_mono_us(net->fabric.trace->clock) / 1e6,
         is_request ? client : server,
         is_request ? server : client,
         api,
         (unsigned long long)id,
-        ria_msg_size(msg)
+        ria_msg_size(msg),
+        connection->is_dead_end ? " again" : ""
     );
 }
 
@@ -98,23 +99,39 @@ static void on_gone(struct ria_timer *timer, void *arg)
     sim_process_lose_guest(connection->server, connection);
 }
 
-struct sim_connection *sim_connection_new(struct sim_peer *peer, struct sim_host *server)
+static struct sim_connection *connection_new(struct sim_net *net, uint32_t client, uint32_t server)
 {
-    struct sim_net *net = peer->process->net;
     struct sim_connection *connection = calloc(1, sizeof(*connection));
-    uint32_t client = peer->process->host->number;
 
     RIA_ASSERT(connection != NULL);
     connection->net = net;
     connection->client_host = client;
-    connection->server_host = server->number;
-    connection->peer = peer;
-    connection->server = server->process;
-    sim_wire_init(&connection->up, &net->fabric, client, server->number, on_request, connection);
-    sim_wire_init(&connection->down, &net->fabric, server->number, client, on_reply, connection);
+    connection->server_host = server;
+    sim_wire_init(&connection->up, &net->fabric, client, server, on_request, connection);
+    sim_wire_init(&connection->down, &net->fabric, server, client, on_reply, connection);
     ria_timer_init(&connection->notice, on_notice, connection);
     ria_timer_init(&connection->gone, on_gone, connection);
     ria_list_push_back(&net->connections, &connection->link);
+    return connection;
+}
+
+struct sim_connection *sim_connection_new(struct sim_peer *peer, struct sim_host *server)
+{
+    struct sim_connection *connection =
+        connection_new(peer->process->net, peer->process->host->number, server->number);
+
+    connection->peer = peer;
+    connection->server = server->process;
+    return connection;
+}
+
+struct sim_connection *
+sim_connection_new_dead_end(struct sim_net *net, uint32_t client, uint32_t server)
+{
+    struct sim_connection *connection = connection_new(net, client, server);
+
+    connection->is_broken = true;
+    connection->is_dead_end = true;
     return connection;
 }
 
@@ -153,6 +170,11 @@ void sim_connection_send(
     if (connection->is_broken || trips(connection)) {
         ria_msg_free(msg);
         return;
+    }
+    if (wire == &connection->up && sender->copy_one_in > 0 &&
+        ria_rand_one_in(&connection->net->fabric.rand, sender->copy_one_in) &&
+        sim_copy_is_allowed(msg)) {
+        sim_copy_send(connection, msg, id);
     }
     sim_wire_send(wire, msg, id);
     if (sender->sends_left > 0 && --sender->sends_left == 0) {

@@ -527,6 +527,12 @@ void sim_net_slow(struct sim_net *net, uint32_t host, int64_t extra_us)
     net->fabric.extra_us[host] = extra_us;
 }
 
+void sim_net_copy(struct sim_net *net, uint32_t host, uint32_t one_in, struct ria_timers *timers)
+{
+    net->copy_timers = timers;
+    net->hosts[host].copy_one_in = one_in;
+}
+
 void sim_net_reset(struct sim_net *net, uint32_t a, uint32_t b, bool silent)
 {
     RIA_LIST_FOREACH (it, &net->connections) {
@@ -543,6 +549,7 @@ void sim_net_heal(struct sim_net *net)
 {
     for (uint32_t i = 0; i < net->fabric.host_count; i++) {
         net->fabric.extra_us[i] = 0;
+        net->hosts[i].copy_one_in = 0;
         for (uint32_t j = 0; j < net->fabric.host_count; j++) {
             sim_fabric_block(&net->fabric, i, j, false);
         }
@@ -566,6 +573,7 @@ struct sim_net *sim_net_new(struct trace *trace, uint64_t seed)
 
     sim_fabric_init(&net->fabric, trace, seed);
     ria_list_init(&net->connections);
+    ria_list_init(&net->copies);
     net->id_next = 1;
     return net;
 }
@@ -577,6 +585,9 @@ void sim_net_free(struct sim_net *net)
     }
     for (uint32_t i = 0; i < net->fabric.host_count; i++) {
         RIA_ASSERT(net->hosts[i].process == NULL);
+    }
+    while (!ria_list_is_empty(&net->copies)) {
+        sim_copy_free(RIA_CONTAINER(net->copies.next, struct sim_copy, link));
     }
     RIA_LIST_FOREACH (it, &net->connections) {
         struct sim_connection *connection = RIA_CONTAINER(it, struct sim_connection, link);

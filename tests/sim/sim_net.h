@@ -2,9 +2,10 @@
  *
  * It keeps the promises of common/rpc.h and has the bounds, deadlines and habits of common/net.c
  * (in-flight limit, redial, a connection that is only silent is given up). What it adds is trouble:
- * delays, blocked directions, connections that break and lose what is under way. A frame arrives at
- * most once, and frames of one connection in order. But what a process sent before it died or gave
- * a connection up may arrive later than what came over a newer one, as it may with TCP.
+ * delays, blocked directions, connections that break and lose what is under way, requests that are
+ * repeated. A frame arrives at most once, and frames of one connection in order. But what a process
+ * sent before it died or gave a connection up may arrive later than what came over a newer one, as
+ * it may with TCP.
  *
  * A host is a machine; it outlives the processes that run on it, one at a time.
  */
@@ -59,6 +60,12 @@ void sim_net_block(struct sim_net *net, uint32_t from, uint32_t to, bool blocked
 
 /* What the host sends and gets takes this much longer. */
 void sim_net_slow(struct sim_net *net, uint32_t host, int64_t extra_us);
+
+/* One in so many requests that the host sends arrives a second time, up to some seconds later, at
+ * whoever listens there then; 0 = none. Its answer goes nowhere. Not those that store a record anew
+ * each time (a produce without a producer id): nobody repeats them unless he wants that. timers are
+ * no process's: a copy outlives the one it was sent to. */
+void sim_net_copy(struct sim_net *net, uint32_t host, uint32_t one_in, struct ria_timers *timers);
 
 /* Break the connections between two hosts. silent: neither is told. */
 void sim_net_reset(struct sim_net *net, uint32_t a, uint32_t b, bool silent);

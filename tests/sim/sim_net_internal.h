@@ -44,6 +44,7 @@ struct sim_connection {
     struct sim_peer *peer;      /* NULL: the client has gone, or knows that it is broken */
     struct sim_process *server; /* NULL: gone */
     bool is_broken;
+    bool is_dead_end; /* it only stands for where copies of requests came from */
     struct sim_wire up;
     struct sim_wire down;
     struct ria_timer notice; /* on the client's timers: it learns that it is broken */
@@ -79,12 +80,23 @@ struct sim_process {
     struct ria_list held;
 };
 
+/* A request that arrives a second time, by itself: its sender has repeated it meanwhile, say, and
+ * what came first has been lost. Nobody hears the answer. */
+struct sim_copy {
+    struct ria_list link;   /* in net->copies */
+    struct ria_timer timer; /* on net->copy_timers */
+    struct sim_connection *connection;
+    struct ria_msg *msg;
+    uint64_t id;
+};
+
 struct sim_host {
     uint32_t number;
     const char *name;
     const char *address;
     struct ria_timers *timers;
     struct sim_process *process; /* NULL: none */
+    uint32_t copy_one_in;        /* of the requests it sends; 0 = none */
     uint64_t sends_left;         /* until on_sends; 0 = never */
     void (*on_sends)(void *arg);
     void *on_sends_arg;
@@ -93,6 +105,8 @@ struct sim_host {
 struct sim_net {
     struct sim_fabric fabric;
     struct ria_list connections;
+    struct ria_list copies;
+    struct ria_timers *copy_timers; /* NULL until there may be any */
     uint64_t id_next;
     struct sim_host hosts[SIM_HOSTS_MAX];
 };
@@ -100,6 +114,8 @@ struct sim_net {
 /* ---- sim_connection.c ---- */
 
 struct sim_connection *sim_connection_new(struct sim_peer *peer, struct sim_host *server);
+struct sim_connection *
+sim_connection_new_dead_end(struct sim_net *net, uint32_t client, uint32_t server);
 void sim_connection_free(struct sim_connection *connection);
 
 /* Takes msg. wire is one of the connection's. */
@@ -121,6 +137,15 @@ void sim_connection_leave(struct sim_connection *connection);
 
 /* The server has died. power_cut: the client is not told. */
 void sim_connection_orphan(struct sim_connection *connection, bool power_cut);
+
+/* ---- sim_copy.c ---- */
+
+/* The sender may repeat this request: it is the same to everybody. */
+bool sim_copy_is_allowed(const struct ria_msg *msg);
+
+/* Let the request arrive again, some time later, whoever listens on the host then. */
+void sim_copy_send(const struct sim_connection *connection, const struct ria_msg *msg, uint64_t id);
+void sim_copy_free(struct sim_copy *copy);
 
 /* ---- sim_net.c ---- */
 

@@ -57,8 +57,9 @@ struct sim_node {
     bool has_bad_disk;           /* its logs may have failed, or be damaged */
 
     /* What it has on disk, or had when it died (inspect.c). */
-    int32_t node_id;                       /* storage: -1 until seen */
-    int64_t durable[PLAN_PARTITIONS_MAX];  /* storage: ends */
+    int32_t node_id;                      /* storage: -1 until seen */
+    int64_t durable[PLAN_PARTITIONS_MAX]; /* storage: ends; of relaxed topics those of the writes */
+    int64_t on_disk[PLAN_PARTITIONS_MAX]; /* the same, on disk in any case */
     bool has_removed[PLAN_PARTITIONS_MAX]; /* storage: it deleted its data, as one that was dropped
                                             */
     bool is_known[PLAN_PARTITIONS_MAX];    /* coordinator */
