@@ -5,6 +5,7 @@
 void alter_node_request_init(struct alter_node_request *m)
 {
     *m = (struct alter_node_request){0};
+    m->drain_epoch = -1;
 }
 
 static size_t alter_node_request_size_(const struct alter_node_request *m, int16_t version)
@@ -14,6 +15,7 @@ static size_t alter_node_request_size_(const struct alter_node_request *m, int16
     (void)version;
     size += 4;
     size += 1;
+    size += 4;
     size += 1; /* no tagged fields */
     return size;
 }
@@ -25,6 +27,7 @@ static void alter_node_request_encode_(const struct alter_node_request *m, int16
     (void)w;
     ria_write_i32(w, m->node_id);
     ria_write_i8(w, m->action);
+    ria_write_i32(w, m->drain_epoch);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -36,6 +39,7 @@ static void alter_node_request_decode_(struct alter_node_request *out, int16_t v
     alter_node_request_init(out);
     out->node_id = ria_read_i32(r);
     out->action = ria_read_i8(r);
+    out->drain_epoch = ria_read_i32(r);
     ria_read_tags_unknown(r);
 }
 

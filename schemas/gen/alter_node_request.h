@@ -14,6 +14,9 @@ struct alter_node_request {
     /* 1 drain: no new replicas, those it has are to move; 2 end the drain; 3 remove: it has no
      * replicas and does not come back. */
     int8_t action;
+    /* The node's as the operator saw it: CONFLICT if a drain has begun or ended since, so that a
+     * late copy of the request does nothing. -1 = whatever it is. */
+    int32_t drain_epoch;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */

@@ -13,6 +13,7 @@ static size_t delete_topic_request_size_(const struct delete_topic_request *m, i
     (void)m;
     (void)version;
     size += ria_string_size(m->name, true);
+    size += 16;
     size += 1; /* no tagged fields */
     return size;
 }
@@ -23,6 +24,7 @@ static void delete_topic_request_encode_(const struct delete_topic_request *m, i
     (void)version;
     (void)w;
     ria_write_string(w, m->name, true, false, 1024);
+    ria_write_uuid(w, m->topic_id);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -33,6 +35,7 @@ static void delete_topic_request_decode_(struct delete_topic_request *out, int16
     (void)arena;
     delete_topic_request_init(out);
     out->name = ria_read_string(r, true, false, 1024);
+    out->topic_id = ria_read_uuid(r);
     ria_read_tags_unknown(r);
 }
 

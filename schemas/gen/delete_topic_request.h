@@ -11,6 +11,9 @@ enum { DELETE_TOPIC_REQUEST_VERSION_MIN = 0, DELETE_TOPIC_REQUEST_VERSION_MAX = 
 struct delete_topic_request {
     /* The topic. */
     struct ria_slice name;
+    /* Only if the name is still this one's, so that a late copy of the request does not delete
+     * its successor; zero = whichever has it. */
+    struct ria_uuid topic_id;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */

@@ -13,6 +13,7 @@ static size_t delete_transform_request_size_(const struct delete_transform_reque
     (void)m;
     (void)version;
     size += ria_string_size(m->name, true);
+    size += 16;
     size += 1; /* no tagged fields */
     return size;
 }
@@ -23,6 +24,7 @@ static void delete_transform_request_encode_(const struct delete_transform_reque
     (void)version;
     (void)w;
     ria_write_string(w, m->name, true, false, 1024);
+    ria_write_uuid(w, m->transform_id);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -33,6 +35,7 @@ static void delete_transform_request_decode_(struct delete_transform_request *ou
     (void)arena;
     delete_transform_request_init(out);
     out->name = ria_read_string(r, true, false, 1024);
+    out->transform_id = ria_read_uuid(r);
     ria_read_tags_unknown(r);
 }
 

@@ -11,6 +11,9 @@ enum { DELETE_TRANSFORM_REQUEST_VERSION_MIN = 0, DELETE_TRANSFORM_REQUEST_VERSIO
 struct delete_transform_request {
     /* The transform. */
     struct ria_slice name;
+    /* Only if the name is still this one's, so that a late copy of the request does not delete
+     * its successor; zero = whichever has it. */
+    struct ria_uuid transform_id;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */

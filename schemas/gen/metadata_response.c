@@ -18,6 +18,7 @@ static size_t metadata_response_metadata_node_size_(const struct metadata_respon
     size += 1;
     size += 1;
     size += 8;
+    size += 4;
     size += 1; /* no tagged fields */
     return size;
 }
@@ -33,6 +34,7 @@ static void metadata_response_metadata_node_encode_(const struct metadata_respon
     ria_write_i8(w, m->state);
     ria_write_bool(w, m->draining);
     ria_write_i64(w, m->incarnation);
+    ria_write_i32(w, m->drain_epoch);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -48,6 +50,7 @@ static void metadata_response_metadata_node_decode_(struct metadata_response_met
     out->state = ria_read_i8(r);
     out->draining = ria_read_bool(r);
     out->incarnation = ria_read_i64(r);
+    out->drain_epoch = ria_read_i32(r);
     ria_read_tags_unknown(r);
 }
 
@@ -437,7 +440,7 @@ static void metadata_response_decode_(struct metadata_response *out, int16_t ver
     metadata_response_init(out);
     out->version = ria_read_i64(r);
     out->cluster_id = ria_read_uuid(r);
-    out->nodes = ria_read_array(r, arena, (struct ria_array_shape){true, false, 1024, 17, sizeof(*out->nodes)}, &out->nodes_count);
+    out->nodes = ria_read_array(r, arena, (struct ria_array_shape){true, false, 1024, 21, sizeof(*out->nodes)}, &out->nodes_count);
     for (uint32_t i = 0; i < out->nodes_count && r->err == RIA_OK; i++) {
         metadata_response_metadata_node_decode_(&out->nodes[i], version, r, arena);
     }

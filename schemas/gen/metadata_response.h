@@ -21,6 +21,8 @@ struct metadata_response_metadata_node {
     /* Another one than before: its process was started anew, and what it said of its logs before
      * counts no more. */
     int64_t incarnation;
+    /* Grows with each beginning and end of a drain. */
+    int32_t drain_epoch;
 };
 
 struct metadata_response_metadata_config {

@@ -115,6 +115,7 @@ struct node_state_row {
     bool draining;
     int64_t replica_count;
     int64_t leader_count;
+    int32_t drain_epoch;
 };
 
 /* False: there is none. The counters are those before this command. */

@@ -440,6 +440,14 @@ ria_err apply_alter_node(struct apply *apply, const void *body)
                          apply, RIA_ERR_CONFLICT, "node %" PRId32 " was removed", request->node_id
                      );
     }
+    if (request->drain_epoch != -1 && request->drain_epoch != node.drain_epoch) {
+        return apply_fail(
+            apply,
+            RIA_ERR_CONFLICT,
+            "a drain of node %" PRId32 " has begun or ended since: look again",
+            request->node_id
+        );
+    }
     if (request->action == NODE_REMOVE) {
         return remove_node(apply, request->node_id, &node);
     }

@@ -16,6 +16,7 @@
 struct node_row {
     int32_t id;
     int64_t incarnation;
+    int64_t former_incarnation; /* 0 = none */
     enum node_state state;
     bool same_place; /* address and rack are what the request says */
 };
@@ -32,6 +33,7 @@ find_node(struct apply *apply, const struct register_node_request *request, stru
             .id = (int32_t)meta_column_int(stmt, 0),
             .incarnation = meta_column_int(stmt, 1),
             .state = (enum node_state)meta_column_int(stmt, 4),
+            .former_incarnation = meta_column_int(stmt, 5),
             .same_place = ria_slice_equal(meta_column_text(stmt, 2), request->address) &&
                           ria_slice_equal(meta_column_text(stmt, 3), request->rack),
         };
@@ -184,6 +186,13 @@ ria_err apply_register_node(struct apply *apply, const void *body)
             RIA_ERR_CONFLICT,
             "node %" PRId32 " was removed from the cluster: start it with an empty data folder to "
             "let it join as another one",
+            node.id
+        );
+    } else if (node.former_incarnation != 0 && node.former_incarnation == request->incarnation) {
+        return apply_fail(
+            apply,
+            RIA_ERR_FENCED_EPOCH,
+            "incarnation: node %" PRId32 " was started anew since; this is of its former life",
             node.id
         );
     } else if (node.incarnation != request->incarnation) {

@@ -23,6 +23,7 @@ bool apply_find_node(struct apply *apply, int32_t node_id, struct node_state_row
             .draining = meta_column_int(stmt, 2) != 0,
             .replica_count = meta_column_int(stmt, 3),
             .leader_count = meta_column_int(stmt, 4),
+            .drain_epoch = (int32_t)meta_column_int(stmt, 5),
         };
     }
     meta_done(stmt);

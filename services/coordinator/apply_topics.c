@@ -290,7 +290,9 @@ ria_err apply_delete_topic(struct apply *apply, const void *body)
     if (topic_name_check(request->name, reason, sizeof(reason)) != RIA_OK) {
         return apply_fail(apply, RIA_ERR_UNKNOWN_TOPIC, "no such topic: %s", reason);
     }
-    if (!apply_find_topic(apply, request->name, &row)) {
+    bool found = apply_find_topic(apply, request->name, &row);
+    bool is_any = ria_uuid_is_zero(request->topic_id);
+    if (!found || !(is_any || ria_uuid_equal(request->topic_id, row.id))) {
         return apply_fail(
             apply,
             RIA_ERR_UNKNOWN_TOPIC,

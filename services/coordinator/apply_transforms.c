@@ -256,7 +256,8 @@ ria_err apply_delete_transform(struct apply *apply, const void *body)
         id = meta_column_uuid(stmt, 0);
     }
     meta_done(stmt);
-    if (!found) {
+    bool is_any = ria_uuid_is_zero(r->transform_id);
+    if (!found || !(is_any || ria_uuid_equal(r->transform_id, id))) {
         return apply_fail(
             apply,
             RIA_ERR_NOT_FOUND,

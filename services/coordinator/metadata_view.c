@@ -42,6 +42,7 @@ static bool add_node(struct meta_stmt *stmt, struct rows *rows)
     node->state = (int8_t)meta_column_int(stmt, 3);
     node->draining = meta_column_int(stmt, 4) != 0;
     node->incarnation = meta_column_int(stmt, 5);
+    node->drain_epoch = (int32_t)meta_column_int(stmt, 6);
     return rows_copy_text(rows->arena, meta_column_text(stmt, 1), &node->address) &&
            rows_copy_text(rows->arena, meta_column_text(stmt, 2), &node->rack);
 }

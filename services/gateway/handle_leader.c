@@ -234,6 +234,10 @@ void handle_leader_elect(struct gateway *gateway, struct request *request)
         request_fail(request, &failure);
         return;
     }
+    if (election->body.force && election->body.partition_epoch < 0) {
+        /* What was forced once must not be forced again by a late copy of the request. */
+        election->body.partition_epoch = partition->partition_epoch;
+    }
     ria_err err = coordinator_call(
         &gateway->coordinator,
         API_ELECT_LEADER,

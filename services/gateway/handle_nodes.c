@@ -207,6 +207,7 @@ static void alter(struct gateway *gateway, struct request *request, int8_t actio
         alter_node_request_init(&alteration->body);
         alteration->body.node_id = node->id;
         alteration->body.action = action;
+        alteration->body.drain_epoch = node->drain_epoch;
         err = coordinator_call(
             &gateway->coordinator,
             API_ALTER_NODE,

@@ -104,6 +104,7 @@ void handle_topic_delete(struct gateway *gateway, struct request *request)
         deletion->gateway = gateway;
         deletion->request = request;
         deletion->body.name = request->params[0];
+        deletion->body.topic_id = topic->id;
         err = coordinator_call(
             &gateway->coordinator,
             API_DELETE_TOPIC,

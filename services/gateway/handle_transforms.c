@@ -385,10 +385,16 @@ static void deleted(void *arg, ria_err err, const char *text, const void *respon
 void handle_transform_delete(struct gateway *gateway, struct request *request)
 {
     struct inquiry *inquiry = inquiry_new(gateway, request);
+    const char *name = ria_arena_strdup(&request->arena, request->params[0]);
+    const struct cluster_transform *seen =
+        name == NULL ? NULL : cluster_transform_by_name(gateway->cluster, name);
 
     if (inquiry != NULL) {
         delete_transform_request_init(&inquiry->body.del);
         inquiry->body.del.name = request->params[0];
+        if (seen != NULL) {
+            inquiry->body.del.transform_id = seen->id;
+        }
         ask(inquiry, API_DELETE_TRANSFORM, deleted);
     }
 }

@@ -36,6 +36,7 @@ struct cluster_node {
     char rack[RIA_TOPIC_NAME_MAX + 1];
     cluster_node_state state;
     bool draining;
+    int32_t drain_epoch; /* grows with each beginning and end of a drain */
     int64_t incarnation;
     bool restarted; /* the merge that the callback tells of brought another incarnation */
 };

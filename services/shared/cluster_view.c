@@ -157,6 +157,7 @@ merge_node(struct cluster_view *view, const struct metadata_response_metadata_no
     copy_text(node->rack, sizeof(node->rack), row->rack);
     node->state = (cluster_node_state)row->state;
     node->draining = row->draining;
+    node->drain_epoch = row->drain_epoch;
     node->restarted = is_known && node->incarnation != row->incarnation;
     node->incarnation = row->incarnation;
     return RIA_OK;

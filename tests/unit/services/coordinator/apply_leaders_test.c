@@ -552,7 +552,9 @@ static void the_only_one_that_is_damaged_leads_again_when_it_is_fit(void)
     CU_ASSERT_EQUAL(fixture_apply(&m, API_REGISTER_NODE, &restarted), RIA_OK);
     CU_ASSERT_EQUAL(row_of(&m, 0).leader, -1); /* a restart mends nothing */
     CU_ASSERT_TRUE(has(row_of(&m, 0).unfit, "1"));
-    restarted.incarnation = INCARNATION;
+    restarted.incarnation = 102;
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_REGISTER_NODE, &restarted), RIA_OK);
+    restarted.incarnation = INCARNATION; /* which report() has */
     CU_ASSERT_EQUAL(fixture_apply(&m, API_REGISTER_NODE, &restarted), RIA_OK);
     CU_ASSERT_EQUAL(report(&m, 1, 0, 0), RIA_OK);
     CU_ASSERT_EQUAL(row_of(&m, 0).leader, 1);

@@ -147,7 +147,7 @@ static ria_err in_sync(struct fixture_machine *m, const char *isr)
 
 static ria_err alter_node(struct fixture_machine *m, int32_t node, int8_t action)
 {
-    struct alter_node_request request = {.node_id = node, .action = action};
+    struct alter_node_request request = {.node_id = node, .action = action, .drain_epoch = -1};
 
     return fixture_apply(m, API_ALTER_NODE, &request);
 }
@@ -744,7 +744,22 @@ static void whatever_comes_in_between_rows_stay_sound(void)
     CU_ASSERT_TRUE(ended > 50);
 }
 
+static void a_late_copy_of_a_drain_does_not_begin_it_again(void)
+{
+    struct fixture_machine m;
+    const struct alter_node_request first = {.node_id = 4, .action = 1, .drain_epoch = 0};
+
+    set_up(&m);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_NODE, &first), RIA_OK);
+    CU_ASSERT_EQUAL(alter_node(&m, 4, 2), RIA_OK);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_NODE, &first), RIA_ERR_CONFLICT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(m.result.text, "drain of node 4"));
+    CU_ASSERT_FALSE(m.result.changed);
+    tear_down(&m);
+}
+
 static const struct harness_test tests[] = {
+    HARNESS_TEST(a_late_copy_of_a_drain_does_not_begin_it_again),
     HARNESS_TEST(a_move_adds_new_replicas_and_keeps_the_old),
     HARNESS_TEST(bad_targets_are_refused_by_name),
     HARNESS_TEST(a_replica_may_stay_on_a_node_that_takes_no_new_ones),

@@ -263,6 +263,22 @@ static void deleting_an_unknown_topic_is_refused(void)
     fixture_machine_close(&m);
 }
 
+static void a_late_copy_of_a_delete_spares_the_topic_that_has_the_name_now(void)
+{
+    struct fixture_machine m;
+    const struct delete_topic_request first = {
+        .name = RIA_SLICE_LITERAL("a"), .topic_id = fixture_uuid(1)};
+
+    set_up(&m);
+    CU_ASSERT_EQUAL(create(&m, fixture_topic(1, "a", 2, 1)), RIA_OK);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_DELETE_TOPIC, &first), RIA_OK);
+    CU_ASSERT_EQUAL(create(&m, fixture_topic(2, "a", 2, 1)), RIA_OK);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_DELETE_TOPIC, &first), RIA_ERR_UNKNOWN_TOPIC);
+    CU_ASSERT_EQUAL(fixture_number(&m, META_TOPIC_PARTITION_TOTAL), 2);
+    CU_ASSERT_EQUAL(create(&m, fixture_topic(1, "a", 2, 1)), RIA_ERR_CONFLICT); /* a late one */
+    fixture_machine_close(&m);
+}
+
 static void producer_ids_are_given_once(void)
 {
     struct fixture_machine m;
@@ -299,6 +315,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(replicas_are_counted_per_node),
     HARNESS_TEST(deleted_topic_leaves_its_id_and_frees_its_name),
     HARNESS_TEST(deleting_an_unknown_topic_is_refused),
+    HARNESS_TEST(a_late_copy_of_a_delete_spares_the_topic_that_has_the_name_now),
     HARNESS_TEST(producer_ids_are_given_once),
 };
 HARNESS_MAIN(tests);

@@ -229,6 +229,23 @@ static void topics_of_a_transform_cannot_be_deleted(void)
     fixture_machine_close(&m);
 }
 
+static void a_late_copy_of_a_delete_spares_the_transform_that_has_the_name_now(void)
+{
+    struct fixture_machine m;
+    const struct delete_transform_request first = {
+        .name = RIA_SLICE_LITERAL("big"), .transform_id = fixture_uuid(100)};
+
+    set_up(&m);
+    CU_ASSERT_EQUAL(create(&m, fixture_transform(100, "big", "source")), RIA_OK);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_DELETE_TRANSFORM, &first), RIA_OK);
+    CU_ASSERT_EQUAL(delete_topic(&m, "big"), RIA_OK);
+    CU_ASSERT_EQUAL(delete_topic(&m, "big.errors"), RIA_OK);
+    CU_ASSERT_EQUAL(create(&m, fixture_transform(200, "big", "source")), RIA_OK);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_DELETE_TRANSFORM, &first), RIA_ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(delete_transform(&m, "big"), RIA_OK);
+    fixture_machine_close(&m);
+}
+
 static void deleting_an_unknown_transform_is_refused(void)
 {
     struct fixture_machine m;
@@ -336,6 +353,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(taken_names_are_refused),
     HARNESS_TEST(transform_needs_the_sources_replicas_alive),
     HARNESS_TEST(topics_of_a_transform_cannot_be_deleted),
+    HARNESS_TEST(a_late_copy_of_a_delete_spares_the_transform_that_has_the_name_now),
     HARNESS_TEST(deleting_an_unknown_transform_is_refused),
     HARNESS_TEST(each_new_owner_gets_a_new_epoch),
     HARNESS_TEST(an_assignment_that_lost_changes_nothing),

@@ -126,7 +126,7 @@ static uint32_t catch_up(struct world *w)
 
 static int32_t alter_node(struct world *w, int32_t node, int8_t action)
 {
-    struct alter_node_request request = {.node_id = node, .action = action};
+    struct alter_node_request request = {.node_id = node, .action = action, .drain_epoch = -1};
     struct alter_node_response response = {.replicas = -1};
 
     CU_ASSERT_EQUAL(fixture_call(&w->f, API_ALTER_NODE, &request, &response), RIA_OK);

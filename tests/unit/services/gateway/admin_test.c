@@ -483,6 +483,12 @@ static void a_leader_is_chosen_with_and_without_force(void)
     reply(&s, call, &response);
     CU_ASSERT_TRUE(answered(&s, 200, "{\"leader\":2,\"leader_epoch\":8}"));
 
+    request(&s, "POST", "/v1/topics/t/partitions/1/leader", "{\"node\":2,\"force\":true}");
+    call = open_call(&s, API_ELECT_LEADER, &asked);
+    CU_ASSERT_TRUE(asked.partition_epoch >= 0); /* a late copy forces nobody again */
+    reply(&s, call, &response);
+    CU_ASSERT_TRUE(answered(&s, 200, "\"leader\":2"));
+
     request(&s, "POST", "/v1/topics/t/partitions/1/leader", "{}");
     call = open_call(&s, API_ELECT_LEADER, &asked);
     CU_ASSERT_EQUAL(asked.node, -1);
