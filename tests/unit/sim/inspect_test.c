@@ -101,6 +101,26 @@ static void commit_beyond_isr(bool bad)
     end(s);
 }
 
+/* Written by all of them: enough while the topic is relaxed, not for what is called synced. */
+static void commit_on_disk(bool bad)
+{
+    struct scene *s = begin();
+    struct sim_node *follower = a_follower(s);
+
+    sim_node_kill(follower, false);
+    CU_ASSERT(follower->on_disk[0] > 0);
+    follower->on_disk[0] = bad ? 0 : follower->on_disk[0];
+    inspector_glance(&s->inspector);
+    CU_ASSERT_EQUAL(count_broken(s, "commit-beyond-isr") > 0, bad);
+    end(s);
+}
+
+static void commit_called_synced_that_a_member_has_only_in_its_cache_is_found(void)
+{
+    commit_on_disk(true);
+    commit_on_disk(false);
+}
+
 static void commit_that_a_dead_member_does_not_have_is_found(void)
 {
     commit_beyond_isr(true);
@@ -154,6 +174,7 @@ static void cluster_with_a_dead_node_is_not_whole(void)
 }
 
 static const struct harness_test tests[] = {
+    HARNESS_TEST(commit_called_synced_that_a_member_has_only_in_its_cache_is_found),
     HARNESS_TEST(commit_that_a_dead_member_does_not_have_is_found),
     HARNESS_TEST(epoch_that_falls_at_the_coordinator_is_found),
     HARNESS_TEST(cluster_with_a_dead_node_is_not_whole),

@@ -2,7 +2,16 @@
 
 #include <string.h>
 
+#include "common/assert.h"
+
+#include "schemas/batch.h"
+#include "schemas/envelope.h"
+#include "schemas/gen/messages.h"
+#include "schemas/gen/metadata_request.h"
+#include "schemas/gen/produce_request.h"
+
 #include "tests/lib/harness.h"
+#include "tests/sim/sim_http.h"
 
 enum { SERVER, CLIENT, HOSTS };
 
@@ -381,7 +390,115 @@ static void a_holder_hears_nothing_of_a_power_cut_or_a_silent_break(void)
     end(&s);
 }
 
+/* ---- requests that are repeated ---- */
+
+static void send_request(struct scene *s, struct ria_msg *msg, struct call *out)
+{
+    CU_ASSERT_PTR_NOT_NULL_FATAL(msg);
+    *out = (struct call){.err = RIA_OK};
+    ria_rpc_call(s->rpc[CLIENT], server_address, msg, 20000, on_done, out);
+}
+
+static struct ria_msg *metadata_request(void)
+{
+    struct metadata_request request;
+
+    metadata_request_init(&request);
+    return envelope_request(API_METADATA, 0, -1, 1000, &request, 0, NULL);
+}
+
+static void a_repeated_request_arrives_twice_and_is_answered_once(void)
+{
+    struct scene s;
+    struct call calls[20];
+
+    begin(&s);
+    sim_net_copy(s.net, CLIENT, 1, &s.timers[SERVER]);
+    for (int i = 0; i < 20; i++) {
+        send_request(&s, metadata_request(), &calls[i]);
+    }
+    advance_ms(&s, 10000);
+    CU_ASSERT_EQUAL(s.requests, 40);
+    for (int i = 0; i < 20; i++) {
+        ASSERT_ENDED(calls[i], RIA_OK);
+    }
+    sim_net_copy(s.net, CLIENT, 0, &s.timers[SERVER]);
+    send_request(&s, metadata_request(), &calls[0]);
+    advance_ms(&s, 10000);
+    CU_ASSERT_EQUAL(s.requests, 41);
+    end(&s);
+}
+
+static void a_copy_reaches_who_listens_there_by_then(void)
+{
+    struct scene s;
+    struct call calls[20];
+
+    begin(&s);
+    sim_net_copy(s.net, CLIENT, 1, &s.timers[SERVER]);
+    for (int i = 0; i < 20; i++) {
+        send_request(&s, metadata_request(), &calls[i]);
+    }
+    advance_ms(&s, 30);
+    CU_ASSERT_TRUE(s.requests < 40);
+    bury(&s, SERVER);
+    s.requests = 0;
+    boot(&s, SERVER);
+    sim_net_block(s.net, CLIENT, SERVER, true);
+    advance_ms(&s, 10000);
+    CU_ASSERT_EQUAL(s.requests, 0);
+    sim_net_block(s.net, CLIENT, SERVER, false);
+    advance_ms(&s, 2000);
+    CU_ASSERT_TRUE(s.requests > 0);
+    end(&s);
+}
+
+/* A produce of one record, of that producer. */
+static struct ria_msg *produce_request(int64_t producer_id)
+{
+    struct produce_request request;
+    struct batch_builder builder;
+    uint8_t *room = NULL;
+
+    batch_builder_init(&builder, 4096);
+    ria_err err = batch_builder_add(&builder, 1, RIA_SLICE_NULL, RIA_SLICE_LITERAL("x"), NULL, 0);
+    RIA_ASSERT(err == RIA_OK);
+    struct ria_slice batch = batch_builder_finish(&builder, producer_id, 0, 0);
+    produce_request_init(&request);
+    struct ria_msg *msg = envelope_request(API_PRODUCE, 0, -1, 1000, &request, batch.size, &room);
+    memcpy(room, batch.data, batch.size);
+    batch_builder_fini(&builder);
+    return msg;
+}
+
+static void what_would_be_stored_twice_is_not_repeated(void)
+{
+    struct scene s;
+    struct call calls[4];
+
+    begin(&s);
+    sim_net_copy(s.net, CLIENT, 1, &s.timers[SERVER]);
+    send_request(&s, produce_request(-1), &calls[0]);
+    send_request(
+        &s, sim_http_frame("POST /v1/topics/t/records\n", RIA_SLICE_LITERAL("x")), &calls[1]
+    );
+    advance_ms(&s, 10000);
+    CU_ASSERT_EQUAL(s.requests, 2);
+    send_request(&s, produce_request(7), &calls[2]);
+    send_request(
+        &s,
+        sim_http_frame("POST /v1/topics/t/records\nProducer-Id: 7\n", RIA_SLICE_LITERAL("x")),
+        &calls[3]
+    );
+    advance_ms(&s, 10000);
+    CU_ASSERT_EQUAL(s.requests, 6);
+    end(&s);
+}
+
 static const struct harness_test tests[] = {
+    HARNESS_TEST(a_repeated_request_arrives_twice_and_is_answered_once),
+    HARNESS_TEST(a_copy_reaches_who_listens_there_by_then),
+    HARNESS_TEST(what_would_be_stored_twice_is_not_repeated),
     HARNESS_TEST(frames_arrive_in_the_order_of_the_calls),
     HARNESS_TEST(a_blocked_way_delays_and_loses_nothing),
     HARNESS_TEST(a_call_past_its_deadline_times_out_once),

@@ -126,6 +126,24 @@ static void only_what_a_follower_has_on_disk_is_reported(void)
     teardown(w);
 }
 
+static void a_follower_is_told_by_which_settings_its_leader_acts(void)
+{
+    struct worker_fixture *w = setup(1);
+
+    for (int64_t offset = 0; offset < 2; offset++) {
+        w->config_epoch = 3 + (int32_t)offset;
+        worker_answer_fetch(w, settle(w), 0, offset, 1, 10);
+        worker_run_ms(w, 0);
+    }
+    CU_ASSERT_EQUAL_FATAL(worker_append_count(w, 2), 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct replica_append_request append = worker_open_append(w, worker_append(w, 2, i));
+        CU_ASSERT_EQUAL(append.partitions_count, 1);
+        CU_ASSERT_EQUAL(append.partitions[0].config_epoch, 3 + (int32_t)i);
+    }
+    teardown(w);
+}
+
 static void an_idle_fetch_is_followed_by_one_that_names_nothing(void)
 {
     struct worker_fixture *w = setup(2);
@@ -481,6 +499,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_batch_names_its_partition_only),
     HARNESS_TEST(an_acknowledgement_sends_no_fetch),
     HARNESS_TEST(only_what_a_follower_has_on_disk_is_reported),
+    HARNESS_TEST(a_follower_is_told_by_which_settings_its_leader_acts),
     HARNESS_TEST(an_idle_fetch_is_followed_by_one_that_names_nothing),
     HARNESS_TEST(a_session_the_leader_forgot_begins_anew_at_once),
     HARNESS_TEST(a_lost_fetch_makes_the_next_one_full),

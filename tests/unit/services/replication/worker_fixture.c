@@ -384,6 +384,7 @@ void worker_answer_fetch(
         .topic_id = worker_topic_id(),
         .partition = partition,
         .end_offset = base_offset + count,
+        .config_epoch = w->config_epoch,
     };
     struct replica_fetch_response response = {.partitions = &fetched, .partitions_count = 1};
 

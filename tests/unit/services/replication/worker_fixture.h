@@ -37,6 +37,7 @@ struct worker_fixture {
     int64_t incarnation[4];    /* by node */
     uint32_t apart;            /* so many of nodes 3, 2 are not in sync */
     int32_t unfit;             /* node whose replicas are unfit; 0 = none */
+    int32_t config_epoch;      /* of the settings that the leader says it acts by */
     int64_t leader_end;        /* of all partitions, as the histories say */
     int64_t follower_end[4];   /* by node: what a prepare answers */
     bool appends_by_itself[4]; /* by node */
