@@ -7,6 +7,7 @@ $(eval $(call library,gateway,\
   services/gateway/cursor.c \
   services/gateway/document.c \
   services/gateway/failure.c \
+  services/gateway/filter.c \
   services/gateway/framing.c \
   services/gateway/gate.c \
   services/gateway/handle_cluster.c \

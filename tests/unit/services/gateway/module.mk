@@ -7,6 +7,7 @@ $(foreach t,\
   admin \
   cursor \
   failover \
+  filter \
   gate \
   handle_read \
   openapi \
