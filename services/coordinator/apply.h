@@ -14,6 +14,7 @@
 #include "services/coordinator/meta_db.h"
 #include "services/coordinator/node_set.h"
 #include "services/coordinator/partition_row.h"
+#include "services/coordinator/rows.h"
 #include "services/coordinator/state_machine.h"
 
 /* What a command adds to a node's counters. */
@@ -35,6 +36,10 @@ struct apply {
     struct ria_uuid config_topic; /* whose settings are known; zero = nobody's */
     int64_t min_insync;
     bool relaxed;
+    struct ria_arena *scratch; /* for one operation of a GroupRequest */
+    struct ria_arena *kept;    /* what outlives the command, until its group's replies are sent */
+    struct rows *woken;        /* struct state_woken, in kept */
+    size_t answer_size;        /* bytes of the response in kept */
 };
 
 /* The metadata version of this command's changes: one more than before, however often it is asked.
@@ -55,6 +60,10 @@ apply_check_id(struct apply *apply, const char *field, const struct ria_uuid *id
 
 /* RIA_ERR_INVALID by the name rule, as "the name ..." */
 ria_err apply_check_name(struct apply *apply, struct ria_slice name) RIA_MUST_USE;
+
+/* Those who watch the consumer group are told after the commit: its change number is this now, -1 =
+ * it is gone. Copies name. */
+ria_err apply_wake_group(struct apply *apply, struct ria_slice name, int64_t changed) RIA_MUST_USE;
 
 /* ---- topics, for more than one command ---- */
 
@@ -185,3 +194,4 @@ ria_err apply_report_replicas(struct apply *apply, const void *body) RIA_MUST_US
 ria_err apply_reassign_partitions(struct apply *apply, const void *body) RIA_MUST_USE;
 ria_err apply_alter_node(struct apply *apply, const void *body) RIA_MUST_USE;
 ria_err apply_alter_rebalance(struct apply *apply, const void *body) RIA_MUST_USE;
+ria_err apply_group(struct apply *apply, const void *body) RIA_MUST_USE;

@@ -9,7 +9,7 @@
 #include "schemas/gen/create_topic_request.h"
 #include "schemas/gen/delete_topic_request.h"
 
-#include "services/coordinator/apply.h"
+#include "services/coordinator/apply_groups.h"
 #include "services/shared/topic_config.h"
 
 /* ---- looking up ---- */
@@ -304,6 +304,7 @@ ria_err apply_delete_topic(struct apply *apply, const void *body)
     RIA_TRY(apply_unplace(apply, &row.id));
     RIA_TRY(run_by_id(apply, META_PARTITIONS_DELETE, &row.id));
     RIA_TRY(run_by_id(apply, META_TOPIC_CONFIGS_DELETE, &row.id));
+    RIA_TRY(apply_groups_drop_topic(apply, &row.id));
 
     struct meta_stmt *stmt = meta_query(apply->db, META_TOPIC_DELETE);
     meta_bind_uuid(stmt, 1, &row.id);

@@ -38,6 +38,7 @@ static void run_group(struct consensus *consensus)
 {
     struct ria_list group;
     uint32_t count = 0;
+    size_t kept_size = 0;
     const struct ria_clock *clock = consensus->env->clock;
     int64_t end_us = ria_clock_mono_us(clock) + CONSENSUS_GROUP_US;
 
@@ -46,7 +47,7 @@ static void run_group(struct consensus *consensus)
     ria_list_init(&group);
     consensus->machine.begin(consensus->machine.arg);
     while (count < CONSENSUS_GROUP_MAX && !ria_list_is_empty(&consensus->pending) &&
-           ria_clock_mono_us(clock) <= end_us) {
+           kept_size < CONSENSUS_GROUP_SIZE && ria_clock_mono_us(clock) <= end_us) {
         struct proposal *proposal = RIA_CONTAINER(consensus->pending.next, struct proposal, link);
         struct ria_slice command = ria_slice_of(proposal->command, proposal->command_size);
 
@@ -56,6 +57,7 @@ static void run_group(struct consensus *consensus)
         );
         ria_list_remove(&proposal->link);
         ria_list_push_back(&group, &proposal->link);
+        kept_size += consensus->results[count].kept_size;
         count++;
     }
     consensus->machine.commit(consensus->machine.arg, consensus->applied_index);

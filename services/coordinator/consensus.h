@@ -30,8 +30,9 @@
 
 enum {
     /* Per transaction; the loop stands still for that long. */
-    CONSENSUS_GROUP_MAX = 256,  /* commands... */
-    CONSENSUS_GROUP_US = 20000, /* ...of which the last one begins within this time */
+    CONSENSUS_GROUP_MAX = 256,               /* commands... */
+    CONSENSUS_GROUP_US = 20000,              /* ...of which the last one begins within this time */
+    CONSENSUS_GROUP_SIZE = 16 * 1024 * 1024, /* ...and before results have taken so many bytes */
 
     CONSENSUS_PENDING_MAX = 16384, /* proposals without an answer. Rejected: BUSY */
 };

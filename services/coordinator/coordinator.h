@@ -15,6 +15,7 @@
 
 #include "services/coordinator/consensus.h"
 #include "services/coordinator/data_dir.h"
+#include "services/coordinator/lease_clock.h"
 #include "services/coordinator/liveness.h"
 #include "services/coordinator/meta_db.h"
 #include "services/coordinator/metadata_waits.h"
@@ -30,6 +31,8 @@ enum { COORDINATOR_ARENA_SIZE_MAX = 256 * 1024 * 1024 };
     X(requests, "riacho_coordinator_requests_total", "requests received")                        \
     X(requests_refused, "riacho_coordinator_requests_refused_total", "requests answered with an error") \
     X(commands, "riacho_coordinator_commands_total", "commands committed")                       \
+    X(group_operations, "riacho_coordinator_group_operations_total", "operations on consumer groups and queues") \
+    X(group_operations_refused, "riacho_coordinator_group_operations_refused_total", "operations on consumer groups and queues that were refused") \
     X(moves_begun, "riacho_coordinator_moves_begun_total", "moves of partitions begun by drains and rebalancing") \
     X(groups, "riacho_coordinator_groups_total", "transactions, each of one or more commands")   \
     X(leader_changes, "riacho_coordinator_leader_changes_total", "partitions that got another leader, or lost theirs")
@@ -71,6 +74,7 @@ struct coordinator {
     struct state_machine *state;
     struct consensus *consensus;
     struct liveness *liveness;
+    struct lease_clock lease_clock;
     struct metadata_waits *parked;
     struct ria_arena arena;          /* of the request being handled */
     struct metadata_response answer; /* in the arena, if answer_known >= 0 */

@@ -285,6 +285,17 @@ void meta_bind_text(struct meta_stmt *stmt, int position, struct ria_slice text)
     }
 }
 
+void meta_bind_blob(struct meta_stmt *stmt, int position, struct ria_slice bytes)
+{
+    const void *data = bytes.data == NULL ? (const void *)"" : bytes.data;
+
+    RIA_ASSERT(bytes.size <= INT32_MAX);
+    int code = sqlite3_bind_blob(stmt->handle, position, data, (int)bytes.size, SQLITE_TRANSIENT);
+    if (code != SQLITE_OK) {
+        fail_stop(stmt->db, "bind");
+    }
+}
+
 void meta_bind_uuid(struct meta_stmt *stmt, int position, const struct ria_uuid *uuid)
 {
     int code = sqlite3_bind_blob(
@@ -319,6 +330,14 @@ struct ria_slice meta_column_text(struct meta_stmt *stmt, int column)
         fail_stop(stmt->db, "column"); /* no column of ours is null: memory is short */
     }
     return ria_slice_of(data, (size_t)sqlite3_column_bytes(stmt->handle, column));
+}
+
+struct ria_slice meta_column_blob(struct meta_stmt *stmt, int column)
+{
+    const void *data = sqlite3_column_blob(stmt->handle, column); /* NULL if it is empty */
+    size_t size = (size_t)sqlite3_column_bytes(stmt->handle, column);
+
+    return data == NULL ? RIA_SLICE_EMPTY : ria_slice_of(data, size);
 }
 
 struct ria_uuid meta_column_uuid(struct meta_stmt *stmt, int column)

@@ -52,7 +52,8 @@ void meta_db_checkpoint(struct meta_db *db);
 
 void meta_begin(struct meta_db *db);
 void meta_commit(struct meta_db *db);
-/* A step inside the transaction that can be undone alone. */
+/* A step inside the transaction that can be undone alone. Steps nest: keep and undo are of the
+ * innermost one. */
 void meta_savepoint(struct meta_db *db);
 void meta_savepoint_keep(struct meta_db *db);
 void meta_savepoint_undo(struct meta_db *db);
@@ -63,9 +64,10 @@ bool meta_in_transaction(const struct meta_db *db);
 /* The statement, reset and without bindings. It may not be in use: finish with meta_done(). */
 struct meta_stmt *meta_query(struct meta_db *db, meta_sql sql);
 
-/* position counts from 1, as in ?1. Text and uuids are copied. A null slice binds ''. */
+/* position counts from 1, as in ?1. Text, bytes and uuids are copied. A null slice is empty. */
 void meta_bind_int(struct meta_stmt *stmt, int position, int64_t value);
 void meta_bind_text(struct meta_stmt *stmt, int position, struct ria_slice text);
+void meta_bind_blob(struct meta_stmt *stmt, int position, struct ria_slice bytes);
 void meta_bind_uuid(struct meta_stmt *stmt, int position, const struct ria_uuid *uuid);
 
 /* True: there is a row. False: there is none (left). */
@@ -74,6 +76,7 @@ bool meta_step(struct meta_stmt *stmt);
 /* column counts from 0. Slices stay valid until the next step or meta_done(). */
 int64_t meta_column_int(struct meta_stmt *stmt, int column);
 struct ria_slice meta_column_text(struct meta_stmt *stmt, int column);
+struct ria_slice meta_column_blob(struct meta_stmt *stmt, int column);
 struct ria_uuid meta_column_uuid(struct meta_stmt *stmt, int column);
 
 void meta_done(struct meta_stmt *stmt);

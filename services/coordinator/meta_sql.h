@@ -10,6 +10,19 @@
     "p.leader, p.leader_epoch, p.partition_epoch, p.replicas, p.isr, p.eligible, p.unfit," \
     " p.target, p.dropped, p.forced_epoch, p.topic_id, p.partition, p.origin"
 
+/* What group_row.c reads, in its order. */
+#define META_GROUP_COLUMNS_                                                               \
+    "group_id, mode, created_ms, next_lease, generation, changed, member_count, lock_ms," \
+    " deliveries_max, key_order, retry_ms, dead_topic, name"
+#define META_GROUP_PARTITION_COLUMNS_                                                        \
+    "topic_id, partition, position, committed_ms, metadata <> '', member, lease_id, holder," \
+    " deadline, next, frontier, unsettled, row_count"
+
+/* Groups that have anything of topic ?1. */
+#define META_GROUPS_OF_TOPIC_                                    \
+    "(SELECT group_id FROM group_partitions WHERE topic_id = ?1" \
+    " UNION SELECT group_id FROM group_subscriptions WHERE topic_id = ?1)"
+
 /* clang-format off */
 #define META_SQL_TABLE(X)                                                                           \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                     \
@@ -19,8 +32,8 @@
     X(SAVEPOINT_UNDO, "ROLLBACK TO command")                                                        \
                                                                                                     \
     X(CLUSTER_GET, "SELECT cluster_id, applied_index, applied_term, version, next_node_id,"         \
-        " next_producer_id FROM cluster WHERE one = 1")                                             \
-    X(CLUSTER_INIT, "INSERT INTO cluster VALUES (1, ?1, 0, 0, 1, 1, 1, 0, 0, 1)")                         \
+        " next_producer_id, lease_ms FROM cluster WHERE one = 1")                                             \
+    X(CLUSTER_INIT, "INSERT INTO cluster VALUES (1, ?1, 0, 0, 1, 1, 1, 0, 0, 1, 0, 1)")                   \
     X(CLUSTER_APPLIED, "UPDATE cluster SET applied_index = ?1 WHERE one = 1")                       \
     X(REBALANCING_GET, "SELECT rebalancing FROM cluster WHERE one = 1")                             \
     X(REBALANCING_SET, "UPDATE cluster SET rebalancing = ?1 WHERE one = 1")                         \
@@ -136,6 +149,46 @@
     X(TASK_ASSIGN, "UPDATE tasks SET worker = ?3, epoch = ?4, version = ?5"                         \
         " WHERE transform_id = ?1 AND partition = ?2")                                              \
     X(TASKS_DELETE, "DELETE FROM tasks WHERE transform_id = ?1")                                    \
+                                                                                                    \
+    X(GROUP_COUNTERS_GET, "SELECT lease_ms, next_group_id, group_count, lease_floor FROM cluster"   \
+        " WHERE one = 1")                                                                           \
+    X(GROUP_COUNTERS_SET, "UPDATE cluster SET lease_ms = ?1, next_group_id = ?2, group_count = ?3," \
+        " lease_floor = ?4 WHERE one = 1")                                                          \
+    X(GROUP_BY_NAME, "SELECT " META_GROUP_COLUMNS_ " FROM consumer_groups WHERE name = ?1")         \
+    X(GROUP_INSERT, "INSERT INTO consumer_groups VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,"  \
+        " ?11, ?12, ?13)")                                                                          \
+    X(GROUP_SET, "UPDATE consumer_groups SET next_lease = ?2, generation = ?3, changed = ?4,"       \
+        " member_count = ?5 WHERE group_id = ?1")                                                   \
+    X(GROUP_SET_SETTINGS, "UPDATE consumer_groups SET lock_ms = ?2, deliveries_max = ?3,"           \
+        " key_order = ?4, retry_ms = ?5, dead_topic = ?6 WHERE group_id = ?1")                      \
+    X(GROUP_IN_USE, "SELECT EXISTS (SELECT 1 FROM group_members WHERE group_id = ?1"                \
+        " AND deadline > ?2), EXISTS (SELECT 1 FROM group_partitions WHERE group_id = ?1"           \
+        " AND lease_id <> 0 AND deadline > ?2) OR EXISTS (SELECT 1 FROM group_ranges"               \
+        " WHERE group_id = ?1 AND state = 1 AND deadline > ?2)")                                    \
+    X(GROUP_DELETE, "DELETE FROM consumer_groups WHERE group_id = ?1")                              \
+    X(GROUP_MEMBERS_DELETE, "DELETE FROM group_members WHERE group_id = ?1")                        \
+    X(GROUP_SUBSCRIPTIONS_DELETE, "DELETE FROM group_subscriptions WHERE group_id = ?1")            \
+    X(GROUP_PARTITIONS_DELETE, "DELETE FROM group_partitions WHERE group_id = ?1")                  \
+    X(GROUP_RANGES_DELETE, "DELETE FROM group_ranges WHERE group_id = ?1")                          \
+    X(GROUP_PARTITION_GET, "SELECT " META_GROUP_PARTITION_COLUMNS_ " FROM group_partitions"         \
+        " WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3")                                \
+    X(GROUP_PARTITIONS_OF_TOPIC, "SELECT " META_GROUP_PARTITION_COLUMNS_ " FROM group_partitions"   \
+        " WHERE group_id = ?1 AND topic_id = ?2 ORDER BY partition")                                \
+    X(GROUP_PARTITION_INSERT, "INSERT INTO group_partitions VALUES (?1, ?2, ?3, ?4, ?5, '', ?6,"    \
+        " ?7, ?8, ?9, ?10, ?11, ?12, ?13)")                                                         \
+    X(GROUP_PARTITION_SET, "UPDATE group_partitions SET position = ?4, committed_ms = ?5,"          \
+        " member = ?6, lease_id = ?7, holder = ?8, deadline = ?9, next = ?10, frontier = ?11,"      \
+        " unsettled = ?12, row_count = ?13 WHERE group_id = ?1 AND topic_id = ?2"                   \
+        " AND partition = ?3")                                                                      \
+    X(GROUP_PARTITION_SET_METADATA, "UPDATE group_partitions SET metadata = ?4 WHERE group_id = ?1" \
+        " AND topic_id = ?2 AND partition = ?3")                                                    \
+    X(GROUPS_OF_TOPIC, "SELECT name, changed + 1 FROM consumer_groups WHERE group_id IN "           \
+        META_GROUPS_OF_TOPIC_ " ORDER BY group_id")                                                 \
+    X(GROUPS_CHANGE_OF_TOPIC, "UPDATE consumer_groups SET changed = changed + 1,"                   \
+        " generation = generation + 1 WHERE group_id IN " META_GROUPS_OF_TOPIC_)                    \
+    X(GROUP_PARTITIONS_DELETE_OF_TOPIC, "DELETE FROM group_partitions WHERE topic_id = ?1")         \
+    X(GROUP_SUBSCRIPTIONS_DELETE_OF_TOPIC, "DELETE FROM group_subscriptions WHERE topic_id = ?1")   \
+    X(GROUP_RANGES_DELETE_OF_TOPIC, "DELETE FROM group_ranges WHERE topic_id = ?1")                 \
                                                                                                     \
     X(CHANGED_ROWS, "SELECT (SELECT count(*) FROM nodes WHERE version > ?1)"                        \
         " + (SELECT count(*) FROM topics WHERE version > ?1)"                                       \

@@ -2,6 +2,8 @@
 COORDINATOR_SQL := $(sort $(wildcard schemas/sql/coordinator/*.sql))
 
 $(call library,coordinator,\
+  services/coordinator/apply_group_admin.c \
+  services/coordinator/apply_groups.c \
   services/coordinator/apply_leaders.c \
   services/coordinator/apply_moves.c \
   services/coordinator/apply_nodes.c \
@@ -14,6 +16,7 @@ $(call library,coordinator,\
   services/coordinator/consensus.c \
   services/coordinator/data_dir.c \
   services/coordinator/elections.c \
+  services/coordinator/group_row.c \
   services/coordinator/handle_command.c \
   services/coordinator/handle_describe_cluster.c \
   services/coordinator/handle_heartbeat.c \
@@ -22,6 +25,7 @@ $(call library,coordinator,\
   services/coordinator/handle_plan_rebalance.c \
   services/coordinator/inspect.c \
   services/coordinator/leader_choice.c \
+  services/coordinator/lease_clock.c \
   services/coordinator/liveness.c \
   services/coordinator/meta_db.c \
   services/coordinator/metadata_view.c \

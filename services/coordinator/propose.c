@@ -27,6 +27,8 @@ machine_apply(void *arg, int64_t index, struct ria_slice command, struct command
     state_apply(coordinator->state, index, command, out_result);
     coordinator->metrics.commands.value++;
     coordinator->metrics.leader_changes.value += out_result->leader_changes;
+    coordinator->metrics.group_operations.value += out_result->operations;
+    coordinator->metrics.group_operations_refused.value += out_result->operations_refused;
     if (out_result->changed &&
         (out_result->kind == API_CREATE_TRANSFORM || out_result->kind == API_DELETE_TRANSFORM ||
          out_result->kind == COMMAND_ASSIGN_TASKS)) {
@@ -129,6 +131,9 @@ ria_err coordinator_propose(
         .body = body,
     };
 
+    if (kind == API_GROUP) {
+        command.lease_ms = lease_clock_ms(&coordinator->lease_clock);
+    }
     if (needs_live_nodes(kind)) {
         liveness_expire(coordinator->liveness);
         command.live_nodes_count = liveness_nodes(coordinator->liveness, live_nodes, RIA_NODES_MAX);

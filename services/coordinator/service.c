@@ -246,6 +246,9 @@ static ria_err settle_identity(struct coordinator *coordinator, bool db_existed,
         state_found_cluster(coordinator->db, &id);
     }
     coordinator_read_summary(coordinator);
+    founded = state_summary(coordinator->db, &summary);
+    RIA_ASSERT(founded);
+    lease_clock_init(&coordinator->lease_clock, coordinator->env->clock, summary.lease_ms);
     return dir->has_identity ? RIA_OK
                              : data_dir_write_identity(dir, &coordinator->cluster_id, reason);
 }

@@ -15,12 +15,19 @@
 #include "services/coordinator/apply.h"
 #include "services/shared/topic_config.h"
 
-enum { COMMAND_RECORD_VERSION = 0, STATE_ARENA_SIZE_MAX = 64 * 1024 * 1024 };
+enum {
+    COMMAND_RECORD_VERSION = 0,
+    STATE_ARENA_SIZE_MAX = 64 * 1024 * 1024,
+    STATE_KEPT_SIZE_MAX = 256 * 1024 * 1024,
+};
 
 struct state_machine {
     struct meta_db *db;
-    struct ria_arena arena;
-    int64_t index; /* last applied; -1 until the first state_begin() */
+    struct ria_arena arena;   /* a command's */
+    struct ria_arena scratch; /* an operation's of a GroupRequest */
+    struct ria_arena kept;    /* a group's: what its replies are made of */
+    struct rows woken;        /* struct state_woken, in kept */
+    int64_t index;            /* last applied; -1 until the first state_begin() */
 };
 
 struct command_kind {
@@ -45,6 +52,7 @@ static const struct command_kind kinds[] = {
     {API_REASSIGN_PARTITIONS, apply_reassign_partitions, NULL},
     {API_ALTER_NODE, apply_alter_node, NULL},
     {API_ALTER_REBALANCE, apply_alter_rebalance, NULL},
+    {API_GROUP, apply_group, NULL},
     {COMMAND_ASSIGN_TASKS, apply_assign_tasks, "AssignTasks"},
     {COMMAND_FENCE_NODES, apply_fence_nodes, "FenceNodes"},
     {COMMAND_ELECT_LEADERS, apply_elect_leaders, "ElectLeaders"},
@@ -85,6 +93,9 @@ ria_err state_new(struct meta_db *db, struct state_machine **out_state)
     state->db = db;
     state->index = -1;
     ria_arena_init(&state->arena, STATE_ARENA_SIZE_MAX);
+    ria_arena_init(&state->scratch, STATE_ARENA_SIZE_MAX);
+    ria_arena_init(&state->kept, STATE_KEPT_SIZE_MAX);
+    state->woken = rows_of(&state->kept, sizeof(struct state_woken));
     *out_state = state;
     return RIA_OK;
 }
@@ -93,6 +104,8 @@ void state_free(struct state_machine *state)
 {
     if (state != NULL) {
         ria_arena_fini(&state->arena);
+        ria_arena_fini(&state->scratch);
+        ria_arena_fini(&state->kept);
         free(state);
     }
 }
@@ -107,6 +120,7 @@ bool state_summary(struct meta_db *db, struct state_summary *out_summary)
             .cluster_id = meta_column_uuid(stmt, 0),
             .applied_index = meta_column_int(stmt, 1),
             .version = meta_column_int(stmt, 3),
+            .lease_ms = meta_column_int(stmt, 6),
         };
     }
     meta_done(stmt);
@@ -176,6 +190,17 @@ ria_err apply_check_name(struct apply *apply, struct ria_slice name)
 
     ria_err err = topic_name_check(name, reason, sizeof(reason));
     return err == RIA_OK ? RIA_OK : apply_fail(apply, err, "%s", reason);
+}
+
+ria_err apply_wake_group(struct apply *apply, struct ria_slice name, int64_t changed)
+{
+    struct state_woken *woken = rows_add(apply->woken);
+
+    if (woken == NULL || !rows_copy_text(apply->kept, name, &woken->name)) {
+        return ria_arena_err(apply->kept);
+    }
+    woken->changed = changed;
+    return RIA_OK;
 }
 
 /* ---- apply ---- */
@@ -288,6 +313,8 @@ void state_begin(struct state_machine *state)
     RIA_ASSERT(found);
     RIA_ASSERT(state->index == -1 || state->index == summary.applied_index);
     state->index = summary.applied_index;
+    ria_arena_reset(&state->kept);
+    state->woken = rows_of(&state->kept, sizeof(struct state_woken));
     meta_begin(state->db);
 }
 
@@ -298,7 +325,16 @@ void state_apply(
     struct command_result *out_result
 )
 {
-    struct apply apply = {.db = state->db, .arena = &state->arena, .result = out_result};
+    struct apply apply = {
+        .db = state->db,
+        .arena = &state->arena,
+        .scratch = &state->scratch,
+        .kept = &state->kept,
+        .woken = &state->woken,
+        .result = out_result,
+    };
+    uint32_t woken_before = state->woken.count;
+    size_t kept_before = ria_arena_used(&state->kept);
 
     RIA_ASSERT(meta_in_transaction(state->db));
     RIA_ASSERT(index == state->index + 1);
@@ -315,11 +351,13 @@ void state_apply(
         meta_savepoint_undo(state->db);
         out_result->changed = false;
         out_result->leader_changes = 0;
+        state->woken.count = woken_before;
         if (out_result->text[0] == '\0') {
             (void)snprintf(out_result->text, sizeof(out_result->text), "%s", ria_err_text(err));
         }
     }
     out_result->err = err;
+    out_result->kept_size = ria_arena_used(&state->kept) - kept_before;
     state->index = index;
     ria_arena_reset(&state->arena);
 }
@@ -333,6 +371,12 @@ void state_commit(struct state_machine *state, int64_t index)
     ria_err err = meta_run(stmt);
     RIA_ASSERT(err == RIA_OK);
     meta_commit(state->db);
+}
+
+const struct state_woken *state_woken(const struct state_machine *state, uint32_t *out_count)
+{
+    *out_count = state->woken.count;
+    return state->woken.items;
 }
 
 /* ---- propose ---- */

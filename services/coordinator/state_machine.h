@@ -30,6 +30,7 @@
 #include "schemas/gen/delete_topic_response.h"
 #include "schemas/gen/delete_transform_response.h"
 #include "schemas/gen/elect_leader_response.h"
+#include "schemas/gen/group_response.h"
 #include "schemas/gen/messages.h"
 #include "schemas/gen/reassign_partitions_response.h"
 #include "schemas/gen/register_node_response.h"
@@ -54,14 +55,22 @@ enum {
 
     /* Encoded bytes of a command's body (schemas/records/Command.json). Rejected: TOO_LARGE. */
     STATE_BODY_MAX = 1024 * 1024,
-};
 
-/* What became of a command. */
+    /* Bytes of a GroupResponse. An operation whose result does not fit: BUSY. */
+    STATE_ANSWER_SIZE_MAX = 8 * 1024 * 1024,
+};
+_Static_assert(STATE_ANSWER_SIZE_MAX < RIA_FRAME_SIZE_MAX / 2, "a response fits into a frame");
+
+/* What became of a command. Slices and arrays of the response stay valid until the next
+ * state_begin(). */
 struct command_result {
     ria_err err;
     int16_t kind;                      /* of the command, 0 if it could not be decoded */
     bool changed;                      /* the metadata version grew */
     uint32_t leader_changes;           /* partitions that got another leader, or lost theirs */
+    uint32_t operations;               /* of a GroupRequest */
+    uint32_t operations_refused;       /* among them */
+    size_t kept_size;                  /* bytes that are kept for the response */
     char text[RIA_ERROR_TEXT_MAX + 1]; /* why, if err: names the field and the rule */
     union {
         struct register_node_response register_node;
@@ -79,6 +88,7 @@ struct command_result {
         struct reassign_partitions_response reassign_partitions;
         struct alter_node_response alter_node;
         struct alter_rebalance_response alter_rebalance;
+        struct group_response group;
     } response; /* the one of the command's kind, if err == RIA_OK */
 };
 
@@ -102,6 +112,16 @@ void state_apply(
 
 void state_commit(struct state_machine *state, int64_t index);
 
+/* A consumer group that those who watch it should look at. */
+struct state_woken {
+    struct ria_slice name;
+    int64_t changed; /* its change number, -1 = it is gone */
+};
+
+/* What the commands since the last state_begin() have woken, in order: the last word about a group
+ * counts. Valid until the next state_begin(). */
+const struct state_woken *state_woken(const struct state_machine *state, uint32_t *out_count);
+
 /* ---- the proposer's side ---- */
 
 /* Which requests are commands. */
@@ -121,6 +141,7 @@ struct state_summary {
     struct ria_uuid cluster_id;
     int64_t applied_index;
     int64_t version;
+    int64_t lease_ms; /* the lease clock when it was last written */
 };
 
 /* False: a new database, without a cluster. */

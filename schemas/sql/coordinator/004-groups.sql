@@ -5,6 +5,10 @@
 
 ALTER TABLE cluster ADD COLUMN lease_ms INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE cluster ADD COLUMN next_group_id INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE cluster ADD COLUMN group_count INTEGER NOT NULL DEFAULT 0;
+-- Lease ids and change numbers of a new group begin here, above those of every deleted one: a
+-- cursor, a lock or a watch may outlive its group and must not fit into another of the same name.
+ALTER TABLE cluster ADD COLUMN lease_floor INTEGER NOT NULL DEFAULT 1;
 
 -- mode: 0 stream, 1 queue. changed grows when something may have become free: those who wait ask
 -- again. retry_ms: delays after the first, second, ... failure, separated by commas; the last one

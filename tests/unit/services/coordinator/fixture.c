@@ -11,6 +11,7 @@
 #include "schemas/gen/heartbeat_request.h"
 #include "schemas/gen/metadata_request.h"
 
+#include "services/coordinator/apply_groups.h"
 #include "services/shared/membership.h"
 
 enum { FIXTURE_ARENA_SIZE_MAX = 512 * 1024 * 1024, INCARNATION = 100 };
@@ -69,6 +70,7 @@ void fixture_machine_open(struct fixture_machine *m)
     memset(m, 0, sizeof(*m));
     m->time_ms = 1000;
     m->sender_id = -1;
+    ria_arena_init(&m->arena, FIXTURE_ARENA_SIZE_MAX);
     ria_err err = meta_db_open(":memory:", NULL, NULL, reason, sizeof(reason), &m->db);
     RIA_ASSERT(err == RIA_OK);
     state_found_cluster(m->db, &cluster);
@@ -80,6 +82,7 @@ void fixture_machine_close(struct fixture_machine *m)
 {
     state_free(m->state);
     meta_db_close(m->db);
+    ria_arena_fini(&m->arena);
 }
 
 ria_err fixture_apply(struct fixture_machine *m, int16_t kind, const void *body)
@@ -92,6 +95,7 @@ ria_err fixture_apply(struct fixture_machine *m, int16_t kind, const void *body)
     struct command command = {
         .kind = kind,
         .time_ms = m->time_ms++,
+        .lease_ms = m->lease_ms,
         .sender_id = m->sender_id,
         .default_partitions = 6,
         .default_replicas = (int16_t)ria_max_i64(1, ria_min_i64(3, m->live_count)),
@@ -111,6 +115,58 @@ ria_err fixture_apply(struct fixture_machine *m, int16_t kind, const void *body)
     free(bytes);
     free(encoded);
     return m->result.err;
+}
+
+struct group_request_group_operation
+fixture_operation(struct ria_arena *arena, int8_t kind, const void *body)
+{
+    const struct schema_message *message = group_operation_record(kind);
+
+    RIA_ASSERT(message != NULL);
+    uint32_t size = message->size(body, 0);
+    uint8_t *bytes = ria_arena_alloc(arena, size);
+    RIA_ASSERT(bytes != NULL);
+    struct ria_writer writer = ria_writer_of(bytes, size);
+    message->encode(body, 0, &writer);
+    return (struct group_request_group_operation){
+        .kind = kind,
+        .body = ria_slice_of(bytes, size),
+    };
+}
+
+void fixture_operation_result(
+    struct ria_arena *arena,
+    int8_t kind,
+    const struct group_response_group_result *result,
+    void *out_result
+)
+{
+    const struct schema_message *message = group_operation_result(kind);
+    uint8_t *copy = ria_arena_alloc(arena, result->body.size);
+
+    RIA_ASSERT(result->error_code == RIA_OK && copy != NULL);
+    memcpy(copy, result->body.data, result->body.size);
+    struct ria_reader reader = ria_reader_of(ria_slice_of(copy, result->body.size));
+    ria_err err = message->decode(out_result, 0, &reader, arena);
+    RIA_ASSERT(err == RIA_OK && ria_reader_left(&reader) == 0);
+}
+
+ria_err fixture_group(struct fixture_machine *m, int8_t kind, const void *body, void *out_result)
+{
+    ria_arena_reset(&m->arena);
+    struct group_request_group_operation operation = fixture_operation(&m->arena, kind, body);
+    const struct group_request request = {.operations = &operation, .operations_count = 1};
+
+    m->text[0] = '\0';
+    ria_err err = fixture_apply(m, API_GROUP, &request);
+    RIA_ASSERT(err == RIA_OK && m->result.response.group.results_count == 1);
+    const struct group_response_group_result *result = m->result.response.group.results;
+    if (result->error_code != RIA_OK) {
+        (void)snprintf(m->text, sizeof(m->text), RIA_SLICE_FMT, RIA_SLICE_ARG(result->error_text));
+    } else if (out_result != NULL) {
+        fixture_operation_result(&m->arena, kind, result, out_result);
+    }
+    return (ria_err)result->error_code;
 }
 
 void fixture_nodes(struct fixture_machine *m, uint32_t count, const char *const *racks)

@@ -9,6 +9,8 @@
 
 #include "schemas/gen/create_topic_request.h"
 #include "schemas/gen/create_transform_request.h"
+#include "schemas/gen/group_request.h"
+#include "schemas/gen/group_response.h"
 #include "schemas/gen/messages.h"
 #include "schemas/gen/metadata_response.h"
 #include "schemas/gen/register_node_request.h"
@@ -34,10 +36,13 @@ struct fixture_machine {
     struct state_machine *state;
     int64_t index;
     int64_t time_ms;
+    int64_t lease_ms; /* the proposer's lease clock */
     int32_t sender_id;
     int32_t live[64];
     uint32_t live_count;
-    struct command_result result; /* of the last command */
+    struct command_result result;      /* of the last command */
+    struct ria_arena arena;            /* of the last operation on a group */
+    char text[RIA_ERROR_TEXT_MAX + 1]; /* why it was refused */
 };
 
 void fixture_machine_open(struct fixture_machine *m);
@@ -45,6 +50,22 @@ void fixture_machine_close(struct fixture_machine *m);
 
 /* Apply one command in a transaction of its own. Returns the result's err. */
 ria_err fixture_apply(struct fixture_machine *m, int16_t kind, const void *body);
+
+/* One operation on a group, in a command of its own. Returns the operation's error; out_result (may
+ * be NULL) borrows from the arena until the next one. */
+ria_err fixture_group(struct fixture_machine *m, int8_t kind, const void *body, void *out_result);
+
+/* An operation with its body encoded; bytes come from arena. */
+struct group_request_group_operation
+fixture_operation(struct ria_arena *arena, int8_t kind, const void *body);
+
+/* Decode an operation's result, which was not refused. */
+void fixture_operation_result(
+    struct ria_arena *arena,
+    int8_t kind,
+    const struct group_response_group_result *result,
+    void *out_result
+);
 
 /* Register nodes 1..count with racks[i] (NULL = none) and let them live. */
 void fixture_nodes(struct fixture_machine *m, uint32_t count, const char *const *racks);

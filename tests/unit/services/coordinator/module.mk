@@ -1,7 +1,34 @@
 $(call library,coordinator_fixture,tests/unit/services/coordinator/fixture.c)
 
-COORDINATOR_TESTS := apply_leaders apply_moves apply_nodes apply_topic_config apply_topics apply_transforms assigner consensus data_dir elections \
-  handle_describe_cluster handle_heartbeat handle_list_transforms handle_metadata leader_choice liveness meta_db \
-  metadata_view metadata_waits migrations mover node_list placement rebalance service state_machine tasks vfs_db
+COORDINATOR_TESTS := \
+  apply_groups \
+  apply_leaders \
+  apply_moves \
+  apply_nodes \
+  apply_topic_config \
+  apply_topics \
+  apply_transforms \
+  assigner \
+  consensus \
+  data_dir \
+  elections \
+  handle_describe_cluster \
+  handle_heartbeat \
+  handle_list_transforms \
+  handle_metadata \
+  leader_choice \
+  liveness \
+  meta_db \
+  metadata_view \
+  metadata_waits \
+  migrations \
+  mover \
+  node_list \
+  placement \
+  rebalance \
+  service \
+  state_machine \
+  tasks \
+  vfs_db
 $(foreach t,$(COORDINATOR_TESTS),$(call test,tests/unit/services/coordinator/$(t)_test,\
   harness coordinator_fixture coordinator shared schemas common))

@@ -1,0 +1,93 @@
+/* apply_groups: what the operations on groups and queues share. Only for apply_groups.c,
+ * apply_group_*.c and apply_queue_*.c.
+ *
+ * A GroupRequest is one command of many operations. Each runs in a savepoint of its own with memory
+ * of its own, and is done or refused by itself: whatever a refused one wrote is undone, the others
+ * stand. Rules of 010 that all of them keep:
+ * - the only clock for leases and sessions is call->now_ms; a lease or member past its deadline is
+ *   over, whatever its row says;
+ * - call->group is written at the end of the operation if it differs from what was read;
+ * - whoever frees something that another consumer may wait for calls group_changed().
+ */
+#pragma once
+
+#include "services/coordinator/apply.h"
+#include "services/coordinator/group_row.h"
+
+enum {
+    GROUP_COUNT_MAX = 100000,  /* in the cluster. Rejected: LIMIT */
+    GROUP_MEMBERS_MAX = 10000, /* of a group. Rejected: LIMIT */
+    GROUP_NAME_MAX = 255,      /* bytes, of a group or member */
+    GROUP_LEASE_MS_MIN = 1000, /* a lease, a lock, a session */
+    GROUP_LEASE_MS_MAX = 12 * 60 * 60 * 1000,
+};
+
+/* One operation. */
+struct group_call {
+    struct apply *apply;
+    struct meta_db *db;
+    struct ria_arena *arena; /* for the operation */
+    int64_t now_ms;          /* lease clock */
+    int64_t time_ms;         /* wall clock, for people */
+    struct group_counters *counters;
+    bool open;               /* group is there */
+    bool deleted;            /* it was, until now */
+    struct group_row group;  /* as it is to be */
+    struct group_row before; /* as it was read or inserted */
+};
+
+/* ---- the group ---- */
+
+/* INVALID unless it is 1 to 255 bytes of UTF-8 without control characters. */
+ria_err
+group_check_name(struct group_call *call, const char *field, struct ria_slice name) RIA_MUST_USE;
+
+/* Find the group, of whatever mode. INVALID, NOT_FOUND. */
+ria_err group_find(struct group_call *call, struct ria_slice name) RIA_MUST_USE;
+
+/* The same. CONFLICT: it is of the other mode. */
+ria_err
+group_find_mode(struct group_call *call, struct ria_slice name, group_mode mode) RIA_MUST_USE;
+
+/* Find it or make it: settings is what a new one begins with (lock_ms and what follows it; NULL =
+ * zeros). INVALID, CONFLICT, LIMIT. */
+ria_err group_find_or_make(
+    struct group_call *call,
+    struct ria_slice name,
+    group_mode mode,
+    const struct group_row *settings
+) RIA_MUST_USE;
+
+/* Something may have become free: those who wait ask again. Once per operation is enough, more do
+ * no harm. */
+void group_changed(struct group_call *call);
+
+/* ---- fields ---- */
+
+/* UNKNOWN_TOPIC, as "field <uuid> does not exist". */
+ria_err group_check_topic(
+    struct group_call *call,
+    const char *field,
+    const struct ria_uuid *topic_id,
+    int32_t *out_partition_count
+) RIA_MUST_USE;
+
+/* UNKNOWN_PARTITION. */
+ria_err group_check_partition(
+    struct group_call *call, const char *field, int32_t partition, int32_t partition_count
+) RIA_MUST_USE;
+
+/* What an operation of this kind and its result look like; NULL: there is none of this kind. */
+const struct schema_message *group_operation_record(int8_t kind);
+const struct schema_message *group_operation_result(int8_t kind);
+
+/* ---- the operations; body is the decoded record, result the initialised one of its result ----
+ *
+ * Arrays of the result are taken from call->arena. */
+
+ria_err apply_group_delete(struct group_call *call, const void *body, void *result) RIA_MUST_USE;
+
+/* ---- other commands ---- */
+
+/* Nothing of the topic is left in any group, and those who wait hear of it. */
+ria_err apply_groups_drop_topic(struct apply *apply, const struct ria_uuid *topic_id) RIA_MUST_USE;

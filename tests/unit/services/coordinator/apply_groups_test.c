@@ -1,0 +1,97 @@
+/* GroupRequest as a command: each operation by itself. */
+#include "services/coordinator/apply_groups.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "schemas/gen/group_delete.h"
+
+#include "services/shared/group_operations.h"
+#include "tests/lib/harness.h"
+#include "tests/unit/services/coordinator/fixture.h"
+
+static ria_err delete_group(struct fixture_machine *m, const char *name)
+{
+    const struct group_delete r = {.group = ria_slice_cstr(name)};
+
+    return fixture_group(m, GROUP_OPERATION_DELETE, &r, NULL);
+}
+
+static void unknown_kinds_and_garbage_are_refused_one_by_one(void)
+{
+    struct fixture_machine m;
+    uint8_t noise[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0x01};
+    struct group_request_group_operation operations[3] = {
+        {.kind = 99, .body = RIA_SLICE_EMPTY},
+        {.kind = GROUP_OPERATION_DELETE, .body = ria_slice_of(noise, sizeof(noise))},
+        {.kind = GROUP_OPERATION_DELETE, .body = RIA_SLICE_EMPTY},
+    };
+    const struct group_request request = {.operations = operations, .operations_count = 3};
+
+    fixture_machine_open(&m);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_GROUP, &request), RIA_OK);
+    CU_ASSERT_FALSE(m.result.changed);
+    CU_ASSERT_EQUAL(m.result.operations, 3);
+    CU_ASSERT_EQUAL(m.result.operations_refused, 3);
+    const struct group_response *response = &m.result.response.group;
+    CU_ASSERT_EQUAL_FATAL(response->results_count, 3);
+    CU_ASSERT_EQUAL(response->results[0].error_code, RIA_ERR_UNKNOWN_TYPE);
+    CU_ASSERT_EQUAL(response->results[1].error_code, RIA_ERR_MALFORMED);
+    CU_ASSERT_EQUAL(response->results[2].error_code, RIA_ERR_MALFORMED);
+    CU_ASSERT_TRUE(response->results[2].error_text.size > 0);
+    fixture_machine_close(&m);
+}
+
+static void a_group_that_is_not_there_cannot_be_deleted(void)
+{
+    struct fixture_machine m;
+
+    fixture_machine_open(&m);
+    CU_ASSERT_EQUAL(delete_group(&m, "nobody"), RIA_ERR_NOT_FOUND);
+    CU_ASSERT_PTR_NOT_NULL(strstr(m.text, "\"nobody\""));
+    fixture_machine_close(&m);
+}
+
+static void names_are_utf8_without_control_characters(void)
+{
+    struct fixture_machine m;
+    char name[GROUP_NAME_MAX + 1] = "";
+
+    fixture_machine_open(&m);
+    CU_ASSERT_EQUAL(delete_group(&m, ""), RIA_ERR_INVALID);
+    CU_ASSERT_PTR_NOT_NULL(strstr(m.text, "group"));
+    CU_ASSERT_EQUAL(delete_group(&m, "a\nb"), RIA_ERR_INVALID);
+    CU_ASSERT_EQUAL(delete_group(&m, "a\x7f"), RIA_ERR_INVALID);
+    CU_ASSERT_EQUAL(delete_group(&m, "a\xc2\x85"), RIA_ERR_INVALID); /* NEL, a C1 control */
+    CU_ASSERT_EQUAL(delete_group(&m, "a\xff"), RIA_ERR_INVALID);
+    CU_ASSERT_EQUAL(delete_group(&m, "a\xc2\xa0 /%?\"'"), RIA_ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(delete_group(&m, "gruppe-\xc3\xa4\xf0\x9f\x90\x8e"), RIA_ERR_NOT_FOUND);
+    memset(name, 'n', GROUP_NAME_MAX);
+    CU_ASSERT_EQUAL(delete_group(&m, name), RIA_ERR_NOT_FOUND);
+    fixture_machine_close(&m);
+}
+
+static void the_lease_clock_is_written_with_every_command_and_only_grows(void)
+{
+    struct fixture_machine m;
+    struct state_summary summary;
+
+    fixture_machine_open(&m);
+    m.lease_ms = 5000;
+    CU_ASSERT_EQUAL(delete_group(&m, "nobody"), RIA_ERR_NOT_FOUND);
+    CU_ASSERT_TRUE(state_summary(m.db, &summary));
+    CU_ASSERT_EQUAL(summary.lease_ms, 5000);
+    m.lease_ms = 4000;
+    CU_ASSERT_EQUAL(delete_group(&m, "nobody"), RIA_ERR_NOT_FOUND);
+    CU_ASSERT_TRUE(state_summary(m.db, &summary));
+    CU_ASSERT_EQUAL(summary.lease_ms, 5000);
+    fixture_machine_close(&m);
+}
+
+static const struct harness_test tests[] = {
+    HARNESS_TEST(unknown_kinds_and_garbage_are_refused_one_by_one),
+    HARNESS_TEST(a_group_that_is_not_there_cannot_be_deleted),
+    HARNESS_TEST(names_are_utf8_without_control_characters),
+    HARNESS_TEST(the_lease_clock_is_written_with_every_command_and_only_grows),
+};
+HARNESS_MAIN(tests);
