@@ -13,6 +13,7 @@ $(call library,coordinator,\
   services/coordinator/apply_topics.c \
   services/coordinator/apply_transforms.c \
   services/coordinator/assigner.c \
+  services/coordinator/assignment.c \
   services/coordinator/consensus.c \
   services/coordinator/data_dir.c \
   services/coordinator/elections.c \

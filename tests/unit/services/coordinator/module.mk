@@ -9,6 +9,7 @@ COORDINATOR_TESTS := \
   apply_topics \
   apply_transforms \
   assigner \
+  assignment \
   consensus \
   data_dir \
   elections \
