@@ -24,6 +24,11 @@ struct operation_kind {
 };
 
 static const struct operation_kind kinds[] = {
+    {GROUP_OPERATION_READ, apply_group_read, "GroupRead", "GroupReadResult"},
+    {GROUP_OPERATION_COMMIT, apply_group_commit, "GroupCommit", "GroupCommitResult"},
+    {GROUP_OPERATION_MEMBER, apply_group_member, "GroupMember", "GroupMemberResult"},
+    {GROUP_OPERATION_LEAVE, apply_group_leave, "GroupLeave", "GroupLeaveResult"},
+    {GROUP_OPERATION_RESET, apply_group_reset, "GroupReset", "GroupResetResult"},
     {GROUP_OPERATION_DELETE, apply_group_delete, "GroupDelete", "GroupDeleteResult"},
 };
 
@@ -201,6 +206,7 @@ static ria_err apply_operation(
     ria_arena_reset(apply->scratch);
     if (err == RIA_OK) {
         meta_savepoint_keep(apply->db);
+        apply->result->text[0] = '\0'; /* of a part that was refused */
         return RIA_OK;
     }
     meta_savepoint_undo(apply->db);

@@ -17,12 +17,12 @@ struct ranked {
 struct plan {
     struct assignment_topic *topics;
     uint32_t topic_count;
-    int32_t **before;     /* by topic: owners as they were */
-    uint32_t *loads;      /* by member: partitions of all topics */
-    uint32_t *counts;     /* by member: partitions of the topic at hand */
-    uint32_t *quotas;     /* by member: what it shall have of it */
-    int32_t *takers;      /* by member: who gets one of its partitions, -1 = nobody */
-    bool *subscribed;     /* by member: to the topic at hand */
+    int32_t **before;      /* by topic: owners as they were */
+    uint32_t *loads;       /* by member: partitions of all topics */
+    uint32_t *counts;      /* by member: partitions of the topic at hand */
+    uint32_t *quotas;      /* by member: what it shall have of it */
+    int32_t *takers;       /* by member: who gets one of its partitions, -1 = nobody */
+    bool *subscribed;      /* by member: to the topic at hand */
     struct ranked *givers; /* room for all members */
     struct ranked *others;
 };

@@ -205,17 +205,13 @@ ria_err group_partitions_read(
     const struct ria_uuid *topic_id,
     int32_t count,
     struct ria_arena *arena,
-    struct group_partition **out_rows
+    struct group_partition *out_rows
 )
 {
     ria_err err = RIA_OK;
-    struct group_partition *rows = ria_arena_alloc_array(arena, (size_t)count, sizeof(*rows));
 
-    if (rows == NULL) {
-        return ria_arena_err(arena);
-    }
     for (int32_t i = 0; i < count; i++) {
-        rows[i] = group_partition_none(topic_id, i);
+        out_rows[i] = group_partition_none(topic_id, i);
     }
     struct meta_stmt *stmt = meta_query(db, META_GROUP_PARTITIONS_OF_TOPIC);
     meta_bind_int(stmt, 1, group_id);
@@ -223,13 +219,43 @@ ria_err group_partitions_read(
     while (err == RIA_OK && meta_step(stmt)) {
         int64_t partition = meta_column_int(stmt, 1);
         RIA_ASSERT(partition >= 0 && partition < count);
-        err = group_partition_take(stmt, arena, &rows[partition]);
+        err = group_partition_take(stmt, arena, &out_rows[partition]);
+    }
+    meta_done(stmt);
+    return err;
+}
+
+ria_err group_partitions_take(
+    struct meta_stmt *stmt,
+    struct ria_arena *arena,
+    struct group_partition **out_rows,
+    uint32_t *out_count
+)
+{
+    ria_err err = RIA_OK;
+    struct rows rows = rows_of(arena, sizeof(struct group_partition));
+
+    while (err == RIA_OK && meta_step(stmt)) {
+        struct group_partition *row = rows_add(&rows);
+        err = row == NULL ? ria_arena_err(arena) : group_partition_take(stmt, arena, row);
     }
     meta_done(stmt);
     if (err == RIA_OK) {
-        *out_rows = rows;
+        *out_rows = rows.items;
+        *out_count = rows.count;
     }
     return err;
+}
+
+static ria_err write_metadata(struct meta_db *db, int64_t group_id, struct group_partition *row)
+{
+    struct meta_stmt *stmt = meta_query(db, META_GROUP_PARTITION_SET_METADATA);
+
+    meta_bind_int(stmt, 1, group_id);
+    meta_bind_uuid(stmt, 2, &row->topic_id);
+    meta_bind_int(stmt, 3, row->partition);
+    meta_bind_text(stmt, 4, row->metadata);
+    return meta_run(stmt);
 }
 
 ria_err group_partition_write(struct meta_db *db, int64_t group_id, struct group_partition *row)
@@ -251,25 +277,12 @@ ria_err group_partition_write(struct meta_db *db, int64_t group_id, struct group
     meta_bind_int(stmt, 12, row->unsettled);
     meta_bind_int(stmt, 13, row->row_count);
     RIA_TRY(meta_run(stmt));
+    if (row->metadata_set && (row->metadata.size > 0 || row->has_metadata)) {
+        RIA_TRY(write_metadata(db, group_id, row));
+        row->has_metadata = row->metadata.size > 0;
+    }
     row->stored = true;
     row->touched = false;
-    return RIA_OK;
-}
-
-ria_err group_partition_write_metadata(
-    struct meta_db *db, int64_t group_id, struct group_partition *row, struct ria_slice metadata
-)
-{
-    RIA_ASSERT(row->stored);
-    if (metadata.size == 0 && !row->has_metadata) {
-        return RIA_OK;
-    }
-    struct meta_stmt *stmt = meta_query(db, META_GROUP_PARTITION_SET_METADATA);
-    meta_bind_int(stmt, 1, group_id);
-    meta_bind_uuid(stmt, 2, &row->topic_id);
-    meta_bind_int(stmt, 3, row->partition);
-    meta_bind_text(stmt, 4, metadata);
-    RIA_TRY(meta_run(stmt));
-    row->has_metadata = metadata.size > 0;
+    row->metadata_set = false;
     return RIA_OK;
 }

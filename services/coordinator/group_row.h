@@ -70,6 +70,7 @@ struct group_partition {
     int32_t partition;
     bool stored;  /* there is a row */
     bool touched; /* for the caller: to be written */
+    bool freed;   /* for the caller: a lease that was out was given back */
     int64_t position;
     int64_t committed_ms;
     bool has_metadata;
@@ -81,6 +82,8 @@ struct group_partition {
     int64_t frontier;
     int64_t unsettled;
     int64_t row_count;
+    bool metadata_set; /* metadata is to be written */
+    struct ria_slice metadata;
 };
 
 /* One that has no row: without position, lease and member. */
@@ -96,15 +99,15 @@ ria_err group_partition_read(
     struct group_partition *out_row
 ) RIA_MUST_USE;
 
-/* All partitions of a topic that has count of them, in an array of count, by number. Errors: those
- * of the arena. */
+/* All partitions of a topic that has count of them, by number: out_rows has room for them. Errors:
+ * those of the arena; then out_rows is undefined. */
 ria_err group_partitions_read(
     struct meta_db *db,
     int64_t group_id,
     const struct ria_uuid *topic_id,
     int32_t count,
     struct ria_arena *arena,
-    struct group_partition **out_rows
+    struct group_partition *out_rows
 ) RIA_MUST_USE;
 
 /* Take over the row that a statement of META_GROUP_PARTITION_COLUMNS_ is at. Errors: those of the
@@ -117,7 +120,11 @@ ria_err group_partition_take(
 ria_err group_partition_write(struct meta_db *db, int64_t group_id, struct group_partition *row)
     RIA_MUST_USE;
 
-/* Of a partition that is stored. Nothing is written if there is none and there shall be none. */
-ria_err group_partition_write_metadata(
-    struct meta_db *db, int64_t group_id, struct group_partition *row, struct ria_slice metadata
+/* The rest of a statement of META_GROUP_PARTITION_COLUMNS_, whose parameters are bound; finishes
+ * it. Errors: those of the arena. */
+ria_err group_partitions_take(
+    struct meta_stmt *stmt,
+    struct ria_arena *arena,
+    struct group_partition **out_rows,
+    uint32_t *out_count
 ) RIA_MUST_USE;

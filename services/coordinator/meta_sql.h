@@ -169,7 +169,43 @@
     X(GROUP_MEMBERS_DELETE, "DELETE FROM group_members WHERE group_id = ?1")                        \
     X(GROUP_SUBSCRIPTIONS_DELETE, "DELETE FROM group_subscriptions WHERE group_id = ?1")            \
     X(GROUP_PARTITIONS_DELETE, "DELETE FROM group_partitions WHERE group_id = ?1")                  \
+    X(GROUP_PARTITION_LOCKED, "SELECT EXISTS (SELECT 1 FROM group_ranges WHERE group_id = ?1"       \
+        " AND topic_id = ?2 AND partition = ?3 AND state = 1 AND deadline > ?4)")                   \
+    X(GROUP_RANGES_DELETE_OF_PARTITION, "DELETE FROM group_ranges WHERE group_id = ?1"              \
+        " AND topic_id = ?2 AND partition = ?3")                                                    \
     X(GROUP_RANGES_DELETE, "DELETE FROM group_ranges WHERE group_id = ?1")                          \
+    X(GROUP_MEMBER_GET, "SELECT kind, epoch, session_ms, deadline, chosen FROM group_members"       \
+        " WHERE group_id = ?1 AND name = ?2")                                                       \
+    X(GROUP_MEMBER_DETAIL, "SELECT detail FROM group_members WHERE group_id = ?1 AND name = ?2")    \
+    X(GROUP_MEMBER_INSERT, "INSERT INTO group_members VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, x'')")    \
+    X(GROUP_MEMBER_SET, "UPDATE group_members SET kind = ?3, epoch = ?4, session_ms = ?5,"          \
+        " deadline = ?6, chosen = ?7 WHERE group_id = ?1 AND name = ?2")                            \
+    X(GROUP_MEMBER_SET_DETAIL, "UPDATE group_members SET detail = ?3 WHERE group_id = ?1"           \
+        " AND name = ?2")                                                                           \
+    X(GROUP_MEMBER_DELETE, "DELETE FROM group_members WHERE group_id = ?1 AND name = ?2")           \
+    X(GROUP_MEMBERS_EXPIRED, "SELECT name FROM group_members WHERE group_id = ?1"                   \
+        " AND deadline <= ?2 ORDER BY deadline, name")                                              \
+    X(GROUP_MEMBERS_NEXT_DEADLINE, "SELECT deadline FROM group_members WHERE group_id = ?1"         \
+        " AND name <> ?2 ORDER BY deadline LIMIT 1")                                                \
+    X(GROUP_SUBSCRIPTIONS_OF_MEMBER, "SELECT topic_id, partition FROM group_subscriptions"          \
+        " WHERE group_id = ?1 AND name = ?2 ORDER BY topic_id, partition")                          \
+    X(GROUP_SUBSCRIPTION_COUNT, "SELECT count(*) FROM group_subscriptions WHERE group_id = ?1"      \
+        " AND name = ?2 AND topic_id = ?3 AND partition = ?4")                                      \
+    X(GROUP_SUBSCRIPTION_INSERT, "INSERT INTO group_subscriptions VALUES (?1, ?2, ?3, ?4)")         \
+    X(GROUP_SUBSCRIPTIONS_DELETE_OF_MEMBER, "DELETE FROM group_subscriptions WHERE group_id = ?1"   \
+        " AND name = ?2")                                                                           \
+    X(GROUP_SUBSCRIPTIONS_PLANNED, "SELECT name, topic_id FROM group_subscriptions"                 \
+        " WHERE group_id = ?1 AND partition = -1 ORDER BY name, topic_id")                          \
+    X(GROUP_PARTITIONS_PLANNED, "SELECT member, topic_id, partition FROM group_partitions"          \
+        " WHERE group_id = ?1 AND member <> '' ORDER BY member, topic_id, partition")               \
+    X(GROUP_PARTITIONS_OF_MEMBER, "SELECT " META_GROUP_PARTITION_COLUMNS_ " FROM group_partitions"  \
+        " WHERE group_id = ?1 AND member = ?2 AND member <> '' ORDER BY topic_id, partition")       \
+    X(GROUP_PARTITIONS_OF_HOLDER, "SELECT " META_GROUP_PARTITION_COLUMNS_ " FROM group_partitions"  \
+        " WHERE group_id = ?1 AND holder = ?2 ORDER BY topic_id, partition")                        \
+    X(GROUP_PARTITIONS_HELD, "SELECT " META_GROUP_PARTITION_COLUMNS_ " FROM group_partitions"       \
+        " WHERE group_id = ?1 AND deadline = 9223372036854775807 ORDER BY topic_id, partition")     \
+    X(GROUP_PARTITION_SET_MEMBER, "INSERT INTO group_partitions VALUES (?1, ?2, ?3, -1, 0, '', ?4," \
+        " 0, '', 0, -1, -1, 0, 0) ON CONFLICT DO UPDATE SET member = ?4")                           \
     X(GROUP_PARTITION_GET, "SELECT " META_GROUP_PARTITION_COLUMNS_ " FROM group_partitions"         \
         " WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3")                                \
     X(GROUP_PARTITIONS_OF_TOPIC, "SELECT " META_GROUP_PARTITION_COLUMNS_ " FROM group_partitions"   \

@@ -3,6 +3,9 @@ COORDINATOR_SQL := $(sort $(wildcard schemas/sql/coordinator/*.sql))
 
 $(call library,coordinator,\
   services/coordinator/apply_group_admin.c \
+  services/coordinator/apply_group_commit.c \
+  services/coordinator/apply_group_members.c \
+  services/coordinator/apply_group_read.c \
   services/coordinator/apply_groups.c \
   services/coordinator/apply_leaders.c \
   services/coordinator/apply_moves.c \
@@ -17,6 +20,7 @@ $(call library,coordinator,\
   services/coordinator/consensus.c \
   services/coordinator/data_dir.c \
   services/coordinator/elections.c \
+  services/coordinator/group_plan.c \
   services/coordinator/group_row.c \
   services/coordinator/handle_command.c \
   services/coordinator/handle_describe_cluster.c \
@@ -28,6 +32,7 @@ $(call library,coordinator,\
   services/coordinator/leader_choice.c \
   services/coordinator/lease_clock.c \
   services/coordinator/liveness.c \
+  services/coordinator/member_row.c \
   services/coordinator/meta_db.c \
   services/coordinator/metadata_view.c \
   services/coordinator/metadata_waits.c \

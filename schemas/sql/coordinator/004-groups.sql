@@ -29,8 +29,9 @@ CREATE TABLE consumer_groups (
     dead_topic TEXT NOT NULL
 ) STRICT;
 
--- kind: 0 a name in a call, 1 an instance that was made. chosen: 1 = its partitions are its own
--- choice (group_choices), not the plan's.
+-- kind: 0 a name in a call, 1 an instance that was made. epoch: taken from the group's lease ids, so
+-- that a name that comes back never has one again. chosen: 1 = its partitions are its own choice
+-- (in group_subscriptions), not the plan's.
 CREATE TABLE group_members (
     group_id INTEGER NOT NULL,
     name TEXT NOT NULL,
@@ -56,7 +57,8 @@ CREATE TABLE group_subscriptions (
 CREATE INDEX group_subscriptions_by_topic ON group_subscriptions (topic_id);
 
 -- position: -1 = none yet. Stream groups: the lease that is out, or was last (0 = none, also once
--- it was committed and given up); next: what its holder will be given next. Queue groups: frontier;
+-- it was committed and given up); its deadline, 2^63 - 1 = it ends with its member (a held lease);
+-- next: what the holder of a held lease will be given next, else -1. Queue groups: frontier;
 -- unsettled: lease whose keys are not known yet, 0 = none; row_count: rows in group_ranges.
 CREATE TABLE group_partitions (
     group_id INTEGER NOT NULL,
@@ -76,6 +78,8 @@ CREATE TABLE group_partitions (
     PRIMARY KEY (group_id, topic_id, partition)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX group_partitions_by_topic ON group_partitions (topic_id);
+CREATE INDEX group_partitions_by_member ON group_partitions (group_id, member, topic_id, partition)
+    WHERE member <> '';
 
 -- Queue groups. state: 1 leased, 2 waiting, 3 held, 4 done, 5 dead. ready_at: when it may be given
 -- out (leased: when the lease is over and its delay, too); held and done: never. key: hash, with

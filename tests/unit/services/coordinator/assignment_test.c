@@ -205,8 +205,8 @@ static void sums_over_topics_are_even_too(void)
     ria_arena_init(&arena, ARENA_SIZE_MAX);
     for (uint32_t i = 0; i < TOPICS; i++) {
         owners[i] = -1;
-        topics[i] = (struct assignment_topic){
-            .owners = &owners[i], .partition_count = 1, .members = members, .member_count = 2};
+        topics[i] = (struct assignment_topic
+        ){.owners = &owners[i], .partition_count = 1, .members = members, .member_count = 2};
     }
     CU_ASSERT_EQUAL(assignment_plan(topics, TOPICS, 3, &arena), RIA_OK);
     for (uint32_t i = 0; i < TOPICS; i++) {

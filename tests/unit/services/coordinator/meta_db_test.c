@@ -45,6 +45,7 @@ static void every_select_is_ordered_or_single(void)
         "FROM consumer_groups WHERE name = ?1",
         "WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3",
         "SELECT EXISTS",
+        "FROM group_members WHERE group_id = ?1 AND name = ?2",
         "FROM transforms WHERE transform_id = ?1"};
 
     for (int i = 0; i < META_SQL_COUNT; i++) {

@@ -1,6 +1,7 @@
-$(call library,coordinator_fixture,tests/unit/services/coordinator/fixture.c)
+$(call library,coordinator_fixture,tests/unit/services/coordinator/fixture.c tests/unit/services/coordinator/group_fixture.c)
 
 COORDINATOR_TESTS := \
+  apply_group_read \
   apply_groups \
   apply_leaders \
   apply_moves \
