@@ -411,9 +411,10 @@ static uint32_t first_row(const struct reader *reader)
 {
     const struct group_call *call = reader->call;
     uint64_t turn = (uint64_t)call->now_ms + (uint64_t)call->group.next_lease;
-    uint64_t mixed = turn * UINT64_C(0x9e3779b97f4a7c15);
 
-    return reader->rows_count == 0 ? 0 : (uint32_t)((mixed >> 32) % reader->rows_count);
+    turn = (turn ^ turn >> 33) * UINT64_C(0xff51afd7ed558ccd); /* murmur3's finaliser */
+    turn = (turn ^ turn >> 33) * UINT64_C(0xc4ceb9fe1a85ec53);
+    return reader->rows_count == 0 ? 0 : (uint32_t)((turn >> 33) % reader->rows_count);
 }
 
 static ria_err give_leases(struct reader *reader)

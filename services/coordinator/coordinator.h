@@ -15,6 +15,7 @@
 
 #include "services/coordinator/consensus.h"
 #include "services/coordinator/data_dir.h"
+#include "services/coordinator/group_waits.h"
 #include "services/coordinator/lease_clock.h"
 #include "services/coordinator/liveness.h"
 #include "services/coordinator/meta_db.h"
@@ -39,6 +40,7 @@ enum { COORDINATOR_ARENA_SIZE_MAX = 256 * 1024 * 1024 };
 #define COORDINATOR_GAUGES(X)                                                                    \
     X(moving, "riacho_coordinator_moving_partitions", "partitions on their way to other nodes")  \
     X(parked, "riacho_coordinator_metadata_parked", "Metadata requests that wait for a change")  \
+    X(group_watches, "riacho_coordinator_group_watches_parked", "WatchGroups requests that wait for a change") \
     X(processes, "riacho_coordinator_processes", "processes heard of lately")                    \
     X(version, "riacho_coordinator_metadata_version", "metadata version")                        \
     X(leaderless, "riacho_coordinator_leaderless_partitions", "partitions that nobody leads")
@@ -76,6 +78,7 @@ struct coordinator {
     struct liveness *liveness;
     struct lease_clock lease_clock;
     struct metadata_waits *parked;
+    struct group_waits *group_waits;
     struct ria_arena arena;          /* of the request being handled */
     struct metadata_response answer; /* in the arena, if answer_known >= 0 */
     int64_t answer_known;            /* the known version it is for */
@@ -164,6 +167,17 @@ void handle_heartbeat(struct coordinator *coordinator, const struct coordinator_
 void handle_metadata(struct coordinator *coordinator, const struct coordinator_call *call);
 void handle_describe_cluster(struct coordinator *coordinator, const struct coordinator_call *call);
 void handle_list_transforms(struct coordinator *coordinator, const struct coordinator_call *call);
+
+void handle_describe_groups(struct coordinator *coordinator, const struct coordinator_call *call);
+void handle_watch_groups(struct coordinator *coordinator, const struct coordinator_call *call);
+
+/* Answer a WatchGroups request that was parked. Takes request. */
+void handle_watch_groups_unparked(
+    void *arg,
+    struct ria_rpc_request *request,
+    const struct request_header *header,
+    const struct watch_groups_response *response
+);
 
 /* Answer a Metadata request that was parked. Takes request. */
 void handle_metadata_unparked(

@@ -34,8 +34,7 @@ ria_err group_counters_write(struct meta_db *db, const struct group_counters *co
 
 /* ---- groups ---- */
 
-/* META_GROUP_COLUMNS_, in that order. */
-static ria_err take_group(struct meta_stmt *stmt, struct ria_arena *arena, struct group_row *out)
+ria_err group_row_take(struct meta_stmt *stmt, struct ria_arena *arena, struct group_row *out_row)
 {
     struct group_row row = {
         .id = meta_column_int(stmt, 0),
@@ -55,7 +54,7 @@ static ria_err take_group(struct meta_stmt *stmt, struct ria_arena *arena, struc
         !rows_copy_text(arena, meta_column_text(stmt, 12), &row.name)) {
         return ria_arena_err(arena);
     }
-    *out = row;
+    *out_row = row;
     return RIA_OK;
 }
 
@@ -68,7 +67,7 @@ ria_err group_row_read(
 
     meta_bind_text(stmt, 1, name);
     if (meta_step(stmt)) {
-        err = take_group(stmt, arena, out_row);
+        err = group_row_take(stmt, arena, out_row);
     }
     meta_done(stmt);
     return err;

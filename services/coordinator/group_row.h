@@ -48,6 +48,10 @@ struct group_row {
     struct ria_slice dead_topic;
 };
 
+/* Take over the row that a statement of META_GROUP_COLUMNS_ is at. Errors: those of the arena. */
+ria_err group_row_take(struct meta_stmt *stmt, struct ria_arena *arena, struct group_row *out_row)
+    RIA_MUST_USE;
+
 /* RIA_ERR_NOT_FOUND: there is none. Errors: those of the arena. */
 ria_err group_row_read(
     struct meta_db *db, struct ria_slice name, struct ria_arena *arena, struct group_row *out_row

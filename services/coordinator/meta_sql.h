@@ -155,6 +155,7 @@
     X(GROUP_COUNTERS_SET, "UPDATE cluster SET lease_ms = ?1, next_group_id = ?2, group_count = ?3," \
         " lease_floor = ?4 WHERE one = 1")                                                          \
     X(GROUP_BY_NAME, "SELECT " META_GROUP_COLUMNS_ " FROM consumer_groups WHERE name = ?1")         \
+    X(GROUP_CHANGED, "SELECT changed FROM consumer_groups WHERE name = ?1")                         \
     X(GROUP_INSERT, "INSERT INTO consumer_groups VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,"  \
         " ?11, ?12, ?13)")                                                                          \
     X(GROUP_SET, "UPDATE consumer_groups SET next_lease = ?2, generation = ?3, changed = ?4,"       \
@@ -206,6 +207,26 @@
         " WHERE group_id = ?1 AND deadline = 9223372036854775807 ORDER BY topic_id, partition")     \
     X(GROUP_PARTITION_SET_MEMBER, "INSERT INTO group_partitions VALUES (?1, ?2, ?3, -1, 0, '', ?4," \
         " 0, '', 0, -1, -1, 0, 0) ON CONFLICT DO UPDATE SET member = ?4")                           \
+    X(GROUPS_LISTED, "SELECT " META_GROUP_COLUMNS_ " FROM consumer_groups WHERE name > ?1"          \
+        " ORDER BY name LIMIT ?2")                                                                  \
+    X(GROUP_MEMBERS_LIVING, "SELECT count(*) FROM group_members WHERE group_id = ?1"                \
+        " AND deadline > ?2")                                                                       \
+    X(GROUP_MEMBERS_LISTED, "SELECT name, kind, epoch, session_ms, deadline, chosen, detail"        \
+        " FROM group_members WHERE group_id = ?1 AND deadline > ?2 ORDER BY name")                  \
+    X(GROUP_MEMBER_TOPICS, "SELECT DISTINCT topic_id FROM group_subscriptions WHERE group_id = ?1"  \
+        " AND name = ?2 ORDER BY topic_id")                                                         \
+    X(GROUP_PARTITIONS_LISTED, "SELECT p.topic_id, p.partition, p.position, p.committed_ms,"        \
+        " p.metadata, p.member, p.lease_id, p.holder, p.deadline, p.next, p.frontier, m.deadline"   \
+        " FROM group_partitions AS p LEFT JOIN group_members AS m ON m.group_id = p.group_id"       \
+        " AND m.name = p.holder WHERE p.group_id = ?1 ORDER BY p.topic_id, p.partition")            \
+    X(GROUP_RANGES_SUMMED, "SELECT topic_id, partition,"                                            \
+        " sum(CASE WHEN state = 1 AND deadline > ?2 THEN last - first + 1 ELSE 0 END),"             \
+        " sum(CASE WHEN state IN (2, 3) OR state = 1 AND deadline <= ?2"                            \
+        " THEN last - first + 1 ELSE 0 END),"                                                       \
+        " sum(CASE WHEN state = 5 THEN last - first + 1 ELSE 0 END),"                               \
+        " sum(CASE WHEN state = 4 THEN last - first + 1 ELSE 0 END)"                                \
+        " FROM group_ranges WHERE group_id = ?1 GROUP BY topic_id, partition"                       \
+        " ORDER BY topic_id, partition")                                                            \
     X(GROUP_PARTITION_GET, "SELECT " META_GROUP_PARTITION_COLUMNS_ " FROM group_partitions"         \
         " WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3")                                \
     X(GROUP_PARTITIONS_OF_TOPIC, "SELECT " META_GROUP_PARTITION_COLUMNS_ " FROM group_partitions"   \

@@ -22,12 +22,15 @@ $(call library,coordinator,\
   services/coordinator/elections.c \
   services/coordinator/group_plan.c \
   services/coordinator/group_row.c \
+  services/coordinator/group_waits.c \
   services/coordinator/handle_command.c \
   services/coordinator/handle_describe_cluster.c \
+  services/coordinator/handle_describe_groups.c \
   services/coordinator/handle_heartbeat.c \
   services/coordinator/handle_list_transforms.c \
   services/coordinator/handle_metadata.c \
   services/coordinator/handle_plan_rebalance.c \
+  services/coordinator/handle_watch_groups.c \
   services/coordinator/inspect.c \
   services/coordinator/leader_choice.c \
   services/coordinator/lease_clock.c \

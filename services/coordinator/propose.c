@@ -48,6 +48,18 @@ void coordinator_read_summary(struct coordinator *coordinator)
     coordinator->metrics.version.value = summary.version;
 }
 
+/* Mark those who watch a group that has changed. True: there are any. */
+static bool note_groups(struct coordinator *coordinator)
+{
+    uint32_t count = 0;
+    const struct state_woken *woken = state_woken(coordinator->state, &count);
+
+    for (uint32_t i = 0; i < count; i++) {
+        group_waits_note(coordinator->group_waits, woken[i].name, woken[i].changed);
+    }
+    return group_waits_is_due(coordinator->group_waits);
+}
+
 static void machine_commit(void *arg, int64_t index)
 {
     struct coordinator *coordinator = arg;
@@ -60,7 +72,8 @@ static void machine_commit(void *arg, int64_t index)
         &coordinator->metrics.commit_us,
         ria_clock_mono_us(coordinator->env->clock) - coordinator->group_started_us
     );
-    if (coordinator->version > before && !coordinator->wake_timer.active) {
+    bool groups_changed = note_groups(coordinator);
+    if ((coordinator->version > before || groups_changed) && !coordinator->wake_timer.active) {
         /* After the proposers' own replies, and once for all groups of this turn. */
         ria_timer_start(coordinator->env->timers, &coordinator->wake_timer, 0);
     }

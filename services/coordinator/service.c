@@ -23,7 +23,8 @@ _Static_assert(
     "who is new since the tick was armed does not die before"
 );
 _Static_assert(
-    (int)LIVENESS_PROCESSES_MAX + (int)METADATA_WAITS_MAX < (int)RIA_RPC_HELD_MAX / 2,
+    (int)LIVENESS_PROCESSES_MAX + (int)METADATA_WAITS_MAX + (int)GROUP_WAITS_MAX <
+        (int)RIA_RPC_HELD_MAX / 2,
     "what is parked here leaves room for requests"
 );
 
@@ -100,6 +101,8 @@ static const struct route routes[] = {
     {API_DESCRIBE_CLUSTER, handle_describe_cluster},
     {API_LIST_TRANSFORMS, handle_list_transforms},
     {API_PLAN_REBALANCE, handle_plan_rebalance},
+    {API_DESCRIBE_GROUPS, handle_describe_groups},
+    {API_WATCH_GROUPS, handle_watch_groups},
 };
 
 static void route(struct coordinator *coordinator, const struct coordinator_call *call)
@@ -170,6 +173,7 @@ static void on_wake(struct ria_timer *timer, void *arg)
 
     (void)timer;
     metadata_waits_wake(coordinator->parked, coordinator->version);
+    group_waits_wake(coordinator->group_waits);
     coordinator_forget(coordinator);
     coordinator_react(coordinator);
 }
@@ -207,6 +211,7 @@ static void on_tick(struct ria_timer *timer, void *arg)
     coordinator_react(coordinator);
     mover_check(coordinator);
     coordinator->metrics.parked.value = metadata_waits_count(coordinator->parked);
+    coordinator->metrics.group_watches.value = group_waits_count(coordinator->group_waits);
     coordinator->metrics.processes.value = liveness_count(coordinator->liveness);
     coordinator->metrics.leaderless.value = count_leaderless(coordinator);
     coordinator_arm_tick(coordinator);
@@ -301,7 +306,10 @@ static ria_err build(struct coordinator *coordinator, char *reason)
     RIA_TRY(state_new(coordinator->db, &coordinator->state));
     RIA_TRY(consensus_new(env, &machine, coordinator->applied_index, &coordinator->consensus));
     RIA_TRY(liveness_new(env->clock, &coordinator->liveness));
-    return metadata_waits_new(env, handle_metadata_unparked, coordinator, &coordinator->parked);
+    RIA_TRY(metadata_waits_new(env, handle_metadata_unparked, coordinator, &coordinator->parked));
+    return group_waits_new(
+        env, handle_watch_groups_unparked, coordinator, &coordinator->group_waits
+    );
 }
 
 ria_err coordinator_new(
@@ -376,6 +384,7 @@ void coordinator_stop(struct coordinator *coordinator)
     ria_timer_stop(coordinator->env->timers, &coordinator->wake_timer);
     beats_answer(coordinator);
     metadata_waits_wake(coordinator->parked, INT64_MAX);
+    group_waits_wake_all(coordinator->group_waits);
     coordinator_forget(coordinator);
     meta_db_checkpoint(coordinator->db);
 }
@@ -392,6 +401,7 @@ void coordinator_free(struct coordinator *coordinator)
     beats_fini(coordinator);
     consensus_free(coordinator->consensus);
     metadata_waits_free(coordinator->parked);
+    group_waits_free(coordinator->group_waits);
     liveness_free(coordinator->liveness);
     state_free(coordinator->state);
     meta_db_close(coordinator->db);
