@@ -153,7 +153,6 @@ void fixture_operation_result(
 
 ria_err fixture_group(struct fixture_machine *m, int8_t kind, const void *body, void *out_result)
 {
-    ria_arena_reset(&m->arena);
     struct group_request_group_operation operation = fixture_operation(&m->arena, kind, body);
     const struct group_request request = {.operations = &operation, .operations_count = 1};
 

@@ -41,7 +41,7 @@ struct fixture_machine {
     int32_t live[64];
     uint32_t live_count;
     struct command_result result;      /* of the last command */
-    struct ria_arena arena;            /* of the last operation on a group */
+    struct ria_arena arena;            /* of operations on groups */
     char text[RIA_ERROR_TEXT_MAX + 1]; /* why it was refused */
 };
 
@@ -52,7 +52,7 @@ void fixture_machine_close(struct fixture_machine *m);
 ria_err fixture_apply(struct fixture_machine *m, int16_t kind, const void *body);
 
 /* One operation on a group, in a command of its own. Returns the operation's error; out_result (may
- * be NULL) borrows from the arena until the next one. */
+ * be NULL) borrows from the machine's arena. */
 ria_err fixture_group(struct fixture_machine *m, int8_t kind, const void *body, void *out_result);
 
 /* An operation with its body encoded; bytes come from arena. */

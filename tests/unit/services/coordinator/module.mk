@@ -1,6 +1,9 @@
 $(call library,coordinator_fixture,tests/unit/services/coordinator/fixture.c tests/unit/services/coordinator/group_fixture.c)
 
 COORDINATOR_TESTS := \
+  apply_group_admin \
+  apply_group_commit \
+  apply_group_members \
   apply_group_read \
   apply_groups \
   apply_leaders \
@@ -19,6 +22,7 @@ COORDINATOR_TESTS := \
   handle_list_transforms \
   handle_metadata \
   leader_choice \
+  lease_clock \
   liveness \
   meta_db \
   metadata_view \
