@@ -459,6 +459,28 @@ ria_err fixture_call(struct fixture *f, int16_t api_key, const void *body, void 
     return fixture_answer(f, request, out_response);
 }
 
+ria_err fixture_group_call(struct fixture *f, int8_t kind, const void *body, void *out_result)
+{
+    struct ria_arena arena;
+    struct group_response response;
+
+    ria_arena_init(&arena, FIXTURE_ARENA_SIZE_MAX);
+    struct group_request_group_operation operation = fixture_operation(&arena, kind, body);
+    const struct group_request request = {.operations = &operation, .operations_count = 1};
+    ria_err err = fixture_call(f, API_GROUP, &request, &response);
+    ria_arena_fini(&arena);
+    if (err != RIA_OK) {
+        return err;
+    }
+    RIA_ASSERT(response.results_count == 1);
+    const struct group_response_group_result *result = &response.results[0];
+    (void)snprintf(f->text, sizeof(f->text), RIA_SLICE_FMT, RIA_SLICE_ARG(result->error_text));
+    if (result->error_code == RIA_OK && out_result != NULL) {
+        fixture_operation_result(&f->arena, kind, result, out_result);
+    }
+    return (ria_err)result->error_code;
+}
+
 ria_err fixture_heartbeat(struct fixture *f, uint32_t uuid, int role, void *out_response)
 {
     struct heartbeat_request request = {

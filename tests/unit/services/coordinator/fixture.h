@@ -132,6 +132,10 @@ ria_err fixture_answer(struct fixture *f, struct fixture_request *request, void 
 /* Send, run what is due, take the answer. */
 ria_err fixture_call(struct fixture *f, int16_t api_key, const void *body, void *out_response);
 
+/* One operation on a group. Returns the operation's error, its text in text; out_result (may be
+ * NULL) borrows from the arena until the next answer. */
+ria_err fixture_group_call(struct fixture *f, int8_t kind, const void *body, void *out_result);
+
 /* One heartbeat; the node id is the uuid's number for storage. */
 ria_err fixture_heartbeat(struct fixture *f, uint32_t uuid, int role, void *out_response);
 

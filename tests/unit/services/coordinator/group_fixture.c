@@ -11,6 +11,19 @@
 
 #include "services/shared/group_operations.h"
 
+void group_up(struct fixture *f)
+{
+    struct create_topic_request a = fixture_topic(GROUP_TOPIC_A, "a", GROUP_PARTITIONS_A, 1);
+    struct create_topic_request b = fixture_topic(GROUP_TOPIC_B, "b", GROUP_PARTITIONS_B, 1);
+
+    fixture_up(f);
+    fixture_register_nodes(f, 1);
+    ria_err err = fixture_call(f, API_CREATE_TOPIC, &a, NULL);
+    RIA_ASSERT(err == RIA_OK);
+    err = fixture_call(f, API_CREATE_TOPIC, &b, NULL);
+    RIA_ASSERT(err == RIA_OK);
+}
+
 void group_open(struct fixture_machine *m)
 {
     struct create_topic_request a = fixture_topic(GROUP_TOPIC_A, "a", GROUP_PARTITIONS_A, 1);
@@ -35,43 +48,63 @@ static const char *group_name(const char *group)
     return group == NULL ? "g" : group;
 }
 
-ria_err group_read(struct fixture_machine *m, struct group_ask ask, struct group_read_result *out)
-{
+/* Fill a request; its topics' arrays are in parts. */
+struct parts {
     struct group_read_group_start starts[2][GROUP_PARTITIONS_A];
     struct group_read_group_end ends[2][GROUP_PARTITIONS_A];
     struct group_read_group_read_topic topics[2];
+};
+
+static struct group_read request_of(const struct group_ask *ask, struct parts *parts)
+{
     const uint32_t counts[2] = {GROUP_PARTITIONS_A, GROUP_PARTITIONS_B};
-    struct group_read r = {
-        .group = ria_slice_cstr(group_name(ask.group)),
-        .member = text_or_empty(ask.member),
-        .member_epoch = ask.epoch == 0 ? -1 : ask.epoch,
-        .session_ms = ask.session_ms == 0 ? GROUP_SESSION_MS : ask.session_ms,
-        .lease_ms = ask.lease_ms == 0 ? GROUP_LEASE_MS : ask.lease_ms,
-        .partitions_max = ask.max == 0 ? 10 : ask.max,
-        .hold = ask.hold,
-        .commit_delivered = ask.commit_delivered,
-        .commits = ask.commits,
-        .commits_count = ask.commits_count,
-        .topics = topics,
-        .topics_count = ask.topics_none ? 0
-                        : ask.both      ? 2
-                                        : 1,
-    };
 
     for (uint32_t t = 0; t < 2; t++) {
         for (uint32_t i = 0; i < counts[t]; i++) {
-            starts[t][i] = (struct group_read_group_start){.partition = (int32_t)i};
-            ends[t][i] = (struct group_read_group_end){.partition = (int32_t)i, .offset = ask.end};
+            parts->starts[t][i] = (struct group_read_group_start){.partition = (int32_t)i};
+            parts->ends[t][i] =
+                (struct group_read_group_end){.partition = (int32_t)i, .offset = ask->end};
         }
-        topics[t] = (struct group_read_group_read_topic){
+        parts->topics[t] = (struct group_read_group_read_topic){
             .topic_id = fixture_uuid(t == 0 ? GROUP_TOPIC_A : GROUP_TOPIC_B),
-            .starts = starts[t],
-            .starts_count = ask.no_starts ? 0 : counts[t],
-            .ends = ends[t],
-            .ends_count = ask.end == 0 ? 0 : counts[t],
+            .starts = parts->starts[t],
+            .starts_count = ask->no_starts ? 0 : counts[t],
+            .ends = parts->ends[t],
+            .ends_count = ask->end == 0 ? 0 : counts[t],
         };
     }
+    return (struct group_read){
+        .group = ria_slice_cstr(group_name(ask->group)),
+        .member = text_or_empty(ask->member),
+        .member_epoch = ask->epoch == 0 ? -1 : ask->epoch,
+        .session_ms = ask->session_ms == 0 ? GROUP_SESSION_MS : ask->session_ms,
+        .lease_ms = ask->lease_ms == 0 ? GROUP_LEASE_MS : ask->lease_ms,
+        .partitions_max = ask->max == 0 ? 10 : ask->max,
+        .hold = ask->hold,
+        .commit_delivered = ask->commit_delivered,
+        .commits = ask->commits,
+        .commits_count = ask->commits_count,
+        .topics = parts->topics,
+        .topics_count = ask->topics_none ? 0
+                        : ask->both      ? 2
+                                         : 1,
+    };
+}
+
+ria_err group_read(struct fixture_machine *m, struct group_ask ask, struct group_read_result *out)
+{
+    struct parts parts;
+    struct group_read r = request_of(&ask, &parts);
+
     return fixture_group(m, GROUP_OPERATION_READ, &r, out);
+}
+
+ria_err group_call_read(struct fixture *f, struct group_ask ask, struct group_read_result *out)
+{
+    struct parts parts;
+    struct group_read r = request_of(&ask, &parts);
+
+    return fixture_group_call(f, GROUP_OPERATION_READ, &r, out);
 }
 
 const struct group_read_result_group_grant *

@@ -24,6 +24,9 @@ enum {
 /* A state machine with nodes and the two topics; the lease clock begins at 1,000,000. */
 void group_open(struct fixture_machine *m);
 
+/* A whole coordinator with the two topics. */
+void group_up(struct fixture *f);
+
 /* A GroupRead. Zeros are the usual: group "g", topic a, ten partitions at most. */
 struct group_ask {
     const char *group;
@@ -43,6 +46,8 @@ struct group_ask {
 };
 
 ria_err group_read(struct fixture_machine *m, struct group_ask ask, struct group_read_result *out);
+
+ria_err group_call_read(struct fixture *f, struct group_ask ask, struct group_read_result *out);
 
 /* The grant of a partition of topic a, NULL if there is none; whether one is offered. */
 const struct group_read_result_group_grant *

@@ -18,9 +18,11 @@ COORDINATOR_TESTS := \
   data_dir \
   elections \
   handle_describe_cluster \
+  handle_describe_groups \
   handle_heartbeat \
   handle_list_transforms \
   handle_metadata \
+  handle_watch_groups \
   leader_choice \
   lease_clock \
   liveness \
