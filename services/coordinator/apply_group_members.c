@@ -58,6 +58,25 @@ static bool is_not_the_holders(struct group_call *call, const struct group_parti
     return !chosen;
 }
 
+static bool is_of_nobody(struct group_call *call, const struct group_partition *row)
+{
+    struct member_row member;
+
+    return !member_row_read(call->db, call->group.id, row->holder, &member);
+}
+
+/* End those held leases that lost() picks. */
+static ria_err end_held_leases(
+    struct group_call *call,
+    bool (*lost)(struct group_call *call, const struct group_partition *row)
+)
+{
+    struct meta_stmt *stmt = meta_query(call->db, META_GROUP_PARTITIONS_HELD);
+
+    meta_bind_int(stmt, 1, call->group.id);
+    return end_leases(call, stmt, lost);
+}
+
 ria_err group_settle_members(struct group_call *call)
 {
     if (!call->members_moved) {
@@ -65,9 +84,7 @@ ria_err group_settle_members(struct group_call *call)
     }
     call->members_moved = false;
     RIA_TRY(group_plan(call));
-    struct meta_stmt *stmt = meta_query(call->db, META_GROUP_PARTITIONS_HELD);
-    meta_bind_int(stmt, 1, call->group.id);
-    return end_leases(call, stmt, is_not_the_holders);
+    return end_held_leases(call, is_not_the_holders);
 }
 
 /* ---- members ---- */
@@ -92,7 +109,9 @@ ria_err group_expire_members(struct group_call *call)
     for (uint32_t i = 0; i < count; i++) {
         RIA_TRY(remove_member(call, names[i]));
     }
-    return RIA_OK;
+    /* At once: one of the same name may come in this very operation, which the plan then cannot
+     * tell from the former. */
+    return count == 0 ? RIA_OK : end_held_leases(call, is_of_nobody);
 }
 
 int32_t group_next_epoch(struct group_call *call)

@@ -366,6 +366,31 @@ static void a_held_lease_lives_as_long_as_its_member(void)
     fixture_machine_close(&m);
 }
 
+/* It had been given more than it had committed: the next one of its name must be given that, too.
+ */
+static void a_name_made_again_does_not_inherit_what_was_held(void)
+{
+    struct fixture_machine m;
+    struct group_member_result made;
+    struct group_read_result result;
+
+    group_open(&m);
+    CU_ASSERT_EQUAL(group_make(&m, "i", &made), RIA_OK);
+    struct group_ask ask = {.member = "i", .hold = true, .end = 100};
+    read_ok(&m, ask, &result);
+    struct group_commit_group_commit_entry entry =
+        group_entry(1, group_granted(&result, 1)->lease_id, -1);
+    entry.keep = true;
+    entry.delivered = 20;
+    CU_ASSERT_EQUAL(group_commit_one(&m, "i", made.member_epoch, false, entry, NULL), RIA_OK);
+    m.lease_ms += GROUP_SESSION_MS; /* over, but no command has seen that yet */
+    CU_ASSERT_EQUAL(group_make(&m, "i", &made), RIA_OK);
+    CU_ASSERT_EQUAL(group_partition_of(&m, 1).lease_id, 0);
+    read_ok(&m, ask, &result);
+    CU_ASSERT_EQUAL(group_granted(&result, 1)->offset, 0);
+    fixture_machine_close(&m);
+}
+
 static void what_was_given_is_committed_by_the_next_read(void)
 {
     struct fixture_machine m;
@@ -600,6 +625,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_name_that_must_be_new_is_not_taken_over),
     HARNESS_TEST(a_member_is_changed_in_part),
     HARNESS_TEST(a_held_lease_lives_as_long_as_its_member),
+    HARNESS_TEST(a_name_made_again_does_not_inherit_what_was_held),
     HARNESS_TEST(what_was_given_is_committed_by_the_next_read),
     HARNESS_TEST(a_held_lease_ends_when_the_partition_moves),
     HARNESS_TEST(leaving_commits_what_was_given_if_asked),

@@ -17,6 +17,7 @@ COORDINATOR_TESTS := \
   consensus \
   data_dir \
   elections \
+  group_model \
   handle_describe_cluster \
   handle_describe_groups \
   handle_heartbeat \
