@@ -416,9 +416,9 @@ ria_err apply_groups_drop_topic(struct apply *apply, const struct ria_uuid *topi
 {
     static const meta_sql writes[] = {
         META_GROUPS_CHANGE_OF_TOPIC,
+        META_GROUP_RANGES_DELETE_OF_TOPIC, /* finds them by the partitions: before those */
         META_GROUP_PARTITIONS_DELETE_OF_TOPIC,
         META_GROUP_SUBSCRIPTIONS_DELETE_OF_TOPIC,
-        META_GROUP_RANGES_DELETE_OF_TOPIC,
     };
     ria_err err = RIA_OK;
     struct meta_stmt *stmt = meta_query(apply->db, META_GROUPS_OF_TOPIC);

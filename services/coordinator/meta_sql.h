@@ -23,6 +23,12 @@
     "(SELECT group_id FROM group_partitions WHERE topic_id = ?1" \
     " UNION SELECT group_id FROM group_subscriptions WHERE topic_id = ?1)"
 
+/* What range_rows.c reads, in its order, and of which partition. */
+#define META_RANGE_COLUMNS_                                                                        \
+    "first, last, state, lease_id, deadline, ready_at, deliveries, has_key, key, holder, reason"
+#define META_RANGES_OF_PARTITION_                                                                  \
+    " FROM group_ranges WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3"
+
 /* clang-format off */
 #define META_SQL_TABLE(X)                                                                           \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                     \
@@ -232,7 +238,7 @@
     X(GROUP_PARTITIONS_OF_TOPIC, "SELECT " META_GROUP_PARTITION_COLUMNS_ " FROM group_partitions"   \
         " WHERE group_id = ?1 AND topic_id = ?2 ORDER BY partition")                                \
     X(GROUP_PARTITION_INSERT, "INSERT INTO group_partitions VALUES (?1, ?2, ?3, ?4, ?5, '', ?6,"    \
-        " ?7, ?8, ?9, ?10, ?11, ?12, ?13)")                                                         \
+        " ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, 0)")                                                   \
     X(GROUP_PARTITION_SET, "UPDATE group_partitions SET position = ?4, committed_ms = ?5,"          \
         " member = ?6, lease_id = ?7, holder = ?8, deadline = ?9, next = ?10, frontier = ?11,"      \
         " unsettled = ?12, row_count = ?13 WHERE group_id = ?1 AND topic_id = ?2"                   \
@@ -245,7 +251,46 @@
         " generation = generation + 1 WHERE group_id IN " META_GROUPS_OF_TOPIC_)                    \
     X(GROUP_PARTITIONS_DELETE_OF_TOPIC, "DELETE FROM group_partitions WHERE topic_id = ?1")         \
     X(GROUP_SUBSCRIPTIONS_DELETE_OF_TOPIC, "DELETE FROM group_subscriptions WHERE topic_id = ?1")   \
-    X(GROUP_RANGES_DELETE_OF_TOPIC, "DELETE FROM group_ranges WHERE topic_id = ?1")                 \
+    X(GROUP_RANGES_DELETE_OF_TOPIC, "DELETE FROM group_ranges WHERE topic_id = ?1 AND group_id IN"  \
+        " (SELECT group_id FROM group_partitions WHERE topic_id = ?1)")                             \
+    X(QUEUE_GET, "SELECT position, committed_ms, frontier, row_count, named_end, discarded,"        \
+        " unsettled, next, deadline, holder FROM group_partitions"                                  \
+        " WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3")                                \
+    X(QUEUE_INSERT, "INSERT INTO group_partitions VALUES"                                           \
+        " (?1, ?2, ?3, ?4, 0, '', '', 0, '', 0, -1, ?4, 0, 0, 0, 0)")                               \
+    X(QUEUE_SET, "UPDATE group_partitions SET position = ?4, committed_ms = ?5, frontier = ?6,"     \
+        " row_count = ?7, named_end = ?8, discarded = ?9, unsettled = ?10, next = ?11,"             \
+        " deadline = ?12, holder = ?13 WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3")   \
+    X(RANGE_AT, "SELECT " META_RANGE_COLUMNS_ META_RANGES_OF_PARTITION_ " AND first <= ?4"          \
+        " ORDER BY first DESC LIMIT 1")                                                             \
+    X(RANGES_WITHIN, "SELECT " META_RANGE_COLUMNS_ META_RANGES_OF_PARTITION_ " AND first >="        \
+        " coalesce((SELECT first" META_RANGES_OF_PARTITION_ " AND first <= ?4"                      \
+        " ORDER BY first DESC LIMIT 1), ?4) AND first <= ?5 ORDER BY first")                        \
+    X(RANGES_READY, "SELECT " META_RANGE_COLUMNS_ META_RANGES_OF_PARTITION_                         \
+        " AND state IN (1, 2) AND ready_at = 0 ORDER BY first LIMIT 1")                             \
+    X(RANGES_DUE, "SELECT " META_RANGE_COLUMNS_ META_RANGES_OF_PARTITION_                           \
+        " AND state IN (1, 2) AND ready_at > 0 ORDER BY ready_at, first LIMIT 1")                   \
+    X(RANGES_DEAD, "SELECT " META_RANGE_COLUMNS_ META_RANGES_OF_PARTITION_                          \
+        " AND state = 5 ORDER BY ready_at, first LIMIT 1")                                          \
+    X(RANGES_OF_KEY, "SELECT " META_RANGE_COLUMNS_ META_RANGES_OF_PARTITION_                        \
+        " AND has_key = 1 AND state <> 4 AND key = ?4 ORDER BY first LIMIT 1")                      \
+    X(RANGES_BY_KEY, "SELECT key, state" META_RANGES_OF_PARTITION_                                  \
+        " AND has_key = 1 AND state <> 4 ORDER BY key, first")                                      \
+    X(RANGES_HELD, "SELECT 1" META_RANGES_OF_PARTITION_                                             \
+        " AND lease_id <> 0 AND deadline > ?4 ORDER BY first LIMIT 1")                              \
+    X(RANGES_COUNT, "SELECT coalesce(sum(CASE WHEN state = 1 AND deadline > ?4"                     \
+        " THEN last - first + 1 END), 0),"                                                          \
+        " coalesce(sum(CASE WHEN state IN (2, 3) OR (state = 1 AND deadline <= ?4)"                 \
+        " THEN last - first + 1 END), 0),"                                                          \
+        " coalesce(sum(CASE WHEN state = 5 THEN last - first + 1 END), 0),"                         \
+        " coalesce(sum(CASE WHEN state = 4 THEN last - first + 1 END), 0)"                          \
+        META_RANGES_OF_PARTITION_)                                                                  \
+    X(RANGE_PUT, "INSERT OR REPLACE INTO group_ranges VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"  \
+        " ?10, ?11, ?12, ?13, ?14)")                                                                \
+    X(RANGE_SET_LAST, "UPDATE group_ranges SET last = ?5 WHERE group_id = ?1 AND topic_id = ?2"     \
+        " AND partition = ?3 AND first = ?4")                                                       \
+    X(RANGES_DELETE, "DELETE FROM group_ranges WHERE group_id = ?1 AND topic_id = ?2"               \
+        " AND partition = ?3 AND first BETWEEN ?4 AND ?5")                                          \
                                                                                                     \
     X(CHANGED_ROWS, "SELECT (SELECT count(*) FROM nodes WHERE version > ?1)"                        \
         " + (SELECT count(*) FROM topics WHERE version > ?1)"                                       \

@@ -46,6 +46,7 @@ $(call library,coordinator,\
   services/coordinator/placement.c \
   services/coordinator/planning.c \
   services/coordinator/propose.c \
+  services/coordinator/range_rows.c \
   services/coordinator/rebalance.c \
   services/coordinator/service.c \
   services/coordinator/state_machine.c \

@@ -75,6 +75,8 @@ CREATE TABLE group_partitions (
     frontier INTEGER NOT NULL,
     unsettled INTEGER NOT NULL,
     row_count INTEGER NOT NULL CHECK (row_count >= 0),
+    named_end INTEGER NOT NULL DEFAULT 0,
+    discarded INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (group_id, topic_id, partition)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX group_partitions_by_topic ON group_partitions (topic_id);
@@ -82,8 +84,9 @@ CREATE INDEX group_partitions_by_member ON group_partitions (group_id, member, t
     WHERE member <> '';
 
 -- Queue groups. state: 1 leased, 2 waiting, 3 held, 4 done, 5 dead. ready_at: when it may be given
--- out (leased: when the lease is over and its delay, too); held and done: never. key: hash, with
--- has_key. reason: why it is dead.
+-- out (leased: when the lease is over and its delay, too), 0 = it may; held and done: 0, it may not.
+-- key: hash, with has_key. reason: why it is dead. Rows of a topic are found by way of
+-- group_partitions: an index would cost every lease a write.
 CREATE TABLE group_ranges (
     group_id INTEGER NOT NULL,
     topic_id BLOB NOT NULL CHECK (length(topic_id) = 16),
@@ -102,11 +105,12 @@ CREATE TABLE group_ranges (
     PRIMARY KEY (group_id, topic_id, partition, first),
     CHECK (first <= last)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX group_ranges_ready ON group_ranges (group_id, topic_id, partition, ready_at)
-    WHERE state IN (1, 2, 5);
+CREATE INDEX group_ranges_ready ON group_ranges (group_id, topic_id, partition, ready_at, first)
+    WHERE state IN (1, 2);
+CREATE INDEX group_ranges_dead ON group_ranges (group_id, topic_id, partition, ready_at, first)
+    WHERE state = 5;
 CREATE INDEX group_ranges_by_key ON group_ranges (group_id, topic_id, partition, key, first)
     WHERE has_key = 1 AND state <> 4;
-CREATE INDEX group_ranges_by_topic ON group_ranges (topic_id);
 
 CREATE VIEW groups_view AS
 SELECT g.name AS "group", CASE g.mode WHEN 0 THEN 'stream' ELSE 'queue' END AS mode, t.name AS topic,

@@ -34,6 +34,7 @@ COORDINATOR_TESTS := \
   mover \
   node_list \
   placement \
+  range_rows \
   rebalance \
   service \
   state_machine \
