@@ -155,6 +155,10 @@ ria_err apply_group_member(struct group_call *call, const void *body, void *resu
 ria_err apply_group_leave(struct group_call *call, const void *body, void *result) RIA_MUST_USE;
 ria_err apply_group_reset(struct group_call *call, const void *body, void *result) RIA_MUST_USE;
 ria_err apply_group_delete(struct group_call *call, const void *body, void *result) RIA_MUST_USE;
+ria_err apply_queue_open(struct group_call *call, const void *body, void *result) RIA_MUST_USE;
+ria_err apply_queue_receive(struct group_call *call, const void *body, void *result) RIA_MUST_USE;
+ria_err apply_queue_settle(struct group_call *call, const void *body, void *result) RIA_MUST_USE;
+ria_err apply_queue_ack(struct group_call *call, const void *body, void *result) RIA_MUST_USE;
 
 /* ---- other commands ---- */
 

@@ -24,9 +24,9 @@
     " UNION SELECT group_id FROM group_subscriptions WHERE topic_id = ?1)"
 
 /* What range_rows.c reads, in its order, and of which partition. */
-#define META_RANGE_COLUMNS_                                                                        \
+#define META_RANGE_COLUMNS_ \
     "first, last, state, lease_id, deadline, ready_at, deliveries, has_key, key, holder, reason"
-#define META_RANGES_OF_PARTITION_                                                                  \
+#define META_RANGES_OF_PARTITION_ \
     " FROM group_ranges WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3"
 
 /* clang-format off */
@@ -170,8 +170,8 @@
         " key_order = ?4, retry_ms = ?5, dead_topic = ?6 WHERE group_id = ?1")                      \
     X(GROUP_IN_USE, "SELECT EXISTS (SELECT 1 FROM group_members WHERE group_id = ?1"                \
         " AND deadline > ?2), EXISTS (SELECT 1 FROM group_partitions WHERE group_id = ?1"           \
-        " AND lease_id <> 0 AND deadline > ?2) OR EXISTS (SELECT 1 FROM group_ranges"               \
-        " WHERE group_id = ?1 AND state = 1 AND deadline > ?2)")                                    \
+        " AND (lease_id <> 0 OR unsettled <> 0) AND deadline > ?2) OR EXISTS"                       \
+        " (SELECT 1 FROM group_ranges WHERE group_id = ?1 AND lease_id <> 0 AND deadline > ?2)")    \
     X(GROUP_DELETE, "DELETE FROM consumer_groups WHERE group_id = ?1")                              \
     X(GROUP_MEMBERS_DELETE, "DELETE FROM group_members WHERE group_id = ?1")                        \
     X(GROUP_SUBSCRIPTIONS_DELETE, "DELETE FROM group_subscriptions WHERE group_id = ?1")            \

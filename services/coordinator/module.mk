@@ -13,6 +13,11 @@ $(call library,coordinator,\
   services/coordinator/apply_partition.c \
   services/coordinator/apply_placement.c \
   services/coordinator/apply_topic_config.c \
+  services/coordinator/apply_queue.c \
+  services/coordinator/apply_queue_ack.c \
+  services/coordinator/apply_queue_open.c \
+  services/coordinator/apply_queue_receive.c \
+  services/coordinator/apply_queue_settle.c \
   services/coordinator/apply_topics.c \
   services/coordinator/apply_transforms.c \
   services/coordinator/assigner.c \

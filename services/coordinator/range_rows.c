@@ -26,8 +26,9 @@ static bool text_equal(const struct range_text *a, const struct range_text *b)
 
 /* ---- the partition's row ---- */
 
-static struct meta_stmt *
-query(struct meta_db *db, meta_sql sql, int64_t group_id, const struct ria_uuid *topic_id, int32_t p)
+static struct meta_stmt *query(
+    struct meta_db *db, meta_sql sql, int64_t group_id, const struct ria_uuid *topic_id, int32_t p
+)
 {
     struct meta_stmt *stmt = meta_query(db, sql);
 
@@ -309,7 +310,10 @@ set_right(struct queue_row *queue, const struct touched *touched, struct range_r
 
 /* The same on the other side. *out_is_joined: the new row has taken the left one's beginning. */
 static ria_err set_left(
-    struct queue_row *queue, const struct touched *touched, struct range_row *row, bool *out_is_joined
+    struct queue_row *queue,
+    const struct touched *touched,
+    struct range_row *row,
+    bool *out_is_joined
 )
 {
     struct range_row left = touched->low;

@@ -1,0 +1,226 @@
+#include "services/coordinator/apply_queue.h"
+
+#include "common/assert.h"
+
+#include "services/coordinator/rows.h"
+
+struct group_row queue_defaults(void)
+{
+    return (struct group_row){
+        .lock_ms = QUEUE_LOCK_MS,
+        .deliveries_max = QUEUE_DELIVERIES,
+        .key_order = false,
+        .retry_ms = RIA_SLICE_EMPTY,
+        .dead_topic = RIA_SLICE_EMPTY,
+    };
+}
+
+/* ---- life ---- */
+
+/* Only QueueOpen writes the schedule: digits, separated by commas. */
+static void parse_retries(struct queue_call *queue, struct ria_slice text)
+{
+    queue->retry_count = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        if (i == 0 || text.data[i - 1] == ',') {
+            RIA_ASSERT(queue->retry_count < QUEUE_RETRIES_MAX);
+            queue->retry_ms[queue->retry_count++] = 0;
+        }
+        if (text.data[i] != ',') {
+            int64_t *delay_ms = &queue->retry_ms[queue->retry_count - 1];
+            RIA_ASSERT(text.data[i] >= '0' && text.data[i] <= '9');
+            *delay_ms = *delay_ms * 10 + (text.data[i] - '0');
+        }
+    }
+}
+
+void queue_call_init(struct queue_call *queue, struct group_call *call)
+{
+    RIA_ASSERT(call->open && call->group.mode == GROUP_QUEUE);
+    queue->call = call;
+    parse_retries(queue, call->group.retry_ms);
+}
+
+bool queue_open(struct queue_call *queue, const struct ria_uuid *topic_id, int32_t partition)
+{
+    const struct group_call *call = queue->call;
+
+    if (!queue_row_read(call->db, call->group.id, topic_id, partition, &queue->row)) {
+        return false;
+    }
+    queue->rows_before = queue->row.row_count;
+    return true;
+}
+
+ria_err queue_close(struct queue_call *queue)
+{
+    /* Who was told that the partition is full waits for this. */
+    if (queue->rows_before >= QUEUE_ROWS_MAX && queue->row.row_count < QUEUE_ROWS_MAX) {
+        group_changed(queue->call);
+    }
+    return queue_row_store(&queue->row);
+}
+
+bool queue_is_unsettled(const struct queue_call *queue)
+{
+    return queue->row.unsettled != 0 && queue->row.unsettled_deadline > queue->call->now_ms;
+}
+
+void queue_forget_unsettled(struct queue_call *queue)
+{
+    struct queue_row *row = &queue->row;
+
+    if (row->unsettled != 0) {
+        row->unsettled = 0;
+        row->unsettled_end = row->frontier;
+        row->unsettled_deadline = 0;
+        row->unsettled_holder.size = 0;
+        row->touched = true;
+    }
+}
+
+int64_t queue_retry_delay(const struct queue_call *queue, int32_t deliveries)
+{
+    if (queue->retry_count == 0 || deliveries < 1) {
+        return 0;
+    }
+    return queue->retry_ms[ria_min_i64(deliveries, queue->retry_count) - 1];
+}
+
+/* ---- what becomes of records ---- */
+
+static bool is_used_up(const struct queue_call *queue, const struct range_row *row)
+{
+    return row->deliveries >= queue->call->group.deliveries_max;
+}
+
+void queue_lease(
+    const struct queue_call *queue, struct range_row *row, int64_t lease_id, int64_t deadline
+)
+{
+    int64_t delay_ms = is_used_up(queue, row) ? 0 : queue_retry_delay(queue, row->deliveries);
+
+    row->state = RANGE_LEASED;
+    row->lease_id = lease_id;
+    row->deadline = deadline;
+    row->ready_at = deadline + delay_ms;
+}
+
+static void clear_lease(struct range_row *row)
+{
+    row->lease_id = 0;
+    row->deadline = 0;
+    row->holder.size = 0;
+}
+
+ria_err queue_put_back(struct queue_call *queue, const struct range_row *row, int64_t ready_at)
+{
+    struct range_row next = *row;
+
+    next.state = RANGE_WAITING;
+    next.ready_at = ready_at <= queue->call->now_ms ? 0 : ready_at;
+    clear_lease(&next);
+    if (next.ready_at < row->ready_at && row->ready_at > queue->call->now_ms) {
+        group_changed(queue->call); /* earlier than whoever waits was told */
+    }
+    return range_rows_set(&queue->row, &next);
+}
+
+ria_err queue_fail(struct queue_call *queue, const struct range_row *row, int64_t ready_at)
+{
+    return is_used_up(queue, row) ? queue_kill(queue, row, RIA_SLICE_LITERAL("delivery limit"))
+                                  : queue_put_back(queue, row, ready_at);
+}
+
+ria_err queue_kill(struct queue_call *queue, const struct range_row *row, struct ria_slice reason)
+{
+    struct range_row next = *row;
+
+    if (queue->call->group.dead_topic.size == 0) {
+        queue->row.discarded += row->last - row->first + 1;
+        queue->row.touched = true;
+        return queue_finish(queue, row->first, row->last);
+    }
+    next.state = RANGE_DEAD;
+    next.ready_at = 0;
+    clear_lease(&next);
+    range_text_set(&next.reason, reason);
+    if (row->ready_at > queue->call->now_ms) {
+        group_changed(queue->call); /* somebody must write it to the dead-letter topic */
+    }
+    return range_rows_set(&queue->row, &next);
+}
+
+/* ---- the end ---- */
+
+struct key_list {
+    struct rows keys;
+    bool failed;
+};
+
+static bool collect_key(void *arg, const struct range_row *row)
+{
+    struct key_list *list = arg;
+
+    if (row->has_key) {
+        int64_t *key = rows_add(&list->keys);
+        list->failed = key == NULL;
+        if (key != NULL) {
+            *key = row->key;
+        }
+    }
+    return !list->failed;
+}
+
+/* The first record of the key that is not finished may be given out. */
+static ria_err release_key(struct queue_call *queue, int64_t key)
+{
+    struct range_row row;
+
+    if (!range_rows_of_key(&queue->row, key, &row) || row.state != RANGE_HELD) {
+        return RIA_OK;
+    }
+    row.last = row.first;
+    row.state = RANGE_WAITING;
+    group_changed(queue->call);
+    return range_rows_set(&queue->row, &row);
+}
+
+ria_err queue_finish(struct queue_call *queue, int64_t first, int64_t last)
+{
+    const struct range_row done = {.first = first, .last = last, .state = RANGE_DONE};
+    struct key_list list = {.keys = rows_of(queue->call->arena, sizeof(int64_t))};
+
+    range_rows_visit(&queue->row, first, last, collect_key, &list);
+    if (list.failed) {
+        return ria_arena_err(queue->call->arena);
+    }
+    RIA_TRY(range_rows_set(&queue->row, &done));
+    const int64_t *keys = list.keys.items;
+    for (uint32_t i = 0; i < list.keys.count; i++) {
+        RIA_TRY(release_key(queue, keys[i]));
+    }
+    return RIA_OK;
+}
+
+ria_err queue_expire(struct queue_call *queue, int64_t *out_next)
+{
+    int64_t now_ms = queue->call->now_ms;
+    int64_t next = INT64_MAX;
+    struct range_row row;
+
+    if (queue->row.unsettled != 0 && !queue_is_unsettled(queue)) {
+        queue_forget_unsettled(queue);
+    }
+    for (int i = 0; range_rows_due(&queue->row, &row); i++) {
+        if (row.ready_at > now_ms || i == QUEUE_DUE_MAX) {
+            next = row.ready_at;
+            break;
+        }
+        RIA_TRY(
+            row.state == RANGE_LEASED ? queue_fail(queue, &row, 0) : queue_put_back(queue, &row, 0)
+        );
+    }
+    *out_next = next;
+    return RIA_OK;
+}

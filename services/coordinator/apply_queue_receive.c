@@ -1,0 +1,352 @@
+/* QueueReceive: lease records of one topic.
+ *
+ * Of each partition: what has become due is made ready, dead records go to the gateway, then what
+ * is ready is leased, lowest offset first, then what is fresh. All that one call leases has one
+ * lease id. Which partition is looked at first moves on with each lease, so that a busy one does
+ * not starve the others. */
+#include "common/assert.h"
+
+#include "schemas/gen/queue_receive.h"
+#include "schemas/gen/queue_receive_result.h"
+
+#include "services/coordinator/apply_queue.h"
+#include "services/coordinator/rows.h"
+
+struct receiving {
+    struct queue_call queue;
+    const struct queue_receive *request;
+    int32_t partition_count;
+    int64_t *ends; /* by partition, 0 = not known */
+    int64_t lease_id;
+    int64_t deadline;
+    int64_t records_left;
+    int64_t dead_left;
+    int64_t retry_at; /* INT64_MAX = never */
+    bool full;
+    struct rows granted;
+    struct rows dead;
+    struct rows offered;
+};
+
+static void ask_again_at(struct receiving *r, int64_t ready_at)
+{
+    r->retry_at = ria_min_i64(r->retry_at, ready_at);
+}
+
+/* ---- the request ---- */
+
+static ria_err check_request(struct group_call *call, const struct queue_receive *request)
+{
+    struct apply *apply = call->apply;
+
+    RIA_TRY(apply_check_range(apply, "recordsMax", request->records_max, 0, QUEUE_RECORDS_MAX));
+    RIA_TRY(apply_check_range(apply, "deadMax", request->dead_max, 0, QUEUE_RECORDS_MAX));
+    if (request->consumer.size > 0) {
+        RIA_TRY(group_check_name(call, "consumer", request->consumer));
+    }
+    if (request->lock_ms != -1) {
+        RIA_TRY(apply_check_range(
+            apply, "lockMs", request->lock_ms, GROUP_LEASE_MS_MIN, GROUP_LEASE_MS_MAX
+        ));
+    }
+    return RIA_OK;
+}
+
+static ria_err take_ends(struct receiving *r)
+{
+    const struct queue_receive *request = r->request;
+    struct group_call *call = r->queue.call;
+
+    r->ends = ria_arena_alloc_array(call->arena, (size_t)r->partition_count, sizeof(*r->ends));
+    if (r->ends == NULL) {
+        return ria_arena_err(call->arena);
+    }
+    for (uint32_t i = 0; i < request->ends_count; i++) {
+        int32_t partition = request->ends[i].partition;
+        RIA_TRY(group_check_partition(call, "ends.partition", partition, r->partition_count));
+        r->ends[partition] = ria_max_i64(r->ends[partition], request->ends[i].offset);
+    }
+    return RIA_OK;
+}
+
+/* The first start of a partition counts. */
+static ria_err take_starts(struct receiving *r)
+{
+    const struct queue_receive *request = r->request;
+    struct queue_call *queue = &r->queue;
+    struct group_call *call = queue->call;
+
+    for (uint32_t i = 0; i < request->starts_count; i++) {
+        int32_t partition = request->starts[i].partition;
+        int64_t offset = request->starts[i].offset;
+        RIA_TRY(group_check_partition(call, "starts.partition", partition, r->partition_count));
+        RIA_TRY(apply_check_range(call->apply, "starts.offset", offset, 0, INT64_MAX));
+        if (!queue_open(queue, &request->topic_id, partition)) {
+            RIA_TRY(
+                queue_row_insert(call->db, call->group.id, &request->topic_id, partition, offset)
+            );
+        }
+    }
+    return RIA_OK;
+}
+
+/* ---- what is given ---- */
+
+static ria_err
+grant(struct receiving *r, int64_t first, int64_t last, int32_t deliveries, bool unsettled)
+{
+    struct queue_receive_result_queue_grant *grant = rows_add(&r->granted);
+
+    if (grant == NULL) {
+        return ria_arena_err(r->granted.arena);
+    }
+    *grant = (struct queue_receive_result_queue_grant){
+        .partition = r->queue.row.partition,
+        .lease_id = r->lease_id,
+        .first = first,
+        .last = last,
+        .deliveries = deliveries,
+        .unsettled = unsettled,
+        .left_ms = r->deadline - r->queue.call->now_ms,
+    };
+    r->records_left -= last - first + 1;
+    return RIA_OK;
+}
+
+static ria_err offer(struct receiving *r, int32_t partition, int64_t offset)
+{
+    struct queue_receive_result_queue_offer *offer = rows_add(&r->offered);
+
+    if (offer == NULL) {
+        return ria_arena_err(r->offered.arena);
+    }
+    offer->partition = partition;
+    offer->offset = offset;
+    return RIA_OK;
+}
+
+static ria_err give_dead(struct receiving *r, struct range_row *row)
+{
+    struct group_call *call = r->queue.call;
+    struct queue_receive_result_queue_dead *dead = rows_add(&r->dead);
+    struct ria_slice reason = RIA_SLICE_EMPTY;
+
+    if (dead == NULL || !rows_copy_text(call->arena, range_text_get(&row->reason), &reason)) {
+        return ria_arena_err(call->arena);
+    }
+    row->last = ria_min_i64(row->last, row->first + r->dead_left - 1);
+    row->lease_id = r->lease_id;
+    row->deadline = call->now_ms + QUEUE_DEAD_MS;
+    row->ready_at = row->deadline;
+    range_text_set(&row->holder, r->request->consumer);
+    *dead = (struct queue_receive_result_queue_dead){
+        .partition = r->queue.row.partition,
+        .lease_id = r->lease_id,
+        .first = row->first,
+        .last = row->last,
+        .deliveries = row->deliveries,
+        .reason = reason,
+    };
+    r->dead_left -= row->last - row->first + 1;
+    return range_rows_set(&r->queue.row, row);
+}
+
+/* ---- one partition ---- */
+
+static ria_err receive_dead(struct receiving *r)
+{
+    struct queue_call *queue = &r->queue;
+    bool is_kept = queue->call->group.dead_topic.size > 0;
+    struct range_row row;
+
+    for (int i = 0; range_rows_dead(&queue->row, &row); i++) {
+        if (row.ready_at > queue->call->now_ms || (is_kept && r->dead_left == 0) ||
+            i == QUEUE_DUE_MAX) {
+            if (r->request->dead_max > 0) {
+                ask_again_at(r, row.ready_at);
+            }
+            return RIA_OK;
+        }
+        /* The group may have lost its dead-letter topic since. */
+        RIA_TRY(is_kept ? give_dead(r, &row) : queue_kill(queue, &row, RIA_SLICE_EMPTY));
+    }
+    return RIA_OK;
+}
+
+static ria_err receive_ready(struct receiving *r)
+{
+    struct queue_call *queue = &r->queue;
+    struct range_row row;
+
+    while (r->records_left > 0 && range_rows_ready(&queue->row, &row)) {
+        row.last = ria_min_i64(row.last, row.first + r->records_left - 1);
+        row.deliveries++;
+        queue_lease(queue, &row, r->lease_id, r->deadline);
+        range_text_set(&row.holder, r->request->consumer);
+        RIA_TRY(range_rows_set(&queue->row, &row));
+        RIA_TRY(grant(r, row.first, row.last, row.deliveries, false));
+    }
+    return RIA_OK;
+}
+
+/* The keys of what is fresh are not known: nothing is given out before they are. */
+static ria_err lease_unsettled(struct receiving *r, int64_t count, int64_t end)
+{
+    struct queue_row *row = &r->queue.row;
+
+    row->unsettled = r->lease_id;
+    row->unsettled_end = row->frontier + count;
+    row->unsettled_deadline = r->deadline;
+    range_text_set(&row->unsettled_holder, r->request->consumer);
+    row->named_end = ria_max_i64(row->named_end, end);
+    row->touched = true;
+    return grant(r, row->frontier, row->unsettled_end - 1, 1, true);
+}
+
+static ria_err lease_fresh(struct receiving *r, int64_t count)
+{
+    struct range_row row = {
+        .first = r->queue.row.frontier,
+        .last = r->queue.row.frontier + count - 1,
+        .deliveries = 1,
+    };
+
+    queue_lease(&r->queue, &row, r->lease_id, r->deadline);
+    range_text_set(&row.holder, r->request->consumer);
+    RIA_TRY(range_rows_append(&r->queue.row, &row));
+    return grant(r, row.first, row.last, 1, false);
+}
+
+/* Somebody looks at the keys of what comes next. When that is settled, `changed` tells those who
+ * know that there is more behind it; the others watch for more. */
+static ria_err wait_for_settle(struct receiving *r, int64_t end)
+{
+    struct queue_row *row = &r->queue.row;
+
+    ask_again_at(r, row->unsettled_deadline);
+    if (end <= row->unsettled_end) {
+        return offer(r, row->partition, row->unsettled_end);
+    }
+    if (end > row->named_end) {
+        row->named_end = end;
+        row->touched = true;
+    }
+    return RIA_OK;
+}
+
+static ria_err receive_fresh(struct receiving *r)
+{
+    struct queue_row *row = &r->queue.row;
+    int64_t end = r->ends[row->partition];
+    int64_t room = QUEUE_ROWS_MAX - row->row_count;
+    bool key_order = r->queue.call->group.key_order;
+
+    if (queue_is_unsettled(&r->queue)) {
+        return wait_for_settle(r, end);
+    }
+    if (room <= 0) {
+        r->full = true;
+        return RIA_OK;
+    }
+    if (end <= row->frontier) {
+        return offer(r, row->partition, row->frontier);
+    }
+    int64_t count = ria_min_i64(r->records_left, end - row->frontier);
+    count = key_order ? ria_min_i64(count, room) : count;
+    if (count == 0) {
+        return RIA_OK;
+    }
+    return key_order ? lease_unsettled(r, count, end) : lease_fresh(r, count);
+}
+
+static ria_err receive_partition(struct receiving *r, int32_t partition)
+{
+    struct queue_call *queue = &r->queue;
+    int64_t next = INT64_MAX;
+
+    if (!queue_open(queue, &r->request->topic_id, partition)) {
+        return offer(r, partition, -1);
+    }
+    RIA_TRY(queue_expire(queue, &next));
+    ask_again_at(r, next);
+    RIA_TRY(receive_dead(r));
+    RIA_TRY(receive_ready(r));
+    RIA_TRY(receive_fresh(r));
+    return queue_close(queue);
+}
+
+/* ---- all of them ---- */
+
+/* Multiples of the golden ratio: even for any part of the lease ids, as when a group has several
+ * topics. */
+static int64_t first_partition(int64_t lease_id, int32_t partition_count)
+{
+    uint64_t fraction = (uint64_t)lease_id * UINT64_C(0x9e3779b97f4a7c15) >> 32;
+
+    return (int64_t)(fraction * (uint64_t)partition_count >> 32);
+}
+
+static ria_err receive_all(struct receiving *r)
+{
+    int64_t start = first_partition(r->lease_id, r->partition_count);
+
+    for (int32_t i = 0; i < r->partition_count; i++) {
+        int32_t partition = (int32_t)((start + i) % r->partition_count);
+        RIA_TRY(receive_partition(r, partition));
+        if (r->request->records_max > 0 && r->records_left == 0) {
+            ask_again_at(r, 0); /* others have not been looked at */
+            break;
+        }
+    }
+    return RIA_OK;
+}
+
+static void fill_result(struct receiving *r, struct queue_receive_result *result)
+{
+    const struct group_call *call = r->queue.call;
+
+    result->granted = r->granted.items;
+    result->granted_count = r->granted.count;
+    result->dead = r->dead.items;
+    result->dead_count = r->dead.count;
+    result->offered = r->offered.items;
+    result->offered_count = r->offered.count;
+    result->full = r->full;
+    result->key_order = call->group.key_order;
+    result->dead_topic = call->group.dead_topic;
+    result->changed = call->group.changed;
+    if (r->retry_at != INT64_MAX) {
+        result->retry_after_ms = ria_max_i64(r->retry_at - call->now_ms, 0);
+    }
+}
+
+ria_err apply_queue_receive(struct group_call *call, const void *body, void *result)
+{
+    const struct queue_receive *request = body;
+    const struct group_row defaults = queue_defaults();
+    struct receiving r = {
+        .request = request,
+        .records_left = request->records_max,
+        .dead_left = request->dead_max,
+        .retry_at = INT64_MAX,
+        .granted = rows_of(call->arena, sizeof(struct queue_receive_result_queue_grant)),
+        .dead = rows_of(call->arena, sizeof(struct queue_receive_result_queue_dead)),
+        .offered = rows_of(call->arena, sizeof(struct queue_receive_result_queue_offer)),
+    };
+
+    RIA_TRY(check_request(call, request));
+    RIA_TRY(group_check_topic(call, "topicId", &request->topic_id, &r.partition_count));
+    RIA_TRY(group_find_or_make(call, request->group, GROUP_QUEUE, &defaults));
+    queue_call_init(&r.queue, call);
+    RIA_TRY(take_ends(&r));
+    RIA_TRY(take_starts(&r));
+    r.lease_id = call->group.next_lease;
+    r.deadline = call->now_ms + (request->lock_ms == -1 ? call->group.lock_ms : request->lock_ms);
+    RIA_TRY(receive_all(&r));
+    if (r.granted.count > 0 || r.dead.count > 0) {
+        int64_t lease_id = group_row_next_lease(&call->group);
+        RIA_ASSERT(lease_id == r.lease_id);
+    }
+    fill_result(&r, result);
+    return RIA_OK;
+}
