@@ -30,6 +30,10 @@ static const struct operation_kind kinds[] = {
     {GROUP_OPERATION_LEAVE, apply_group_leave, "GroupLeave", "GroupLeaveResult"},
     {GROUP_OPERATION_RESET, apply_group_reset, "GroupReset", "GroupResetResult"},
     {GROUP_OPERATION_DELETE, apply_group_delete, "GroupDelete", "GroupDeleteResult"},
+    {GROUP_OPERATION_QUEUE_OPEN, apply_queue_open, "QueueOpen", "QueueOpenResult"},
+    {GROUP_OPERATION_QUEUE_RECEIVE, apply_queue_receive, "QueueReceive", "QueueReceiveResult"},
+    {GROUP_OPERATION_QUEUE_SETTLE, apply_queue_settle, "QueueSettle", "QueueSettleResult"},
+    {GROUP_OPERATION_QUEUE_ACK, apply_queue_ack, "QueueAck", "QueueAckResult"},
 };
 
 static const struct operation_kind *kind_find(int8_t kind)

@@ -1,4 +1,6 @@
-$(call library,coordinator_fixture,tests/unit/services/coordinator/fixture.c tests/unit/services/coordinator/group_fixture.c)
+$(call library,coordinator_fixture,\
+  tests/unit/services/coordinator/fixture.c tests/unit/services/coordinator/group_fixture.c \
+  tests/unit/services/coordinator/queue_fixture.c)
 
 COORDINATOR_TESTS := \
   apply_group_admin \
@@ -9,6 +11,10 @@ COORDINATOR_TESTS := \
   apply_leaders \
   apply_moves \
   apply_nodes \
+  apply_queue_ack \
+  apply_queue_open \
+  apply_queue_receive \
+  apply_queue_settle \
   apply_topic_config \
   apply_topics \
   apply_transforms \
@@ -34,6 +40,7 @@ COORDINATOR_TESTS := \
   mover \
   node_list \
   placement \
+  queue_model \
   range_rows \
   rebalance \
   service \

@@ -300,8 +300,7 @@ static void a_row_is_stored_as_it_was(void)
     CU_ASSERT_EQUAL(again.unsettled, 14);
     CU_ASSERT_EQUAL(again.unsettled_end, 115);
     CU_ASSERT_EQUAL(again.unsettled_deadline, 16);
-    CU_ASSERT_TRUE(
-        ria_slice_equal(range_text_get(&again.unsettled_holder), RIA_SLICE_LITERAL("me"))
+    CU_ASSERT_TRUE(ria_slice_equal(range_text_get(&again.unsettled_holder), RIA_SLICE_LITERAL("me"))
     );
     tear_down(&w);
 }
