@@ -34,10 +34,9 @@ static ria_err check_not_leased(
 )
 {
     char id[RIA_UUID_TEXT_SIZE];
-    bool leased = call->group.mode == GROUP_QUEUE
-                      ? is_locked(call, entry)
-                      : row->lease_id != 0 && row->deadline > call->now_ms;
+    bool leased = (row->lease_id != 0 || row->unsettled != 0) && row->deadline > call->now_ms;
 
+    leased = leased || (call->group.mode == GROUP_QUEUE && is_locked(call, entry));
     if (!leased) {
         return RIA_OK;
     }

@@ -148,6 +148,7 @@ static ria_err give_dead(struct receiving *r, struct range_row *row)
         .reason = reason,
     };
     r->dead_left -= row->last - row->first + 1;
+    ask_again_at(r, row->ready_at);
     return range_rows_set(&r->queue.row, row);
 }
 
@@ -184,6 +185,7 @@ static ria_err receive_ready(struct receiving *r)
         queue_lease(queue, &row, r->lease_id, r->deadline);
         range_text_set(&row.holder, r->request->consumer);
         RIA_TRY(range_rows_set(&queue->row, &row));
+        ask_again_at(r, row.ready_at);
         RIA_TRY(grant(r, row.first, row.last, row.deliveries, false));
     }
     return RIA_OK;
@@ -200,6 +202,7 @@ static ria_err lease_unsettled(struct receiving *r, int64_t count, int64_t end)
     range_text_set(&row->unsettled_holder, r->request->consumer);
     row->named_end = ria_max_i64(row->named_end, end);
     row->touched = true;
+    ask_again_at(r, r->deadline);
     return grant(r, row->frontier, row->unsettled_end - 1, 1, true);
 }
 
@@ -214,6 +217,7 @@ static ria_err lease_fresh(struct receiving *r, int64_t count)
     queue_lease(&r->queue, &row, r->lease_id, r->deadline);
     range_text_set(&row.holder, r->request->consumer);
     RIA_TRY(range_rows_append(&r->queue.row, &row));
+    ask_again_at(r, row.ready_at);
     return grant(r, row.first, row.last, 1, false);
 }
 

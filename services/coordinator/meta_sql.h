@@ -177,7 +177,7 @@
     X(GROUP_SUBSCRIPTIONS_DELETE, "DELETE FROM group_subscriptions WHERE group_id = ?1")            \
     X(GROUP_PARTITIONS_DELETE, "DELETE FROM group_partitions WHERE group_id = ?1")                  \
     X(GROUP_PARTITION_LOCKED, "SELECT EXISTS (SELECT 1 FROM group_ranges WHERE group_id = ?1"       \
-        " AND topic_id = ?2 AND partition = ?3 AND state = 1 AND deadline > ?4)")                   \
+        " AND topic_id = ?2 AND partition = ?3 AND lease_id <> 0 AND deadline > ?4)")               \
     X(GROUP_RANGES_DELETE_OF_PARTITION, "DELETE FROM group_ranges WHERE group_id = ?1"              \
         " AND topic_id = ?2 AND partition = ?3")                                                    \
     X(GROUP_RANGES_DELETE, "DELETE FROM group_ranges WHERE group_id = ?1")                          \
@@ -212,7 +212,7 @@
     X(GROUP_PARTITIONS_HELD, "SELECT " META_GROUP_PARTITION_COLUMNS_ " FROM group_partitions"       \
         " WHERE group_id = ?1 AND deadline = 9223372036854775807 ORDER BY topic_id, partition")     \
     X(GROUP_PARTITION_SET_MEMBER, "INSERT INTO group_partitions VALUES (?1, ?2, ?3, -1, 0, '', ?4," \
-        " 0, '', 0, -1, -1, 0, 0) ON CONFLICT DO UPDATE SET member = ?4")                           \
+        " 0, '', 0, -1, -1, 0, 0, 0, 0) ON CONFLICT DO UPDATE SET member = ?4")                           \
     X(GROUPS_LISTED, "SELECT " META_GROUP_COLUMNS_ " FROM consumer_groups WHERE name > ?1"          \
         " ORDER BY name LIMIT ?2")                                                                  \
     X(GROUP_MEMBERS_LIVING, "SELECT count(*) FROM group_members WHERE group_id = ?1"                \

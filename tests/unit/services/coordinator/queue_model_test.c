@@ -25,8 +25,8 @@ enum {
     RECORDS = 400, /* of a partition, at most */
     KEYS = 4,
     CONSUMERS = 5,
-    HELD_MAX = 64, /* ranges that a consumer remembers */
-    STEPS = 2500,
+    HELD_MAX = 12, /* ranges that a consumer remembers */
+    STEPS = 2000,
     DELIVERIES_MAX = 3,
     RETRY_MS = 400,
 };
@@ -42,8 +42,8 @@ typedef enum record_state {
 
 struct record {
     record_state state;
-    int key;         /* -1 = none */
-    int64_t due_at;  /* delivery time */
+    int key;        /* -1 = none */
+    int64_t due_at; /* delivery time */
     int64_t lease_id;
     int64_t deadline;
     int64_t ready_at; /* 0 = ready */
@@ -78,7 +78,7 @@ struct consumer {
 struct waiter {
     bool waits;
     int64_t changed;
-    int64_t retry_at; /* INT64_MAX = never */
+    int64_t retry_at;            /* INT64_MAX = never */
     int64_t watched[PARTITIONS]; /* wakes when the end is larger; INT64_MAX = not watched */
 };
 
@@ -209,7 +209,8 @@ static void expire(struct model *m)
     }
 }
 
-static bool is_held_by(const struct model *m, const struct record *record, int64_t lease_id, bool dead)
+static bool
+is_held_by(const struct model *m, const struct record *record, int64_t lease_id, bool dead)
 {
     return record->state == (dead ? DEAD : LEASED) && record->lease_id == lease_id &&
            record->deadline > m->now;
@@ -223,6 +224,8 @@ static void remember(struct model *m, uint32_t consumer, struct held held)
 
     if (c->count < HELD_MAX) {
         c->held[c->count++] = held;
+    } else {
+        c->held[below(m, HELD_MAX)] = held;
     }
 }
 
@@ -244,7 +247,8 @@ check_grant(struct model *m, const struct queue_receive_result_queue_grant *gran
     for (int64_t i = grant->first; i <= grant->last; i++) {
         struct record *record = &partition->records[i];
         bool is_fresh = i == partition->frontier && i < partition->end && !m->key_order;
-        bool is_ready = i < partition->frontier && record->state == WAITING && record->ready_at == 0;
+        bool is_ready =
+            i < partition->frontier && record->state == WAITING && record->ready_at == 0;
         if (!is_fresh && !is_ready) {
             wrong(m, "given out, but not ready", grant->partition, i);
         }
@@ -393,7 +397,8 @@ static void receive(struct model *m, uint32_t consumer)
         const struct queue_receive_result_queue_dead *dead = &w->received.dead[i];
         check_dead(m, dead);
         if (!forgets) {
-            struct held held = {dead->partition, dead->lease_id, dead->first, dead->last, true, false};
+            struct held held = {
+                dead->partition, dead->lease_id, dead->first, dead->last, true, false};
             remember(m, consumer, held);
         }
     }
@@ -403,7 +408,12 @@ static void receive(struct model *m, uint32_t consumer)
         records += grant->last - grant->first + 1;
         if (!forgets) {
             struct held held = {
-                grant->partition, grant->lease_id, grant->first, grant->last, false, grant->unsettled};
+                grant->partition,
+                grant->lease_id,
+                grant->first,
+                grant->last,
+                false,
+                grant->unsettled};
             remember(m, consumer, held);
         }
     }
@@ -443,7 +453,8 @@ static bool settle_fresh(struct model *m, const struct held *held, int64_t offse
     return true;
 }
 
-static bool settle_leased(struct model *m, const struct held *held, int64_t offset, int64_t delay_ms)
+static bool
+settle_leased(struct model *m, const struct held *held, int64_t offset, int64_t delay_ms)
 {
     struct record *record = at(m, held->partition, offset);
 
@@ -485,7 +496,8 @@ static void settle(struct model *m, const struct held *held)
 {
     struct queue_settle_queue_settle_entry entries[64];
     struct partition *partition = &m->partitions[held->partition];
-    bool is_alive = partition->unsettled == held->lease_id && partition->unsettled_deadline > m->now;
+    bool is_alive =
+        partition->unsettled == held->lease_id && partition->unsettled_deadline > m->now;
     bool is_fresh = is_alive && held->first == partition->frontier;
     struct queue_settle request = {
         .group = ria_slice_cstr(m->w.group),
@@ -513,7 +525,8 @@ static void settle(struct model *m, const struct held *held)
 
 /* ---- ack ---- */
 
-static void act_on_record(struct model *m, int32_t partition, int64_t offset, int8_t action, int64_t arg)
+static void
+act_on_record(struct model *m, int32_t partition, int64_t offset, int8_t action, int64_t arg)
 {
     struct record *record = at(m, partition, offset);
 
@@ -545,8 +558,17 @@ static void act_on_record(struct model *m, int32_t partition, int64_t offset, in
 static int8_t choose_action(struct model *m, const struct held *held)
 {
     static const int8_t actions[] = {
-        QUEUE_ACK,  QUEUE_ACK,    QUEUE_ACK,    QUEUE_ACK,       QUEUE_ACK,   QUEUE_NACK,
-        QUEUE_NACK, QUEUE_EXTEND, QUEUE_REJECT, QUEUE_GIVE_BACK, QUEUE_BURIED};
+        QUEUE_ACK,
+        QUEUE_ACK,
+        QUEUE_ACK,
+        QUEUE_ACK,
+        QUEUE_ACK,
+        QUEUE_NACK,
+        QUEUE_NACK,
+        QUEUE_EXTEND,
+        QUEUE_REJECT,
+        QUEUE_GIVE_BACK,
+        QUEUE_BURIED};
 
     if (held->dead && !ria_rand_one_in(&m->rand, 8)) {
         return QUEUE_BURIED;
@@ -554,7 +576,8 @@ static int8_t choose_action(struct model *m, const struct held *held)
     return actions[below(m, (int64_t)RIA_COUNT(actions))];
 }
 
-static void act(struct model *m, const struct held *held, int64_t first, int64_t last, int8_t action)
+static void
+act(struct model *m, const struct held *held, int64_t first, int64_t last, int8_t action)
 {
     int64_t arg = action == QUEUE_EXTEND ? 1000 + below(m, 3000)
                   : action == QUEUE_NACK ? below(m, 1500) - 1
@@ -562,17 +585,14 @@ static void act(struct model *m, const struct held *held, int64_t first, int64_t
     bool expected = true;
 
     for (int64_t i = first; i <= last; i++) {
-        expected = expected && is_held_by(
-                                   m,
-                                   at(m, held->partition, i),
-                                   held->lease_id,
-                                   action == QUEUE_BURIED
-                               );
+        expected = expected &&
+                   is_held_by(m, at(m, held->partition, i), held->lease_id, action == QUEUE_BURIED);
     }
-    ria_err err =
-        queue_world_act(&m->w, held->partition, held->lease_id, first, last, action, arg);
+    ria_err err = queue_world_act(&m->w, held->partition, held->lease_id, first, last, action, arg);
     if ((err == RIA_OK) != expected || (!expected && err != RIA_ERR_CONFLICT)) {
-        wrong(m, expected ? "refused while its lease is alive" : "accepted", held->partition, first);
+        wrong(
+            m, expected ? "refused while its lease is alive" : "accepted", held->partition, first
+        );
     }
     m->late += expected ? 0 : 1;
     for (int64_t i = first; i <= last && expected; i++) {
@@ -662,7 +682,7 @@ static void step(struct model *m)
         produce(m);
         break;
     case 1:
-        advance(m, below(m, 20) == 0 ? below(m, 40000) : below(m, 300));
+        advance(m, ria_rand_one_in(&m->rand, 40) ? below(m, 40000) : below(m, 100));
         break;
     case 2:
     case 3:
@@ -681,10 +701,20 @@ static void step(struct model *m)
     }
 }
 
+static bool is_finished(struct model *m)
+{
+    for (int32_t p = 0; p < PARTITIONS; p++) {
+        if (queue_world_row(&m->w, p).position < m->partitions[p].end) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Consumers go on, and nobody makes mistakes any more. */
 static void drain(struct model *m)
 {
-    for (int round = 0; round < 5000 && !m->wrong; round++) {
+    for (int round = 0; round < 5000 && !m->wrong && !is_finished(m); round++) {
         struct consumer *c = &m->consumers[0];
         receive(m, 0);
         for (uint32_t i = 0; i < c->count && !m->wrong; i++) {
@@ -736,6 +766,7 @@ static void run(uint64_t seed, bool key_order, bool has_dead_topic)
     CU_ASSERT_EQUAL_FATAL(queue_world_set(&m->w, &settings), RIA_OK);
     receive(m, 0);
     for (m->step = 0; m->step < STEPS && !m->wrong; m->step++) {
+        m->w.unchecked = m->step % 16 != 0; /* it reads every row */
         step(m);
         check_positions(m);
     }
@@ -750,28 +781,28 @@ static void run(uint64_t seed, bool key_order, bool has_dead_topic)
 
 static void an_unordered_queue_with_dead_letters(void)
 {
-    for (uint64_t seed = 1; seed <= 6; seed++) {
+    for (uint64_t seed = 1; seed <= 4; seed++) {
         run(seed, false, true);
     }
 }
 
 static void an_unordered_queue_without_dead_letters(void)
 {
-    for (uint64_t seed = 11; seed <= 14; seed++) {
+    for (uint64_t seed = 11; seed <= 12; seed++) {
         run(seed, false, false);
     }
 }
 
 static void a_queue_ordered_by_key_with_dead_letters(void)
 {
-    for (uint64_t seed = 21; seed <= 26; seed++) {
+    for (uint64_t seed = 21; seed <= 24; seed++) {
         run(seed, true, true);
     }
 }
 
 static void a_queue_ordered_by_key_without_dead_letters(void)
 {
-    for (uint64_t seed = 31; seed <= 34; seed++) {
+    for (uint64_t seed = 31; seed <= 32; seed++) {
         run(seed, true, false);
     }
 }
