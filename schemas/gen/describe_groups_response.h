@@ -58,6 +58,8 @@ struct describe_groups_response_described_group_partition {
     int64_t dead;
     /* Queues: records above the position that are finished. */
     int64_t done;
+    /* Queues: dead records that were finished because there was no dead-letter topic. */
+    int64_t discarded;
 };
 
 struct describe_groups_response_described_group {

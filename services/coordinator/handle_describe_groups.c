@@ -146,6 +146,19 @@ fill_lease(struct describing *describing, struct meta_stmt *stmt, partition_entr
     }
 }
 
+/* What the ranges do not tell: the lease that is not settled has none. */
+static void
+fill_queue(struct describing *describing, struct meta_stmt *stmt, partition_entry *entry)
+{
+    bool unsettled = meta_column_int(stmt, 12) != 0;
+
+    entry->frontier = meta_column_int(stmt, 10);
+    entry->discarded = meta_column_int(stmt, 13);
+    if (unsettled && meta_column_int(stmt, 8) > describing->now_ms) {
+        entry->leased = meta_column_int(stmt, 9) - entry->frontier;
+    }
+}
+
 static bool
 add_partition(struct describing *describing, struct meta_stmt *stmt, struct rows *rows, bool queue)
 {
@@ -158,8 +171,11 @@ add_partition(struct describing *describing, struct meta_stmt *stmt, struct rows
     entry->partition = (int32_t)meta_column_int(stmt, 1);
     entry->position = meta_column_int(stmt, 2);
     entry->committed_ms = meta_column_int(stmt, 3);
-    entry->frontier = queue ? meta_column_int(stmt, 10) : -1;
+    entry->frontier = -1;
     fill_lease(describing, stmt, entry);
+    if (queue) {
+        fill_queue(describing, stmt, entry);
+    }
     return rows_copy_text(rows->arena, meta_column_text(stmt, 4), &entry->metadata) &&
            rows_copy_text(rows->arena, meta_column_text(stmt, 5), &entry->member) &&
            rows_copy_text(rows->arena, meta_column_text(stmt, 7), &entry->holder);
@@ -184,7 +200,7 @@ static void add_sums(struct describing *describing, int64_t group_id, group_entr
         if (i == entry->partitions_count) {
             break;
         }
-        entry->partitions[i].leased = meta_column_int(stmt, 2);
+        entry->partitions[i].leased += meta_column_int(stmt, 2);
         entry->partitions[i].waiting = meta_column_int(stmt, 3);
         entry->partitions[i].dead = meta_column_int(stmt, 4);
         entry->partitions[i].done = meta_column_int(stmt, 5);

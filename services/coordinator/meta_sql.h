@@ -222,7 +222,8 @@
     X(GROUP_MEMBER_TOPICS, "SELECT DISTINCT topic_id FROM group_subscriptions WHERE group_id = ?1"  \
         " AND name = ?2 ORDER BY topic_id")                                                         \
     X(GROUP_PARTITIONS_LISTED, "SELECT p.topic_id, p.partition, p.position, p.committed_ms,"        \
-        " p.metadata, p.member, p.lease_id, p.holder, p.deadline, p.next, p.frontier, m.deadline"   \
+        " p.metadata, p.member, p.lease_id, p.holder, p.deadline, p.next, p.frontier, m.deadline,"  \
+        " p.unsettled, p.discarded"                                                                 \
         " FROM group_partitions AS p LEFT JOIN group_members AS m ON m.group_id = p.group_id"       \
         " AND m.name = p.holder WHERE p.group_id = ?1 ORDER BY p.topic_id, p.partition")            \
     X(GROUP_RANGES_SUMMED, "SELECT topic_id, partition,"                                            \
@@ -276,15 +277,6 @@
         " AND has_key = 1 AND state <> 4 AND key = ?4 ORDER BY first LIMIT 1")                      \
     X(RANGES_BY_KEY, "SELECT key, state" META_RANGES_OF_PARTITION_                                  \
         " AND has_key = 1 AND state <> 4 ORDER BY key, first")                                      \
-    X(RANGES_HELD, "SELECT 1" META_RANGES_OF_PARTITION_                                             \
-        " AND lease_id <> 0 AND deadline > ?4 ORDER BY first LIMIT 1")                              \
-    X(RANGES_COUNT, "SELECT coalesce(sum(CASE WHEN state = 1 AND deadline > ?4"                     \
-        " THEN last - first + 1 END), 0),"                                                          \
-        " coalesce(sum(CASE WHEN state IN (2, 3) OR (state = 1 AND deadline <= ?4)"                 \
-        " THEN last - first + 1 END), 0),"                                                          \
-        " coalesce(sum(CASE WHEN state = 5 THEN last - first + 1 END), 0),"                         \
-        " coalesce(sum(CASE WHEN state = 4 THEN last - first + 1 END), 0)"                          \
-        META_RANGES_OF_PARTITION_)                                                                  \
     X(RANGE_PUT, "INSERT OR REPLACE INTO group_ranges VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"  \
         " ?10, ?11, ?12, ?13, ?14)")                                                                \
     X(RANGE_SET_LAST, "UPDATE group_ranges SET last = ?5 WHERE group_id = ?1 AND topic_id = ?2"     \

@@ -374,43 +374,6 @@ ria_err range_rows_append(struct queue_row *queue, const struct range_row *row)
     return put(queue, row);
 }
 
-/* ---- counting ---- */
-
-struct range_counts range_rows_count(struct queue_row *queue, int64_t now_ms)
-{
-    struct meta_stmt *stmt = query_of(queue, META_RANGES_COUNT);
-
-    meta_bind_int(stmt, 4, now_ms);
-    bool found = meta_step(stmt);
-    RIA_ASSERT(found);
-    struct range_counts counts = {
-        .leased = meta_column_int(stmt, 0),
-        .waiting = meta_column_int(stmt, 1),
-        .dead = meta_column_int(stmt, 2),
-        .done = meta_column_int(stmt, 3),
-    };
-    meta_done(stmt);
-    if (queue->unsettled != 0 && queue->unsettled_deadline > now_ms) {
-        counts.leased += queue->unsettled_end - queue->frontier;
-    }
-    return counts;
-}
-
-bool range_rows_is_held(struct queue_row *queue, int64_t now_ms)
-{
-    if (queue->unsettled != 0 && queue->unsettled_deadline > now_ms) {
-        return true;
-    }
-    if (queue->row_count == 0) {
-        return false;
-    }
-    struct meta_stmt *stmt = query_of(queue, META_RANGES_HELD);
-    meta_bind_int(stmt, 4, now_ms);
-    bool found = meta_step(stmt);
-    meta_done(stmt);
-    return found;
-}
-
 /* ---- check ---- */
 
 struct checking {

@@ -134,20 +134,5 @@ ria_err range_rows_set(struct queue_row *queue, const struct range_row *row) RIA
  * one before. */
 ria_err range_rows_append(struct queue_row *queue, const struct range_row *row) RIA_MUST_USE;
 
-/* ---- counting ---- */
-
-/* Records, by the lease clock. */
-struct range_counts {
-    int64_t leased; /* consumers have them, the unsettled ones included */
-    int64_t waiting;
-    int64_t dead;
-    int64_t done; /* above the position */
-};
-
-struct range_counts range_rows_count(struct queue_row *queue, int64_t now_ms);
-
-/* Somebody holds a lease that is not over, a gateway with dead records included. */
-bool range_rows_is_held(struct queue_row *queue, int64_t now_ms);
-
 /* NULL, or what is wrong: see the invariants above. Reads every row. */
 const char *range_rows_check(struct queue_row *queue);

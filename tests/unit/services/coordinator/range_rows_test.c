@@ -305,35 +305,6 @@ static void a_row_is_stored_as_it_was(void)
     tear_down(&w);
 }
 
-static void records_are_counted_by_the_clock(void)
-{
-    struct world w;
-
-    set_up(&w);
-    append(&w, 5, RANGE_LEASED); /* until 1000 */
-    append(&w, 4, RANGE_WAITING);
-    append(&w, 3, RANGE_DEAD);
-    set(&w, 106, 106, RANGE_DONE);
-    struct range_counts counts = range_rows_count(&w.queue, 999);
-    CU_ASSERT_EQUAL(counts.leased, 5);
-    CU_ASSERT_EQUAL(counts.waiting, 3);
-    CU_ASSERT_EQUAL(counts.dead, 3);
-    CU_ASSERT_EQUAL(counts.done, 1);
-    CU_ASSERT_TRUE(range_rows_is_held(&w.queue, 999));
-    counts = range_rows_count(&w.queue, 1000);
-    CU_ASSERT_EQUAL(counts.leased, 0);
-    CU_ASSERT_EQUAL(counts.waiting, 8);
-    CU_ASSERT_FALSE(range_rows_is_held(&w.queue, 1000));
-    w.queue.unsettled = 9;
-    w.queue.unsettled_end = w.queue.frontier + 20;
-    w.queue.unsettled_deadline = 1500;
-    CU_ASSERT_EQUAL(range_rows_count(&w.queue, 1499).leased, 20);
-    CU_ASSERT_TRUE(range_rows_is_held(&w.queue, 1499));
-    CU_ASSERT_EQUAL(range_rows_count(&w.queue, 1500).leased, 0);
-    CU_ASSERT_FALSE(range_rows_is_held(&w.queue, 1500));
-    tear_down(&w);
-}
-
 /* ---- against a list of records ---- */
 
 enum { RECORDS = 300, STEPS = 1500 };
@@ -419,7 +390,6 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(the_row_of_an_offset_is_found),
     HARNESS_TEST(ready_is_the_lowest_and_due_the_earliest),
     HARNESS_TEST(a_row_is_stored_as_it_was),
-    HARNESS_TEST(records_are_counted_by_the_clock),
     HARNESS_TEST(random_changes_are_those_of_a_list_of_records),
 };
 HARNESS_MAIN(tests);
