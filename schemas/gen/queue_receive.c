@@ -93,6 +93,7 @@ static size_t queue_receive_size_(const struct queue_receive *m, int16_t version
     size += 4;
     size += 4;
     size += 4;
+    size += 4;
     size += ria_count_size(m->starts_count, true);
     for (uint32_t i = 0; i < m->starts_count; i++) {
         size += queue_receive_queue_start_size_(&m->starts[i], version);
@@ -115,6 +116,7 @@ static void queue_receive_encode_(const struct queue_receive *m, int16_t version
     ria_write_string(w, m->consumer, true, false, 255);
     ria_write_i32(w, m->lock_ms);
     ria_write_i32(w, m->records_max);
+    ria_write_i32(w, m->look_ahead);
     ria_write_i32(w, m->dead_max);
     ria_write_count(w, m->starts, m->starts_count, true, false, 10000);
     for (uint32_t i = 0; i < m->starts_count; i++) {
@@ -138,6 +140,7 @@ static void queue_receive_decode_(struct queue_receive *out, int16_t version, st
     out->consumer = ria_read_string(r, true, false, 255);
     out->lock_ms = ria_read_i32(r);
     out->records_max = ria_read_i32(r);
+    out->look_ahead = ria_read_i32(r);
     out->dead_max = ria_read_i32(r);
     out->starts = ria_read_array(r, arena, (struct ria_array_shape){true, false, 10000, 13, sizeof(*out->starts)}, &out->starts_count);
     for (uint32_t i = 0; i < out->starts_count && r->err == RIA_OK; i++) {

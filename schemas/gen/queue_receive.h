@@ -32,6 +32,9 @@ struct queue_receive {
     int32_t lock_ms;
     /* Most records in all. */
     int32_t records_max;
+    /* Order per key: lease so many fresh records more than recordsMax, to settle them with
+     * `leave`: the next receives find their keys known. */
+    int32_t look_ahead;
     /* Most dead records to take on, 0 = none. */
     int32_t dead_max;
     /* Positions for partitions that have none yet. */

@@ -18,6 +18,7 @@ static size_t queue_settle_queue_settle_entry_size_(const struct queue_settle_qu
     size += 1;
     size += 8;
     size += 8;
+    size += 1;
     size += 1; /* no tagged fields */
     return size;
 }
@@ -33,6 +34,7 @@ static void queue_settle_queue_settle_entry_encode_(const struct queue_settle_qu
     ria_write_bool(w, m->has_key);
     ria_write_i64(w, m->key);
     ria_write_i64(w, m->delay_ms);
+    ria_write_bool(w, m->leave);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -48,6 +50,7 @@ static void queue_settle_queue_settle_entry_decode_(struct queue_settle_queue_se
     out->has_key = ria_read_bool(r);
     out->key = ria_read_i64(r);
     out->delay_ms = ria_read_i64(r);
+    out->leave = ria_read_bool(r);
     ria_read_tags_unknown(r);
 }
 
@@ -93,7 +96,7 @@ static void queue_settle_decode_(struct queue_settle *out, int16_t version, stru
     queue_settle_init(out);
     out->group = ria_read_string(r, true, false, 255);
     out->topic_id = ria_read_uuid(r);
-    out->entries = ria_read_array(r, arena, (struct ria_array_shape){true, false, 1000, 38, sizeof(*out->entries)}, &out->entries_count);
+    out->entries = ria_read_array(r, arena, (struct ria_array_shape){true, false, 1000, 39, sizeof(*out->entries)}, &out->entries_count);
     for (uint32_t i = 0; i < out->entries_count && r->err == RIA_OK; i++) {
         queue_settle_queue_settle_entry_decode_(&out->entries[i], version, r, arena);
     }

@@ -19,6 +19,9 @@ struct queue_settle_queue_settle_entry {
     int64_t key;
     /* Not due for so long, 0 = due. */
     int64_t delay_ms;
+    /* Of an unsettled lease: it is not wanted, only its key is told. It is ready for the next
+     * receive, and not counted as a delivery. */
+    bool leave;
 };
 
 /* Keys and delivery times of leased records. */

@@ -20,6 +20,8 @@ struct receiving {
     int64_t lease_id;
     int64_t deadline;
     int64_t records_left;
+    int64_t
+        look_ahead_left; /* fresh records whose keys are asked for, though they are not wanted */
     int64_t dead_left;
     int64_t retry_at; /* INT64_MAX = never */
     bool full;
@@ -40,6 +42,9 @@ static ria_err check_request(struct group_call *call, const struct queue_receive
     struct apply *apply = call->apply;
 
     RIA_TRY(apply_check_range(apply, "recordsMax", request->records_max, 0, QUEUE_RECORDS_MAX));
+    RIA_TRY(apply_check_range(
+        apply, "lookAhead", request->look_ahead, 0, QUEUE_RECORDS_MAX - request->records_max
+    ));
     RIA_TRY(apply_check_range(apply, "deadMax", request->dead_max, 0, QUEUE_RECORDS_MAX));
     if (request->consumer.size > 0) {
         RIA_TRY(group_check_name(call, "consumer", request->consumer));
@@ -109,7 +114,7 @@ grant(struct receiving *r, int64_t first, int64_t last, int32_t deliveries, bool
         .unsettled = unsettled,
         .left_ms = r->deadline - r->queue.call->now_ms,
     };
-    r->records_left -= last - first + 1;
+    r->records_left = ria_max_i64(r->records_left - (last - first + 1), 0);
     return RIA_OK;
 }
 
@@ -191,11 +196,15 @@ static ria_err receive_ready(struct receiving *r)
     return RIA_OK;
 }
 
-/* The keys of what is fresh are not known: nothing is given out before they are. */
-static ria_err lease_unsettled(struct receiving *r, int64_t count, int64_t end)
+/* The keys of what is fresh are not known: nothing is given out before they are. Only one can look
+ * at a time, so it may look for others, too. */
+static ria_err lease_unsettled(struct receiving *r, int64_t room, int64_t end)
 {
     struct queue_row *row = &r->queue.row;
+    int64_t wanted = r->records_left + r->look_ahead_left;
+    int64_t count = ria_min_i64(ria_min_i64(wanted, room), end - row->frontier);
 
+    r->look_ahead_left -= ria_max_i64(count - r->records_left, 0);
     row->unsettled = r->lease_id;
     row->unsettled_end = row->frontier + count;
     row->unsettled_deadline = r->deadline;
@@ -243,7 +252,6 @@ static ria_err receive_fresh(struct receiving *r)
     struct queue_row *row = &r->queue.row;
     int64_t end = r->ends[row->partition];
     int64_t room = QUEUE_ROWS_MAX - row->row_count;
-    bool key_order = r->queue.call->group.key_order;
 
     if (queue_is_unsettled(&r->queue)) {
         return wait_for_settle(r, end);
@@ -255,12 +263,12 @@ static ria_err receive_fresh(struct receiving *r)
     if (end <= row->frontier) {
         return offer(r, row->partition, row->frontier);
     }
-    int64_t count = ria_min_i64(r->records_left, end - row->frontier);
-    count = key_order ? ria_min_i64(count, room) : count;
-    if (count == 0) {
+    if (r->records_left == 0) {
         return RIA_OK;
     }
-    return key_order ? lease_unsettled(r, count, end) : lease_fresh(r, count);
+    return r->queue.call->group.key_order
+               ? lease_unsettled(r, room, end)
+               : lease_fresh(r, ria_min_i64(r->records_left, end - row->frontier));
 }
 
 static ria_err receive_partition(struct receiving *r, int32_t partition)
@@ -331,6 +339,7 @@ ria_err apply_queue_receive(struct group_call *call, const void *body, void *res
     struct receiving r = {
         .request = request,
         .records_left = request->records_max,
+        .look_ahead_left = request->look_ahead,
         .dead_left = request->dead_max,
         .retry_at = INT64_MAX,
         .granted = rows_of(call->arena, sizeof(struct queue_receive_result_queue_grant)),

@@ -146,6 +146,9 @@ static ria_err settle_one(
     *out_hand_out = false;
     if (entry->has_key && is_taken(s, building, entry->key)) {
         row.state = RANGE_HELD; /* its delivery time is looked at again when it is ready */
+    } else if (entry->leave) {
+        row.state = RANGE_WAITING; /* so is this one's */
+        group_changed(queue->call);
     } else if (entry->delay_ms > 0) {
         row.state = RANGE_WAITING;
         row.ready_at = queue->call->now_ms + entry->delay_ms;

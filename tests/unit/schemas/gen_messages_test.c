@@ -3756,69 +3756,70 @@ static const struct vector_length queue_open_result_v0_mixed_lengths[] = {
     {29, LENGTH_COMPACT, true, 0},
 };
 
-static const struct queue_receive queue_receive_v0_empty = {.group = {(const uint8_t *)"", 0}, .topic_id = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, .consumer = {(const uint8_t *)"", 0}, .lock_ms = -1, .records_max = 0, .dead_max = 0, .starts = NULL, .starts_count = 0, .ends = NULL, .ends_count = 0};
+static const struct queue_receive queue_receive_v0_empty = {.group = {(const uint8_t *)"", 0}, .topic_id = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, .consumer = {(const uint8_t *)"", 0}, .lock_ms = -1, .records_max = 0, .look_ahead = 0, .dead_max = 0, .starts = NULL, .starts_count = 0, .ends = NULL, .ends_count = 0};
 static const uint8_t queue_receive_v0_empty_bytes[] = {
     0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
     0x00, 0x00, 0x01, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x01, 0x01, 0x00
+    0x00, 0x00, 0x00, 0x00, 0x01, 0x01, 0x00
 };
 static const struct vector_length queue_receive_v0_empty_lengths[] = {
     {0, LENGTH_COMPACT, false, 255},
     {17, LENGTH_COMPACT, false, 255},
-    {30, LENGTH_COMPACT, false, 10000},
-    {31, LENGTH_COMPACT, false, 10000},
-    {32, LENGTH_COMPACT, true, 0},
+    {34, LENGTH_COMPACT, false, 10000},
+    {35, LENGTH_COMPACT, false, 10000},
+    {36, LENGTH_COMPACT, true, 0},
 };
 
-static const struct queue_receive queue_receive_v0_full = {.group = {(const uint8_t *)"group-2", 7}, .topic_id = {{28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43}}, .consumer = {(const uint8_t *)"consumer-6", 10}, .lock_ms = 2052317352, .records_max = 2028525778, .dead_max = 2004734204, .starts = (struct queue_receive_queue_start[]){{.partition = 1957151056, .offset = INT64_C(-6924690099842270854)}, {.partition = -249811527, .offset = INT64_C(-5261348224354933277)}}, .starts_count = 2, .ends = (struct queue_receive_queue_end[]){{.partition = -321186249, .offset = INT64_C(7802708470455602785)}, {.partition = 1766818464, .offset = INT64_C(-8980693727766611254)}}, .ends_count = 2};
+static const struct queue_receive queue_receive_v0_full = {.group = {(const uint8_t *)"group-2", 7}, .topic_id = {{28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43}}, .consumer = {(const uint8_t *)"consumer-6", 10}, .lock_ms = 2052317352, .records_max = 2028525778, .look_ahead = 2004734204, .dead_max = 1980942630, .starts = (struct queue_receive_queue_start[]){{.partition = 1933359482, .offset = INT64_C(-2570004534905425500)}, {.partition = -273603101, .offset = INT64_C(-906662659418087923)}}, .starts_count = 2, .ends = (struct queue_receive_queue_end[]){{.partition = -344977823, .offset = INT64_C(-6289350038317103477)}, {.partition = 1743026890, .offset = INT64_C(-4626008162829765900)}}, .ends_count = 2};
 static const uint8_t queue_receive_v0_full_bytes[] = {
     0x08, 0x67, 0x72, 0x6f, 0x75, 0x70, 0x2d, 0x32, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22,
     0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2a, 0x2b, 0x0b, 0x63, 0x6f, 0x6e, 0x73, 0x75,
     0x6d, 0x65, 0x72, 0x2d, 0x36, 0x7a, 0x53, 0xe0, 0xa8, 0x78, 0xe8, 0xd8, 0xd2, 0x77, 0x7d,
-    0xd0, 0xfc, 0x03, 0x74, 0xa7, 0xc1, 0x50, 0x9f, 0xe6, 0x8f, 0x0a, 0xf3, 0x3c, 0xb9, 0x7a,
-    0x00, 0xf1, 0x1c, 0x2d, 0xb9, 0xb6, 0xfb, 0xef, 0xaa, 0x6f, 0xb1, 0x25, 0xe3, 0x00, 0x03,
-    0xec, 0xdb, 0x16, 0x37, 0x6c, 0x48, 0xca, 0x03, 0x6b, 0x70, 0x0e, 0x61, 0x00, 0x69, 0x4f,
-    0x82, 0xa0, 0x83, 0x5e, 0x2a, 0xa2, 0xe7, 0xe4, 0x7a, 0xca, 0x00, 0x00
+    0xd0, 0xfc, 0x76, 0x12, 0xc9, 0x26, 0x03, 0x73, 0x3c, 0xb9, 0x7a, 0xdc, 0x55, 0x82, 0x7d,
+    0xf1, 0xd1, 0xb1, 0xa4, 0x00, 0xef, 0xb1, 0x25, 0xe3, 0xf3, 0x6a, 0xe3, 0x1d, 0x6e, 0x46,
+    0x1e, 0x0d, 0x00, 0x03, 0xeb, 0x70, 0x0e, 0x61, 0xa8, 0xb7, 0xbd, 0x76, 0x6a, 0x05, 0x06,
+    0x8b, 0x00, 0x67, 0xe4, 0x7a, 0xca, 0xbf, 0xcd, 0x1e, 0x15, 0xe6, 0x79, 0x72, 0xf4, 0x00, 0x00
 };
 static const uint8_t queue_receive_v0_full_newer[] = {
     0x08, 0x67, 0x72, 0x6f, 0x75, 0x70, 0x2d, 0x32, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22,
     0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2a, 0x2b, 0x0b, 0x63, 0x6f, 0x6e, 0x73, 0x75,
     0x6d, 0x65, 0x72, 0x2d, 0x36, 0x7a, 0x53, 0xe0, 0xa8, 0x78, 0xe8, 0xd8, 0xd2, 0x77, 0x7d,
-    0xd0, 0xfc, 0x03, 0x74, 0xa7, 0xc1, 0x50, 0x9f, 0xe6, 0x8f, 0x0a, 0xf3, 0x3c, 0xb9, 0x7a,
-    0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0xf1, 0x1c, 0x2d, 0xb9, 0xb6, 0xfb, 0xef, 0xaa,
-    0x6f, 0xb1, 0x25, 0xe3, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0x03, 0xec, 0xdb, 0x16,
-    0x37, 0x6c, 0x48, 0xca, 0x03, 0x6b, 0x70, 0x0e, 0x61, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65,
-    0x77, 0x69, 0x4f, 0x82, 0xa0, 0x83, 0x5e, 0x2a, 0xa2, 0xe7, 0xe4, 0x7a, 0xca, 0x01, 0x90,
-    0x4e, 0x03, 0x6e, 0x65, 0x77, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
+    0xd0, 0xfc, 0x76, 0x12, 0xc9, 0x26, 0x03, 0x73, 0x3c, 0xb9, 0x7a, 0xdc, 0x55, 0x82, 0x7d,
+    0xf1, 0xd1, 0xb1, 0xa4, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0xef, 0xb1, 0x25, 0xe3,
+    0xf3, 0x6a, 0xe3, 0x1d, 0x6e, 0x46, 0x1e, 0x0d, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77,
+    0x03, 0xeb, 0x70, 0x0e, 0x61, 0xa8, 0xb7, 0xbd, 0x76, 0x6a, 0x05, 0x06, 0x8b, 0x01, 0x90,
+    0x4e, 0x03, 0x6e, 0x65, 0x77, 0x67, 0xe4, 0x7a, 0xca, 0xbf, 0xcd, 0x1e, 0x15, 0xe6, 0x79,
+    0x72, 0xf4, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
 };
 static const struct vector_length queue_receive_v0_full_lengths[] = {
     {0, LENGTH_COMPACT, false, 255},
     {24, LENGTH_COMPACT, false, 255},
-    {47, LENGTH_COMPACT, false, 10000},
-    {60, LENGTH_COMPACT, true, 0},
-    {73, LENGTH_COMPACT, true, 0},
-    {74, LENGTH_COMPACT, false, 10000},
-    {87, LENGTH_COMPACT, true, 0},
-    {100, LENGTH_COMPACT, true, 0},
-    {101, LENGTH_COMPACT, true, 0},
+    {51, LENGTH_COMPACT, false, 10000},
+    {64, LENGTH_COMPACT, true, 0},
+    {77, LENGTH_COMPACT, true, 0},
+    {78, LENGTH_COMPACT, false, 10000},
+    {91, LENGTH_COMPACT, true, 0},
+    {104, LENGTH_COMPACT, true, 0},
+    {105, LENGTH_COMPACT, true, 0},
 };
 
-static const struct queue_receive queue_receive_v0_mixed = {.group = {(const uint8_t *)"group-2", 7}, .topic_id = {{28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43}}, .consumer = {(const uint8_t *)"consumer-6", 10}, .lock_ms = 2147483647, .records_max = 2147483647, .dead_max = 2147483647, .starts = (struct queue_receive_queue_start[]){{.partition = 2147483647, .offset = INT64_C(9223372036854775807)}}, .starts_count = 1, .ends = (struct queue_receive_queue_end[]){{.partition = 2147483647, .offset = INT64_C(9223372036854775807)}}, .ends_count = 1};
+static const struct queue_receive queue_receive_v0_mixed = {.group = {(const uint8_t *)"group-2", 7}, .topic_id = {{28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43}}, .consumer = {(const uint8_t *)"consumer-6", 10}, .lock_ms = 2147483647, .records_max = 2147483647, .look_ahead = 2147483647, .dead_max = 2147483647, .starts = (struct queue_receive_queue_start[]){{.partition = 2147483647, .offset = INT64_C(9223372036854775807)}}, .starts_count = 1, .ends = (struct queue_receive_queue_end[]){{.partition = 2147483647, .offset = INT64_C(9223372036854775807)}}, .ends_count = 1};
 static const uint8_t queue_receive_v0_mixed_bytes[] = {
     0x08, 0x67, 0x72, 0x6f, 0x75, 0x70, 0x2d, 0x32, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22,
     0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2a, 0x2b, 0x0b, 0x63, 0x6f, 0x6e, 0x73, 0x75,
     0x6d, 0x65, 0x72, 0x2d, 0x36, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff,
-    0xff, 0xff, 0x02, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-    0x00, 0x02, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00
+    0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x02, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0x00, 0x02, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0x00, 0x00
 };
 static const struct vector_length queue_receive_v0_mixed_lengths[] = {
     {0, LENGTH_COMPACT, false, 255},
     {24, LENGTH_COMPACT, false, 255},
-    {47, LENGTH_COMPACT, false, 10000},
-    {60, LENGTH_COMPACT, true, 0},
-    {61, LENGTH_COMPACT, false, 10000},
-    {74, LENGTH_COMPACT, true, 0},
-    {75, LENGTH_COMPACT, true, 0},
+    {51, LENGTH_COMPACT, false, 10000},
+    {64, LENGTH_COMPACT, true, 0},
+    {65, LENGTH_COMPACT, false, 10000},
+    {78, LENGTH_COMPACT, true, 0},
+    {79, LENGTH_COMPACT, true, 0},
 };
 
 static const struct queue_receive_result queue_receive_result_v0_empty = {.granted = NULL, .granted_count = 0, .dead = NULL, .dead_count = 0, .offered = NULL, .offered_count = 0, .full = false, .key_order = false, .dead_topic = {(const uint8_t *)"", 0}, .changed = INT64_C(0), .retry_after_ms = INT64_C(-1)};
@@ -3965,47 +3966,48 @@ static const struct vector_length queue_settle_v0_empty_lengths[] = {
     {18, LENGTH_COMPACT, true, 0},
 };
 
-static const struct queue_settle queue_settle_v0_full = {.group = {(const uint8_t *)"group-2", 7}, .topic_id = {{28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43}}, .entries = (struct queue_settle_queue_settle_entry[]){{.partition = 2052317352, .lease_id = INT64_C(-5896688285880100654), .offset = INT64_C(-1542002720943255300), .has_key = true, .key = INT64_C(7167368408930435408), .delay_ms = INT64_C(-6924690099842270854)}, {.partition = -249811527, .lease_id = INT64_C(-5261348224354933277), .offset = INT64_C(-906662659418087923), .has_key = false, .key = INT64_C(7802708470455602785), .delay_ms = INT64_C(-6289350038317103477)}}, .entries_count = 2};
+static const struct queue_settle queue_settle_v0_full = {.group = {(const uint8_t *)"group-2", 7}, .topic_id = {{28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43}}, .entries = (struct queue_settle_queue_settle_entry[]){{.partition = 2052317352, .lease_id = INT64_C(-5896688285880100654), .offset = INT64_C(-1542002720943255300), .has_key = true, .key = INT64_C(7167368408930435408), .delay_ms = INT64_C(-6924690099842270854), .leave = true}, {.partition = -273603101, .lease_id = INT64_C(-906662659418087923), .offset = INT64_C(3448022905518757431), .has_key = false, .key = INT64_C(-6289350038317103477), .delay_ms = INT64_C(-1934664473380258123), .leave = false}}, .entries_count = 2};
 static const uint8_t queue_settle_v0_full_bytes[] = {
     0x08, 0x67, 0x72, 0x6f, 0x75, 0x70, 0x2d, 0x32, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22,
     0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2a, 0x2b, 0x03, 0x7a, 0x53, 0xe0, 0xa8, 0xae,
     0x2a, 0xc1, 0x3e, 0xf8, 0xe8, 0xd8, 0xd2, 0xea, 0x99, 0xb4, 0xb1, 0xf7, 0x7d, 0xd0, 0xfc,
     0x01, 0x63, 0x77, 0x9b, 0x97, 0xf4, 0xa7, 0xc1, 0x50, 0x9f, 0xe6, 0x8f, 0x0a, 0xf3, 0x3c,
-    0xb9, 0x7a, 0x00, 0xf1, 0x1c, 0x2d, 0xb9, 0xb6, 0xfb, 0xef, 0xaa, 0x6f, 0xb1, 0x25, 0xe3,
-    0xf3, 0x6a, 0xe3, 0x1d, 0x6e, 0x46, 0x1e, 0x0d, 0x00, 0x6c, 0x48, 0xca, 0x03, 0x6b, 0x70,
-    0x0e, 0x61, 0xa8, 0xb7, 0xbd, 0x76, 0x6a, 0x05, 0x06, 0x8b, 0x00, 0x00
+    0xb9, 0x7a, 0x01, 0x00, 0xef, 0xb1, 0x25, 0xe3, 0xf3, 0x6a, 0xe3, 0x1d, 0x6e, 0x46, 0x1e,
+    0x0d, 0x2f, 0xd9, 0xd6, 0x90, 0x6c, 0xdb, 0x16, 0x37, 0x00, 0xa8, 0xb7, 0xbd, 0x76, 0x6a,
+    0x05, 0x06, 0x8b, 0xe5, 0x26, 0xb0, 0xe9, 0x68, 0x99, 0xfe, 0xb5, 0x00, 0x00, 0x00
 };
 static const uint8_t queue_settle_v0_full_newer[] = {
     0x08, 0x67, 0x72, 0x6f, 0x75, 0x70, 0x2d, 0x32, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22,
     0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2a, 0x2b, 0x03, 0x7a, 0x53, 0xe0, 0xa8, 0xae,
     0x2a, 0xc1, 0x3e, 0xf8, 0xe8, 0xd8, 0xd2, 0xea, 0x99, 0xb4, 0xb1, 0xf7, 0x7d, 0xd0, 0xfc,
     0x01, 0x63, 0x77, 0x9b, 0x97, 0xf4, 0xa7, 0xc1, 0x50, 0x9f, 0xe6, 0x8f, 0x0a, 0xf3, 0x3c,
-    0xb9, 0x7a, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0xf1, 0x1c, 0x2d, 0xb9, 0xb6, 0xfb,
-    0xef, 0xaa, 0x6f, 0xb1, 0x25, 0xe3, 0xf3, 0x6a, 0xe3, 0x1d, 0x6e, 0x46, 0x1e, 0x0d, 0x00,
-    0x6c, 0x48, 0xca, 0x03, 0x6b, 0x70, 0x0e, 0x61, 0xa8, 0xb7, 0xbd, 0x76, 0x6a, 0x05, 0x06,
-    0x8b, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
+    0xb9, 0x7a, 0x01, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0xef, 0xb1, 0x25, 0xe3, 0xf3,
+    0x6a, 0xe3, 0x1d, 0x6e, 0x46, 0x1e, 0x0d, 0x2f, 0xd9, 0xd6, 0x90, 0x6c, 0xdb, 0x16, 0x37,
+    0x00, 0xa8, 0xb7, 0xbd, 0x76, 0x6a, 0x05, 0x06, 0x8b, 0xe5, 0x26, 0xb0, 0xe9, 0x68, 0x99,
+    0xfe, 0xb5, 0x00, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0x01, 0x90, 0x4e, 0x03, 0x6e,
+    0x65, 0x77
 };
 static const struct vector_length queue_settle_v0_full_lengths[] = {
     {0, LENGTH_COMPACT, false, 255},
     {24, LENGTH_COMPACT, false, 1000},
-    {62, LENGTH_COMPACT, true, 0},
-    {100, LENGTH_COMPACT, true, 0},
-    {101, LENGTH_COMPACT, true, 0},
+    {63, LENGTH_COMPACT, true, 0},
+    {102, LENGTH_COMPACT, true, 0},
+    {103, LENGTH_COMPACT, true, 0},
 };
 
-static const struct queue_settle queue_settle_v0_mixed = {.group = {(const uint8_t *)"group-2", 7}, .topic_id = {{28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43}}, .entries = (struct queue_settle_queue_settle_entry[]){{.partition = 2147483647, .lease_id = INT64_C(9223372036854775807), .offset = INT64_C(9223372036854775807), .has_key = true, .key = INT64_C(9223372036854775807), .delay_ms = INT64_C(9223372036854775807)}}, .entries_count = 1};
+static const struct queue_settle queue_settle_v0_mixed = {.group = {(const uint8_t *)"group-2", 7}, .topic_id = {{28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43}}, .entries = (struct queue_settle_queue_settle_entry[]){{.partition = 2147483647, .lease_id = INT64_C(9223372036854775807), .offset = INT64_C(9223372036854775807), .has_key = true, .key = INT64_C(9223372036854775807), .delay_ms = INT64_C(9223372036854775807), .leave = true}}, .entries_count = 1};
 static const uint8_t queue_settle_v0_mixed_bytes[] = {
     0x08, 0x67, 0x72, 0x6f, 0x75, 0x70, 0x2d, 0x32, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22,
     0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2a, 0x2b, 0x02, 0x7f, 0xff, 0xff, 0xff, 0x7f,
     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
     0x01, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff,
-    0xff, 0xff, 0x00, 0x00
+    0xff, 0xff, 0x01, 0x00, 0x00
 };
 static const struct vector_length queue_settle_v0_mixed_lengths[] = {
     {0, LENGTH_COMPACT, false, 255},
     {24, LENGTH_COMPACT, false, 1000},
-    {62, LENGTH_COMPACT, true, 0},
     {63, LENGTH_COMPACT, true, 0},
+    {64, LENGTH_COMPACT, true, 0},
 };
 
 static const struct queue_settle_result queue_settle_result_v0_empty = {.entries = NULL, .entries_count = 0, .changed = INT64_C(0)};
@@ -5405,15 +5407,15 @@ static const struct vector vectors[] = {
     {"QueueOpenResult", "empty", 0, &queue_open_result_v0_empty, queue_open_result_v0_empty_bytes, 13, NULL, 0, queue_open_result_v0_empty_lengths, RIA_COUNT(queue_open_result_v0_empty_lengths)},
     {"QueueOpenResult", "full", 0, &queue_open_result_v0_full, queue_open_result_v0_full_bytes, 34, queue_open_result_v0_full_newer, sizeof(queue_open_result_v0_full_newer), queue_open_result_v0_full_lengths, RIA_COUNT(queue_open_result_v0_full_lengths)},
     {"QueueOpenResult", "mixed", 0, &queue_open_result_v0_mixed, queue_open_result_v0_mixed_bytes, 30, NULL, 0, queue_open_result_v0_mixed_lengths, RIA_COUNT(queue_open_result_v0_mixed_lengths)},
-    {"QueueReceive", "empty", 0, &queue_receive_v0_empty, queue_receive_v0_empty_bytes, 33, NULL, 0, queue_receive_v0_empty_lengths, RIA_COUNT(queue_receive_v0_empty_lengths)},
-    {"QueueReceive", "full", 0, &queue_receive_v0_full, queue_receive_v0_full_bytes, 102, queue_receive_v0_full_newer, sizeof(queue_receive_v0_full_newer), queue_receive_v0_full_lengths, RIA_COUNT(queue_receive_v0_full_lengths)},
-    {"QueueReceive", "mixed", 0, &queue_receive_v0_mixed, queue_receive_v0_mixed_bytes, 76, NULL, 0, queue_receive_v0_mixed_lengths, RIA_COUNT(queue_receive_v0_mixed_lengths)},
+    {"QueueReceive", "empty", 0, &queue_receive_v0_empty, queue_receive_v0_empty_bytes, 37, NULL, 0, queue_receive_v0_empty_lengths, RIA_COUNT(queue_receive_v0_empty_lengths)},
+    {"QueueReceive", "full", 0, &queue_receive_v0_full, queue_receive_v0_full_bytes, 106, queue_receive_v0_full_newer, sizeof(queue_receive_v0_full_newer), queue_receive_v0_full_lengths, RIA_COUNT(queue_receive_v0_full_lengths)},
+    {"QueueReceive", "mixed", 0, &queue_receive_v0_mixed, queue_receive_v0_mixed_bytes, 80, NULL, 0, queue_receive_v0_mixed_lengths, RIA_COUNT(queue_receive_v0_mixed_lengths)},
     {"QueueReceiveResult", "empty", 0, &queue_receive_result_v0_empty, queue_receive_result_v0_empty_bytes, 23, NULL, 0, queue_receive_result_v0_empty_lengths, RIA_COUNT(queue_receive_result_v0_empty_lengths)},
     {"QueueReceiveResult", "full", 0, &queue_receive_result_v0_full, queue_receive_result_v0_full_bytes, 534, queue_receive_result_v0_full_newer, sizeof(queue_receive_result_v0_full_newer), queue_receive_result_v0_full_lengths, RIA_COUNT(queue_receive_result_v0_full_lengths)},
     {"QueueReceiveResult", "mixed", 0, &queue_receive_result_v0_mixed, queue_receive_result_v0_mixed_bytes, 134, NULL, 0, queue_receive_result_v0_mixed_lengths, RIA_COUNT(queue_receive_result_v0_mixed_lengths)},
     {"QueueSettle", "empty", 0, &queue_settle_v0_empty, queue_settle_v0_empty_bytes, 19, NULL, 0, queue_settle_v0_empty_lengths, RIA_COUNT(queue_settle_v0_empty_lengths)},
-    {"QueueSettle", "full", 0, &queue_settle_v0_full, queue_settle_v0_full_bytes, 102, queue_settle_v0_full_newer, sizeof(queue_settle_v0_full_newer), queue_settle_v0_full_lengths, RIA_COUNT(queue_settle_v0_full_lengths)},
-    {"QueueSettle", "mixed", 0, &queue_settle_v0_mixed, queue_settle_v0_mixed_bytes, 64, NULL, 0, queue_settle_v0_mixed_lengths, RIA_COUNT(queue_settle_v0_mixed_lengths)},
+    {"QueueSettle", "full", 0, &queue_settle_v0_full, queue_settle_v0_full_bytes, 104, queue_settle_v0_full_newer, sizeof(queue_settle_v0_full_newer), queue_settle_v0_full_lengths, RIA_COUNT(queue_settle_v0_full_lengths)},
+    {"QueueSettle", "mixed", 0, &queue_settle_v0_mixed, queue_settle_v0_mixed_bytes, 65, NULL, 0, queue_settle_v0_mixed_lengths, RIA_COUNT(queue_settle_v0_mixed_lengths)},
     {"QueueSettleResult", "empty", 0, &queue_settle_result_v0_empty, queue_settle_result_v0_empty_bytes, 10, NULL, 0, queue_settle_result_v0_empty_lengths, RIA_COUNT(queue_settle_result_v0_empty_lengths)},
     {"QueueSettleResult", "full", 0, &queue_settle_result_v0_full, queue_settle_result_v0_full_bytes, 18, queue_settle_result_v0_full_newer, sizeof(queue_settle_result_v0_full_newer), queue_settle_result_v0_full_lengths, RIA_COUNT(queue_settle_result_v0_full_lengths)},
     {"QueueSettleResult", "mixed", 0, &queue_settle_result_v0_mixed, queue_settle_result_v0_mixed_bytes, 14, NULL, 0, queue_settle_result_v0_mixed_lengths, RIA_COUNT(queue_settle_result_v0_mixed_lengths)},

@@ -284,6 +284,42 @@ static void a_lease_that_is_not_settled_can_be_given_back(void)
     queue_world_close(&w);
 }
 
+/* One lease at a time is not settled: it looks at keys for those who come next. */
+static void looking_ahead_tells_keys_for_the_next_receives(void)
+{
+    struct queue_world w;
+    struct queue_settle_queue_settle_entry entries[5];
+    const struct queue_settle request = {
+        .group = RIA_SLICE_LITERAL("q"),
+        .topic_id = fixture_uuid(QUEUE_TOPIC),
+        .entries = entries,
+        .entries_count = 5,
+    };
+
+    set_up(&w, true);
+    w.look_ahead = 4;
+    int64_t lease = receive(&w, 1);
+    int64_t changed = w.received.changed;
+    CU_ASSERT_TRUE(queue_world_granted(&w, "0:0-4#1u"));
+    for (int i = 0; i < 5; i++) {
+        entries[i] = (struct queue_settle_queue_settle_entry
+        ){.lease_id = lease, .offset = i, .has_key = true, .key = "abbac"[i], .leave = i > 0};
+    }
+    CU_ASSERT_EQUAL(
+        queue_world_run(&w, GROUP_OPERATION_QUEUE_SETTLE, &request, &w.settled), RIA_OK
+    );
+    CU_ASSERT_TRUE(queue_world_settled(&w, "h----"));
+    CU_ASSERT_TRUE(w.settled.changed > changed);
+    CU_ASSERT_TRUE(queue_world_looks(&w, 0, "L0-0 W1-1 H2-2 H3-3 W4-4"));
+    receive(&w, 1);
+    CU_ASSERT_TRUE(queue_world_granted(&w, "0:1-1#1"));
+    receive(&w, 2);
+    CU_ASSERT_TRUE(queue_world_granted(&w, "0:4-4#1 0:5-9#1u"));
+    w.look_ahead = 999;
+    CU_ASSERT_EQUAL(queue_world_receive(&w, 2), RIA_ERR_INVALID);
+    queue_world_close(&w);
+}
+
 /* ---- delivery times ---- */
 
 static void what_is_not_due_waits_and_is_not_counted(void)
@@ -372,6 +408,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(settling_again_says_what_is_still_handed_out),
     HARNESS_TEST(entries_must_ascend),
     HARNESS_TEST(a_lease_that_is_not_settled_can_be_given_back),
+    HARNESS_TEST(looking_ahead_tells_keys_for_the_next_receives),
     HARNESS_TEST(what_is_not_due_waits_and_is_not_counted),
     HARNESS_TEST(one_that_is_due_is_handed_out),
     HARNESS_TEST(with_order_a_time_holds_the_key),

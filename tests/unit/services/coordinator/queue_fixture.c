@@ -223,6 +223,7 @@ ria_err queue_world_receive(struct queue_world *w, int32_t records_max)
         .lock_ms = w->lock_ms,
         .records_max = records_max,
         .dead_max = w->dead_max,
+        .look_ahead = w->look_ahead,
         .starts = starts,
         .starts_count = (uint32_t)w->partitions,
         .ends = ends,

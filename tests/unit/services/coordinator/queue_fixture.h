@@ -38,7 +38,8 @@ struct queue_world {
     const char *consumer;
     int32_t lock_ms;  /* of a receive, -1 = the group's */
     int32_t dead_max; /* of a receive */
-    bool unchecked;   /* the test has made a row false */
+    int32_t look_ahead;
+    bool unchecked; /* the test has made a row false */
     struct queue_open_result opened;
     struct queue_receive_result received;
     struct queue_settle_result settled;

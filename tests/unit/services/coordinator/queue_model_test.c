@@ -383,6 +383,7 @@ static void receive(struct model *m, uint32_t consumer)
     struct queue_world *w = &m->w;
 
     w->lock_ms = (int32_t)(1000 + below(m, 4000));
+    w->look_ahead = (int32_t)(ria_rand_one_in(&m->rand, 3) ? below(m, 20) : 0);
     w->dead_max = ria_rand_one_in(&m->rand, 2) ? (int32_t)(1 + below(m, 8)) : 0;
     for (int32_t p = 0; p < PARTITIONS; p++) {
         w->ends[p] = m->partitions[p].end;
@@ -419,7 +420,7 @@ static void receive(struct model *m, uint32_t consumer)
     }
     check_lowest_first(m);
     m->granted += records;
-    if (records > records_max) {
+    if (records > records_max + (m->key_order ? w->look_ahead : 0)) {
         wrong(m, "more than was asked for", -1, -1);
     } else if (records < records_max) {
         check_exhausted(m, w->dead_max);
@@ -432,8 +433,11 @@ static void receive(struct model *m, uint32_t consumer)
 /* ---- settle ---- */
 
 /* What must become of record offset, and what becomes of it in the model. */
-static bool settle_fresh(struct model *m, const struct held *held, int64_t offset, int64_t delay_ms)
+static bool settle_fresh(
+    struct model *m, const struct held *held, const struct queue_settle_queue_settle_entry *entry
+)
 {
+    int64_t offset = entry->offset;
     struct partition *partition = &m->partitions[held->partition];
     struct record *record = &partition->records[offset];
 
@@ -442,8 +446,8 @@ static bool settle_fresh(struct model *m, const struct held *held, int64_t offse
         record->state = HELD;
         return false;
     }
-    if (delay_ms > 0) {
-        put_back(m, record, m->now + delay_ms);
+    if (entry->leave || entry->delay_ms > 0) {
+        put_back(m, record, entry->leave ? 0 : m->now + entry->delay_ms);
         return false;
     }
     record->state = LEASED;
@@ -487,6 +491,7 @@ fill_settle(struct model *m, const struct held *held, struct queue_settle_queue_
             .has_key = record->key != -1,
             .key = record->key,
             .delay_ms = ria_max_i64(0, record->due_at - m->now),
+            .leave = ria_rand_one_in(&m->rand, 3),
         };
     }
     return count;
@@ -512,7 +517,7 @@ static void settle(struct model *m, const struct held *held)
     }
     for (uint32_t i = 0; i < request.entries_count; i++) {
         int64_t offset = entries[i].offset;
-        bool hand_out = is_fresh ? settle_fresh(m, held, offset, entries[i].delay_ms)
+        bool hand_out = is_fresh ? settle_fresh(m, held, &entries[i])
                                  : settle_leased(m, held, offset, entries[i].delay_ms);
         if (m->w.settled.entries[i].hand_out != hand_out) {
             wrong(m, "handed out, or not", held->partition, offset);
