@@ -53,7 +53,7 @@ class Client(threading.Thread):
         super().__init__(daemon=True)
         self.cluster, self.random, self.halt = cluster, random.Random(seed), threading.Event()
         self.found = False  # its topic: a gateway may hear of it a moment after another
-        self.connection, self.error = None, None
+        self.connection, self.error, self.leader_epoch = None, None, None
 
     def hang_up(self):
         if self.connection is not None:
@@ -85,6 +85,7 @@ class Client(threading.Thread):
         self.found = self.found or (reply.status == 200 and "/topics/" in path)
         if reply.status >= 500 or reply.getheader("Connection") == "close":
             self.hang_up()
+        self.leader_epoch = reply.getheader("Riacho-Leader-Epoch")
         return (reply.status, content), True
 
     def run(self):
@@ -200,7 +201,7 @@ class Reader(Client):
         super().__init__(cluster, seed)
         self.history, self.reader, self.topic, self.number = history, reader, topic, partition
         self.partition = history.partition(topic, partition)
-        self.offset = 0
+        self.offset, self.watermark = 0, None
 
     def turn(self):
         reply, _ = self.ask("GET", "/v1/topics/%s/partitions/%d/records?offset=%d&wait_ms=1000"
@@ -210,16 +211,17 @@ class Reader(Client):
             self.halt.wait(0.1)
             return
         answer = json.loads(reply[1])
-        records = answer["records"]
+        records, watermark = answer["records"], answer["high_watermark"]
+        told = "" if watermark is None else " epoch=%s watermark=%d" % (self.leader_epoch, watermark)
         at = self.history.now()
-        lines = ["%.6f FETCH reader=%d partition=%d offset=%d records=%d" % (
-            at, self.reader, self.partition, self.offset, len(records))]
+        lines = ["%.6f FETCH reader=%d partition=%d offset=%d records=%d%s" % (
+            at, self.reader, self.partition, self.offset, len(records), told)]
         lines += ["%.6f READ reader=%d partition=%d offset=%d value=%s" % (
             at, self.reader, self.partition, r["offset"], r["value"].split(" ")[0][1:])
             for r in records]
-        if records:
+        if records or watermark != self.watermark:
             with self.history.lock:  # in one piece, as the format wants it
                 self.history.lines += lines
                 self.history.counts["READ"] = self.history.counts.get("READ", 0) + len(records)
-        self.offset = answer["next_offset"]
+        self.offset, self.watermark = answer["next_offset"], watermark
         self.halt.wait(0.02)
