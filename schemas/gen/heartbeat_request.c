@@ -21,6 +21,7 @@ static size_t heartbeat_request_size_(const struct heartbeat_request *m, int16_t
     size += 4;
     size += 8;
     size += 1;
+    size += 1;
     size += 1; /* no tagged fields */
     return size;
 }
@@ -38,6 +39,7 @@ static void heartbeat_request_encode_(const struct heartbeat_request *m, int16_t
     ria_write_i32(w, m->wait_ms);
     ria_write_i64(w, m->workers_hash);
     ria_write_bool(w, m->leaving);
+    ria_write_bool(w, m->full);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -55,6 +57,7 @@ static void heartbeat_request_decode_(struct heartbeat_request *out, int16_t ver
     out->wait_ms = ria_read_i32(r);
     out->workers_hash = ria_read_i64(r);
     out->leaving = ria_read_bool(r);
+    out->full = ria_read_bool(r);
     ria_read_tags_unknown(r);
 }
 

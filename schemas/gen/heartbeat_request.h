@@ -29,6 +29,8 @@ struct heartbeat_request {
     /* Replication, transform: this is the last one, the process ends. Its leases go to the
      * others at once; what comes late of this incarnation counts no more. */
     bool leaving;
+    /* Storage: no data folder has room for another replica, so none is moved here. */
+    bool full;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */

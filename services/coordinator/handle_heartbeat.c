@@ -312,6 +312,7 @@ static void fill_process(
         .incarnation = request->incarnation,
         .role = (process_role)request->role,
         .node_id = -1,
+        .full = request->full,
     };
     memcpy(out_process->address, request->address.data, request->address.size);
     if (out_process->role == PROCESS_STORAGE && is_registered(coordinator, request)) {

@@ -95,7 +95,8 @@ ria_err liveness_heard(struct liveness *liveness, const struct liveness_process 
         return RIA_OK;
     }
     if (!entry->alive || entry->incarnation != process->incarnation ||
-        entry->node_id != process->node_id || entry->role != process->role) {
+        entry->node_id != process->node_id || entry->role != process->role ||
+        entry->full != process->full) {
         liveness->changes++;
     }
     *entry = *process;

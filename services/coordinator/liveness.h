@@ -34,6 +34,7 @@ struct liveness_process {
     int64_t deadline_us; /* then it is taken for dead */
     bool alive;          /* as of the last liveness_expire() */
     bool left;           /* this incarnation said that it goes */
+    bool full;           /* storage: takes no replica more */
 };
 
 struct liveness;
@@ -93,8 +94,8 @@ const struct liveness_process *liveness_next(const struct liveness *liveness, si
 
 uint32_t liveness_count(const struct liveness *liveness);
 
-/* Grows whenever a process is new, dies, comes back or is another life or node than before: who
- * compares it needs to look at nothing else. */
+/* Grows whenever a process is new, dies, comes back, fills up, has room again, or is another life
+ * or node than before: who compares it needs to look at nothing else. */
 int64_t liveness_changes(const struct liveness *liveness);
 
 /* Milliseconds since the process was heard. */

@@ -11,12 +11,14 @@
 
 _Static_assert(RIA_NODES_MAX <= UINT16_MAX, "a node's index fits");
 
-/* Whoever was not heard since the start may well be alive. */
-static bool may_be_alive(struct coordinator *coordinator, const struct ria_uuid *uuid)
+/* Alive, with room for another replica. Whoever was not heard since the start may well be both. */
+static bool may_take(struct coordinator *coordinator, const struct ria_uuid *uuid)
 {
     const struct liveness_process *process = liveness_find(coordinator->liveness, uuid);
 
-    return coordinator_is_settling(coordinator) || (process != NULL && process->alive);
+    return process == NULL
+               ? coordinator_is_settling(coordinator)
+               : (process->alive || coordinator_is_settling(coordinator)) && !process->full;
 }
 
 static ria_err read_nodes(
@@ -49,7 +51,7 @@ static ria_err read_nodes(
         memcpy(node->rack, rack.data, rack.size);
         node->leaving = leaving == -1 ? draining : node->id == leaving;
         node->open =
-            state == NODE_ACTIVE && !draining && !node->leaving && may_be_alive(coordinator, &uuid);
+            state == NODE_ACTIVE && !draining && !node->leaving && may_take(coordinator, &uuid);
         index_of[node->id] = (uint16_t)(rows.count - 1);
     }
     meta_done(stmt);

@@ -23,7 +23,7 @@
 
 struct rebalance_node {
     int32_t id;
-    bool open;                         /* takes replicas: active, alive, not draining */
+    bool open;                         /* takes replicas: active, alive, not draining, not full */
     bool leaving;                      /* its replicas are to go */
     char rack[RIA_TOPIC_NAME_MAX + 1]; /* "" = unknown: counts as a rack of its own */
 

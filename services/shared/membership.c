@@ -36,6 +36,8 @@ struct membership {
     membership_fn fn;
     void *arg;
 
+    bool (*is_full)(void *arg); /* may be NULL */
+    void *full_arg;
     bool started;
     bool *left;      /* membership_leave(): to be set */
     int32_t node_id; /* -1 = none */
@@ -263,6 +265,7 @@ static void beat_start(struct membership *membership)
         .wait_ms = MEMBERSHIP_HOLD_MS,
         .workers_hash = membership->workers_hash,
         .leaving = membership->left != NULL,
+        .full = membership->is_full != NULL && membership->is_full(membership->full_arg),
     };
 
     RIA_ASSERT(membership->beat == NULL);
@@ -366,6 +369,12 @@ void membership_start(struct membership *membership)
         membership->started = true;
         beat_now(membership);
     }
+}
+
+void membership_ask_full(struct membership *membership, bool (*is_full)(void *arg), void *arg)
+{
+    membership->is_full = is_full;
+    membership->full_arg = arg;
 }
 
 void membership_leave(struct membership *membership, bool *out_done)

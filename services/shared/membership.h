@@ -70,6 +70,9 @@ ria_err membership_new(
 void membership_free(struct membership *membership);
 void membership_start(struct membership *membership);
 
+/* Ask before each heartbeat whether this node has no room for another replica. */
+void membership_ask_full(struct membership *membership, bool (*is_full)(void *arg), void *arg);
+
 /* A worker ends: one last heartbeat says so, and its leases are given to others at once. *out_done
  * becomes true when the coordinator has answered, or will not within half a second: then the others
  * find out as after a death. No other heartbeat follows, and the state changes no more. Call it

@@ -543,3 +543,15 @@ struct data_dir *data_dirs_place(struct data_dirs *dirs)
     RIA_ASSERT(dir != NULL); /* one is good, or the node had not started */
     return dir;
 }
+
+bool data_dirs_are_full(struct data_dirs *dirs)
+{
+    for (uint32_t i = 0; i < dirs->count; i++) {
+        struct disk_space *space = &dirs->items[i].space;
+        int64_t free_bytes = dirs->items[i].failed ? 0 : disk_space_free_bytes(space);
+        if (free_bytes < 0 || free_bytes > 2 * space->reserve_bytes) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -81,3 +81,7 @@ data_dirs_find(struct data_dirs *dirs, const char *name, struct data_dir **out_d
 /* Where a new replica goes: of the folders with much free space, the one with the fewest replicas.
  */
 struct data_dir *data_dirs_place(struct data_dirs *dirs);
+
+/* No good folder has room for another replica: records would soon be refused there. A disk that
+ * does not say how much is free has room. Asks the file systems. */
+bool data_dirs_are_full(struct data_dirs *dirs);

@@ -124,6 +124,13 @@ static void on_membership(void *arg, const struct membership_state *state)
     }
 }
 
+static bool is_full(void *arg)
+{
+    struct storage *s = arg;
+
+    return data_dirs_are_full(&s->dirs);
+}
+
 /* ---- life ---- */
 
 void storage_fatal(struct storage *s, const char *fmt, ...)
@@ -256,7 +263,9 @@ static ria_err new_parts(struct storage *s, const struct storage_options *option
     RIA_TRY(scrub_new(s, options->scrub_period_ms, options->scrub_rate, &s->scrub));
     RIA_TRY(segment_cache_new(env->fs, (uint32_t)options->open_segments, &s->cache));
     RIA_TRY(cluster_new(env, options->coordinator, &cluster_callbacks, s, &s->cluster));
-    return membership_new(env, s->cluster, &identity, on_membership, s, &s->membership);
+    RIA_TRY(membership_new(env, s->cluster, &identity, on_membership, s, &s->membership));
+    membership_ask_full(s->membership, is_full, s);
+    return RIA_OK;
 }
 
 static void on_parked_ready(void *arg)

@@ -2485,18 +2485,18 @@ static const struct vector_length group_response_v0_mixed_lengths[] = {
     {29, LENGTH_COMPACT, true, 0},
 };
 
-static const struct heartbeat_request heartbeat_request_v0_empty = {.process_uuid = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, .incarnation = INT64_C(0), .role = 0, .node_id = -1, .address = {(const uint8_t *)"", 0}, .wait_ms = 0, .workers_hash = INT64_C(0), .leaving = false};
+static const struct heartbeat_request heartbeat_request_v0_empty = {.process_uuid = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, .incarnation = INT64_C(0), .role = 0, .node_id = -1, .address = {(const uint8_t *)"", 0}, .wait_ms = 0, .workers_hash = INT64_C(0), .leaving = false, .full = false};
 static const uint8_t heartbeat_request_v0_empty_bytes[] = {
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x01,
-    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00
 };
 static const struct vector_length heartbeat_request_v0_empty_lengths[] = {
     {29, LENGTH_COMPACT, false, 255},
-    {43, LENGTH_COMPACT, true, 0},
+    {44, LENGTH_COMPACT, true, 0},
 };
 
-static const struct heartbeat_request heartbeat_request_v0_full = {.process_uuid = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .incarnation = INT64_C(-514000906981085100), .role = -2, .node_id = 2052317352, .address = {(const uint8_t *)"address-10xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", 160}, .wait_ms = 2004734204, .workers_hash = INT64_C(2812682843993590054), .leaving = true};
+static const struct heartbeat_request heartbeat_request_v0_full = {.process_uuid = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .incarnation = INT64_C(-514000906981085100), .role = -2, .node_id = 2052317352, .address = {(const uint8_t *)"address-10xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", 160}, .wait_ms = 2004734204, .workers_hash = INT64_C(2812682843993590054), .leaving = true, .full = true};
 static const uint8_t heartbeat_request_v0_full_bytes[] = {
     0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
     0x1d, 0xf8, 0xdd, 0xe6, 0xe5, 0xfd, 0x29, 0xf0, 0x54, 0xfe, 0x7a, 0x53, 0xe0, 0xa8, 0xa1,
@@ -2511,7 +2511,7 @@ static const uint8_t heartbeat_request_v0_full_bytes[] = {
     0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78,
     0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78,
     0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x77, 0x7d, 0xd0, 0xfc,
-    0x27, 0x08, 0xa8, 0x24, 0xf6, 0x12, 0xc9, 0x26, 0x01, 0x00
+    0x27, 0x08, 0xa8, 0x24, 0xf6, 0x12, 0xc9, 0x26, 0x01, 0x01, 0x00
 };
 static const uint8_t heartbeat_request_v0_full_newer[] = {
     0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
@@ -2527,23 +2527,24 @@ static const uint8_t heartbeat_request_v0_full_newer[] = {
     0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78,
     0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78,
     0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x77, 0x7d, 0xd0, 0xfc,
-    0x27, 0x08, 0xa8, 0x24, 0xf6, 0x12, 0xc9, 0x26, 0x01, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
+    0x27, 0x08, 0xa8, 0x24, 0xf6, 0x12, 0xc9, 0x26, 0x01, 0x01, 0x01, 0x90, 0x4e, 0x03, 0x6e,
+    0x65, 0x77
 };
 static const struct vector_length heartbeat_request_v0_full_lengths[] = {
     {29, LENGTH_COMPACT, false, 255},
-    {204, LENGTH_COMPACT, true, 0},
+    {205, LENGTH_COMPACT, true, 0},
 };
 
-static const struct heartbeat_request heartbeat_request_v0_mixed = {.process_uuid = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .incarnation = INT64_C(9223372036854775807), .role = 127, .node_id = 2147483647, .address = {(const uint8_t *)"address-10", 10}, .wait_ms = 2147483647, .workers_hash = INT64_C(9223372036854775807), .leaving = true};
+static const struct heartbeat_request heartbeat_request_v0_mixed = {.process_uuid = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .incarnation = INT64_C(9223372036854775807), .role = 127, .node_id = 2147483647, .address = {(const uint8_t *)"address-10", 10}, .wait_ms = 2147483647, .workers_hash = INT64_C(9223372036854775807), .leaving = true, .full = true};
 static const uint8_t heartbeat_request_v0_mixed_bytes[] = {
     0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
     0x1d, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0x7f, 0xff, 0xff, 0xff, 0x0b,
     0x61, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73, 0x2d, 0x31, 0x30, 0x7f, 0xff, 0xff, 0xff, 0x7f,
-    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0x00
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0x01, 0x00
 };
 static const struct vector_length heartbeat_request_v0_mixed_lengths[] = {
     {29, LENGTH_COMPACT, false, 255},
-    {53, LENGTH_COMPACT, true, 0},
+    {54, LENGTH_COMPACT, true, 0},
 };
 
 static const struct heartbeat_response heartbeat_response_v0_empty = {.registered = false, .metadata_version = INT64_C(0), .worker_index = 0, .worker_count = 0, .workers = NULL, .workers_count = 0, .workers_hash = INT64_C(0)};
@@ -5348,9 +5349,9 @@ static const struct vector vectors[] = {
     {"GroupResponse", "empty", 0, &group_response_v0_empty, group_response_v0_empty_bytes, 10, NULL, 0, group_response_v0_empty_lengths, RIA_COUNT(group_response_v0_empty_lengths)},
     {"GroupResponse", "full", 0, &group_response_v0_full, group_response_v0_full_bytes, 54, group_response_v0_full_newer, sizeof(group_response_v0_full_newer), group_response_v0_full_lengths, RIA_COUNT(group_response_v0_full_lengths)},
     {"GroupResponse", "mixed", 0, &group_response_v0_mixed, group_response_v0_mixed_bytes, 30, NULL, 0, group_response_v0_mixed_lengths, RIA_COUNT(group_response_v0_mixed_lengths)},
-    {"HeartbeatRequest", "empty", 0, &heartbeat_request_v0_empty, heartbeat_request_v0_empty_bytes, 44, NULL, 0, heartbeat_request_v0_empty_lengths, RIA_COUNT(heartbeat_request_v0_empty_lengths)},
-    {"HeartbeatRequest", "full", 0, &heartbeat_request_v0_full, heartbeat_request_v0_full_bytes, 205, heartbeat_request_v0_full_newer, sizeof(heartbeat_request_v0_full_newer), heartbeat_request_v0_full_lengths, RIA_COUNT(heartbeat_request_v0_full_lengths)},
-    {"HeartbeatRequest", "mixed", 0, &heartbeat_request_v0_mixed, heartbeat_request_v0_mixed_bytes, 54, NULL, 0, heartbeat_request_v0_mixed_lengths, RIA_COUNT(heartbeat_request_v0_mixed_lengths)},
+    {"HeartbeatRequest", "empty", 0, &heartbeat_request_v0_empty, heartbeat_request_v0_empty_bytes, 45, NULL, 0, heartbeat_request_v0_empty_lengths, RIA_COUNT(heartbeat_request_v0_empty_lengths)},
+    {"HeartbeatRequest", "full", 0, &heartbeat_request_v0_full, heartbeat_request_v0_full_bytes, 206, heartbeat_request_v0_full_newer, sizeof(heartbeat_request_v0_full_newer), heartbeat_request_v0_full_lengths, RIA_COUNT(heartbeat_request_v0_full_lengths)},
+    {"HeartbeatRequest", "mixed", 0, &heartbeat_request_v0_mixed, heartbeat_request_v0_mixed_bytes, 55, NULL, 0, heartbeat_request_v0_mixed_lengths, RIA_COUNT(heartbeat_request_v0_mixed_lengths)},
     {"HeartbeatResponse", "empty", 0, &heartbeat_response_v0_empty, heartbeat_response_v0_empty_bytes, 27, NULL, 0, heartbeat_response_v0_empty_lengths, RIA_COUNT(heartbeat_response_v0_empty_lengths)},
     {"HeartbeatResponse", "full", 0, &heartbeat_response_v0_full, heartbeat_response_v0_full_bytes, 59, heartbeat_response_v0_full_newer, sizeof(heartbeat_response_v0_full_newer), heartbeat_response_v0_full_lengths, RIA_COUNT(heartbeat_response_v0_full_lengths)},
     {"HeartbeatResponse", "mixed", 0, &heartbeat_response_v0_mixed, heartbeat_response_v0_mixed_bytes, 43, NULL, 0, heartbeat_response_v0_mixed_lengths, RIA_COUNT(heartbeat_response_v0_mixed_lengths)},

@@ -6,6 +6,7 @@
 #include "schemas/gen/alter_node_response.h"
 #include "schemas/gen/alter_rebalance_request.h"
 #include "schemas/gen/alter_rebalance_response.h"
+#include "schemas/gen/heartbeat_request.h"
 #include "schemas/gen/plan_rebalance_request.h"
 #include "schemas/gen/plan_rebalance_response.h"
 #include "schemas/gen/reassign_partitions_request.h"
@@ -247,6 +248,36 @@ static void nothing_moves_to_a_node_that_is_silent(void)
     fixture_close(&w.f);
 }
 
+static void be_heard_full(struct world *w, uint32_t node, bool full)
+{
+    const struct heartbeat_request request = {
+        .process_uuid = fixture_uuid(node),
+        .incarnation = 100,
+        .role = PROCESS_STORAGE,
+        .node_id = (int32_t)node,
+        .full = full,
+    };
+
+    CU_ASSERT_EQUAL(fixture_call(&w->f, API_HEARTBEAT, &request, NULL), RIA_OK);
+}
+
+static void nothing_moves_to_a_node_without_room(void)
+{
+    struct world w;
+
+    set_up(&w, 3, 1, 8, 3);
+    w.silent = 4; /* live() does not speak for it */
+    be_heard_full(&w, 4, true);
+    (void)alter_node(&w, 3, 1);
+    live(&w, 500);
+    CU_ASSERT_EQUAL(count_moving(&w), 0);
+    CU_ASSERT_EQUAL(plan(&w, 2, -1).stuck, 8);
+    be_heard_full(&w, 4, false);
+    live(&w, 500);
+    CU_ASSERT_EQUAL(count_moving(&w), 8);
+    fixture_close(&w.f);
+}
+
 /* ---- rebalancing ---- */
 
 static void rebalancing_gives_a_new_node_its_share_and_ends(void)
@@ -450,6 +481,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_drain_that_is_taken_back_begins_nothing_new),
     HARNESS_TEST(a_silent_node_can_be_drained),
     HARNESS_TEST(nothing_moves_to_a_node_that_is_silent),
+    HARNESS_TEST(nothing_moves_to_a_node_without_room),
     HARNESS_TEST(rebalancing_gives_a_new_node_its_share_and_ends),
     HARNESS_TEST(rebalancing_goes_on_after_a_crash),
     HARNESS_TEST(rebalancing_that_is_stopped_begins_nothing_new),

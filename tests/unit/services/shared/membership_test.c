@@ -307,6 +307,29 @@ static void answer_hints_at_newer_metadata(void)
     tear_down(&f);
 }
 
+static bool as_told(void *arg)
+{
+    return *(const bool *)arg;
+}
+
+static void a_full_node_says_so_with_each_heartbeat(void)
+{
+    struct fixture f;
+    struct heartbeat_request request;
+    bool full = true;
+
+    set_up(&f, PROCESS_GATEWAY);
+    membership_ask_full(f.membership, as_told, &full);
+    for (int i = 0; i < 2; i++) {
+        answer(&f, (struct heartbeat_response){0});
+        fake_env_advance_ms(&f.fake, 300);
+        fake_call_body(beat(&f), API_HEARTBEAT, &request);
+        CU_ASSERT_EQUAL(request.full, full);
+        full = false;
+    }
+    tear_down(&f);
+}
+
 /* One is nearly always under way, held back: the last one does not wait for it. */
 static void who_leaves_says_so_and_nothing_more(void)
 {
@@ -385,6 +408,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(error_answered_is_not_heard),
     HARNESS_TEST(unregistered_node_is_told_and_registers_again),
     HARNESS_TEST(answer_hints_at_newer_metadata),
+    HARNESS_TEST(a_full_node_says_so_with_each_heartbeat),
     HARNESS_TEST(who_leaves_says_so_and_nothing_more),
     HARNESS_TEST(who_leaves_does_not_wait_for_a_coordinator_that_is_gone),
     HARNESS_TEST(membership_can_be_freed_with_a_heartbeat_under_way),

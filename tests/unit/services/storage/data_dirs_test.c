@@ -66,6 +66,31 @@ static struct storage_fixture *setup(void)
     return f;
 }
 
+/* Leaders refuse records at the reserve: no replica is to be moved there that would fill it. */
+static void a_node_says_when_it_has_no_room_for_another_replica(void)
+{
+    struct storage_fixture *f = setup_disk("a,b");
+    struct ria_fs_sim_faults faults = {.sync_delay_us_min = 1000, .sync_delay_us_max = 1000};
+    uint64_t free_bytes = 0;
+    uint64_t total = 0;
+
+    f->disk_reserve = 100000;
+    start(f);
+    fixture_run_ms(f, 1000);
+    CU_ASSERT_FALSE(f->told_full);
+    CU_ASSERT_EQUAL(ria_fs_free_bytes(f->fs, "a", &free_bytes), RIA_OK);
+    CU_ASSERT_EQUAL(ria_fs_total_bytes(f->fs, "a", &total), RIA_OK);
+    faults.capacity_bytes = total - free_bytes + 150000;
+    ria_fs_sim_set_faults(f->fs, &faults);
+    fixture_run_ms(f, 1000);
+    CU_ASSERT_TRUE(f->told_full);
+    faults.capacity_bytes = 0;
+    ria_fs_sim_set_faults(f->fs, &faults);
+    fixture_run_ms(f, 1000);
+    CU_ASSERT_FALSE(f->told_full);
+    teardown(f);
+}
+
 static bool exists(struct storage_fixture *f, const char *path)
 {
     struct ria_file *file = NULL;
@@ -490,6 +515,7 @@ static void a_disk_that_failed_a_log_gets_no_new_replicas(void)
 }
 
 static const struct harness_test tests[] = {
+    HARNESS_TEST(a_node_says_when_it_has_no_room_for_another_replica),
     HARNESS_TEST(two_folders_are_one_node),
     HARNESS_TEST(replicas_are_found_where_they_are),
     HARNESS_TEST(folders_of_two_nodes_are_refused),

@@ -7,6 +7,7 @@
 #include "common/assert.h"
 
 #include "schemas/envelope.h"
+#include "schemas/gen/heartbeat_request.h"
 #include "schemas/gen/heartbeat_response.h"
 #include "schemas/gen/metadata_request.h"
 #include "schemas/gen/produce_request.h"
@@ -167,7 +168,10 @@ static void play_coordinator(struct storage_fixture *f)
         answer_shutdown(f, call);
     }
     while ((call = fake_rpc_find(&f->rpc, API_HEARTBEAT)) != NULL) {
+        struct heartbeat_request request;
         struct heartbeat_response response;
+        fake_rpc_decode(call, &f->arena, &request);
+        f->told_full = request.full;
         heartbeat_response_init(&response);
         response.registered = !f->unregistered;
         response.metadata_version = f->metadata_version;

@@ -48,6 +48,7 @@ struct storage_fixture {
     /* What the coordinator says. */
     bool coordinator_away; /* nothing is answered */
     bool unregistered;     /* heartbeats are told so */
+    bool told_full;        /* by the last heartbeat */
     int32_t node_id;
     struct ria_uuid cluster_id;
     ria_err register_err;
