@@ -93,6 +93,13 @@ class Process:
                     return int(line.split()[1])
         return 0
 
+    def cost(self):
+        """(resident KiB, open descriptors); nothing if it has ended."""
+        try:
+            return self.resident_kib(), len(os.listdir("/proc/%d/fd" % self.popen.pid))
+        except OSError:
+            return 0, 0
+
 
 class Cluster:
     def __init__(self, storage=3, replication=1, transform=1, gateways=1, options=None):

@@ -10,6 +10,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import riacho  # noqa: E402
 
+OPEN_SEGMENTS = 16  # few, so that files are closed and opened all the time
 COORDINATOR_PORT, STORAGE_PORT, GATEWAY_PORT = 9100, 9111, 8080
 
 
@@ -68,6 +69,7 @@ class NetCluster(riacho.Cluster):
                         self.path(name)], check=True)
         return self.add(name, "riacho-storage", "--listen=tcp://%s:%d" % (host, STORAGE_PORT),
                         "--coordinator=" + self.coordinator_address,
+                        "--open-segments=%d" % OPEN_SEGMENTS,
                         "--data-dir=" + os.path.join(self.path(name), "data"))
 
     def add_replication(self, n):

@@ -14,12 +14,15 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import faults  # noqa: E402
 import net  # noqa: E402
-from cluster import NetCluster, riacho  # noqa: E402
+from cluster import OPEN_SEGMENTS, NetCluster, riacho  # noqa: E402
 from load import History, Producer, Reader  # noqa: E402
 from verdict import Verdict  # noqa: E402
 
 HEALED_S = 15  # promise 7
 SETTLE_S = 60  # until every replica is in sync again
+# What a process may have more in the end: memory, times that before and MiB beyond; descriptors.
+WARM_S, COOL_S = 2, 10
+MEMORY_FACTOR, MEMORY_MIB, DESCRIPTORS = 1.25, 16, 16 + OPEN_SEGMENTS
 # Several times what the load writes, and small enough to be filled by the nemesis.
 DISK_MIB, DISK_MIB_PER_S = 128, 1
 TOPICS = (("load", 4, {}), ("rolls", 2, {"segment.bytes": "65536"}))
@@ -159,6 +162,31 @@ class Run:
             p["node_id"]: hosts[p["address"].split("//")[1].split(":")[0]]
             for p in nodes if p["role"] == "storage"}
 
+    def costs(self):
+        return {name: process.cost() for name, process in self.cluster.processes.items()}
+
+    def too_much(self, before):
+        """What has not come back, of processes that there were before; those that were restarted, too."""
+        after, said = self.costs(), []
+        for name, (kib, descriptors) in before.items():
+            if after[name][0] > MEMORY_FACTOR * kib + MEMORY_MIB * 1024 and "asan" not in riacho.BIN:
+                said.append("%s: %d KiB, before %d" % (name, after[name][0], kib))
+            if after[name][1] > descriptors + DESCRIPTORS:
+                said.append("%s: %d descriptors, before %d" % (name, after[name][1], descriptors))
+        return said
+
+    def gives_back(self):
+        """The clients are gone, and nothing is under way any more."""
+        deadline = time.monotonic() + COOL_S * riacho.PATIENCE
+        while self.too_much(self.before) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        said = self.too_much(self.before)
+        assert not said, "; ".join(said)
+        after = self.costs()
+        return "at most %.1f MiB and %d descriptors more than before" % (
+            max(after[n][0] - self.before[n][0] for n in self.before) / 1024,
+            max(after[n][1] - self.before[n][1] for n in self.before))
+
     def stops(self):
         for process in self.cluster.processes.values():
             process.wanted = False
@@ -178,10 +206,13 @@ class Run:
             self.cluster.start()
             for name, partitions, config in TOPICS:
                 self.add_topic(name, partitions, config)
+            time.sleep(WARM_S)
+            self.before = self.costs()
             self.test("under faults", self.under_faults)
             self.test("accepts again", self.accepts_again)
             self.test("clients get answers", self.clients_did_not_break)
             in_sync = self.test("gets in sync", self.gets_in_sync)
+            self.test("gives back", self.gives_back)
             if self.test("stops", self.stops) and in_sync:
                 self.verdict()
         finally:

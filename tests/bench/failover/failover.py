@@ -22,7 +22,6 @@ import riacho  # noqa: E402
 
 import loads  # noqa: E402
 from loads import Failed  # noqa: E402
-from usage import status_kib  # noqa: E402
 
 GROUP_SIZE = 25  # partitions that one request of the probe writes
 RECORDS_PER_SECOND = 500  # of the probe, over all partitions
@@ -149,14 +148,7 @@ def create_topic(cluster, name, partitions, **config):
 
 def cost_of(cluster):
     """{process: (resident KiB, open descriptors)}."""
-    cost = {}
-    for name, process in cluster.processes.items():
-        pid = process.popen.pid
-        try:
-            cost[name] = (status_kib(pid, "VmRSS"), len(os.listdir("/proc/%d/fd" % pid)))
-        except OSError:  # killed
-            cost[name] = (0, 0)
-    return cost
+    return {name: process.cost() for name, process in cluster.processes.items()}
 
 
 def wait_for_log(process, tag, skip, timeout=120):
