@@ -219,6 +219,7 @@ def fault_rounds(bench, cluster, topic, partitions, sig, costs):
     processes have when every partition is written again, and when every replica is in sync again."""
     ids = node_ids(cluster)
     answers = []
+    began = time.monotonic()
     probe = Probe(cluster, topic, bench.rate)
     try:
         time.sleep(3 * probe.period_ms / 1000)
@@ -249,6 +250,7 @@ def fault_rounds(bench, cluster, topic, partitions, sig, costs):
             time.sleep(bench.pause_s)
     finally:
         probe.close()
+    say("%d faults took %.0f s" % (len(answers), time.monotonic() - began))
     return answers
 
 
