@@ -112,6 +112,7 @@ static size_t metadata_response_metadata_topic_size_(const struct metadata_respo
     }
     size += 4;
     size += 1;
+    size += 1;
     size += 1; /* no tagged fields */
     return size;
 }
@@ -132,6 +133,7 @@ static void metadata_response_metadata_topic_encode_(const struct metadata_respo
     }
     ria_write_i32(w, m->config_epoch);
     ria_write_bool(w, m->was_relaxed);
+    ria_write_bool(w, m->is_ahead);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -152,6 +154,7 @@ static void metadata_response_metadata_topic_decode_(struct metadata_response_me
     }
     out->config_epoch = ria_read_i32(r);
     out->was_relaxed = ria_read_bool(r);
+    out->is_ahead = ria_read_bool(r);
     ria_read_tags_unknown(r);
 }
 
@@ -444,7 +447,7 @@ static void metadata_response_decode_(struct metadata_response *out, int16_t ver
     for (uint32_t i = 0; i < out->nodes_count && r->err == RIA_OK; i++) {
         metadata_response_metadata_node_decode_(&out->nodes[i], version, r, arena);
     }
-    out->topics = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 31, sizeof(*out->topics)}, &out->topics_count);
+    out->topics = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 32, sizeof(*out->topics)}, &out->topics_count);
     for (uint32_t i = 0; i < out->topics_count && r->err == RIA_OK; i++) {
         metadata_response_metadata_topic_decode_(&out->topics[i], version, r, arena);
     }

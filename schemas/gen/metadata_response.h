@@ -50,6 +50,9 @@ struct metadata_response_metadata_topic {
     int32_t config_epoch;
     /* Its durability has been relaxed before: records of that time may not be on every disk. */
     bool was_relaxed;
+    /* Its settings are of a later version than this answer's: who knows the topic keeps those it
+     * has, until the answer that also has what they mean for its partitions. */
+    bool is_ahead;
 };
 
 struct metadata_response_metadata_partition {

@@ -70,7 +70,7 @@
     X(TOPIC_BY_NAME, "SELECT topic_id, partition_count, replication_factor, version FROM topics"    \
         " WHERE name = ?1 AND deleted = 0")                                                         \
     X(TOPICS_SINCE, "SELECT topic_id, name, deleted, partition_count, replication_factor,"          \
-        " config_epoch, was_relaxed FROM topics WHERE version > ?1 AND created_version <= ?2"                                 \
+        " config_epoch, was_relaxed, version > ?2 FROM topics WHERE version > ?1 AND created_version <= ?2"                                 \
         " ORDER BY created_version, topic_id")                                                      \
     X(TOPIC_CONFIGS, "SELECT name, value FROM topic_configs WHERE topic_id = ?1 ORDER BY name")     \
     X(TOPIC_COUNT, "SELECT count(*) FROM topics")                                                   \

@@ -60,6 +60,7 @@ static bool add_topic(struct meta_stmt *stmt, struct rows *rows)
     topic->replication_factor = (int16_t)meta_column_int(stmt, 4);
     topic->config_epoch = (int32_t)meta_column_int(stmt, 5);
     topic->was_relaxed = meta_column_int(stmt, 6) != 0;
+    topic->is_ahead = meta_column_int(stmt, 7) != 0;
     return rows_copy_text(rows->arena, meta_column_text(stmt, 1), &topic->name);
 }
 

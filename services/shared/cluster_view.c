@@ -236,6 +236,7 @@ static ria_err merge_topic(
 )
 {
     struct cluster_topic *topic = topic_of(view, &row->topic_id);
+    bool is_known = topic != NULL;
 
     if (row->partition_count < 1 || row->partition_count > RIA_PARTITIONS_MAX) {
         (void)snprintf(
@@ -252,7 +253,9 @@ static ria_err merge_topic(
     }
     topic->replication_factor = row->replication_factor;
     topic->deleted = topic->deleted || row->deleted;
-    merge_config(topic, row, reason);
+    if (!is_known || !row->is_ahead) {
+        merge_config(topic, row, reason);
+    }
     RIA_TRY(grow_partitions(topic, row->partition_count));
     return index_name(&view->topics_by_name, topic->name, topic, topic->deleted);
 }

@@ -552,9 +552,9 @@ void storage_configure(struct storage *s, struct cluster_topic *topic)
     for (int32_t i = 0; i < topic->partition_count; i++) {
         struct replica *replica = storage_find(s, &topic->id, i);
         if (replica != NULL && replica->state == REPLICA_OPEN) {
+            /* What they allow to be committed is looked at when the partition's row has been taken:
+             * it may say that this node does not lead any more. */
             partition_configure(&replica->partition, topic);
-            /* durability and min.insync.replicas decide what is synced and committed. */
-            partition_advance(&replica->partition);
             parked_wake(
                 &replica->waits[REPLICA_SYNCED], partition_log_synced_offset(replica->partition.log)
             );

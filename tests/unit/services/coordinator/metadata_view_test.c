@@ -7,6 +7,7 @@
 #include "common/limits.h"
 #include "common/map.h"
 
+#include "schemas/gen/alter_topic_request.h"
 #include "schemas/gen/delete_topic_request.h"
 
 #include "tests/lib/harness.h"
@@ -61,6 +62,21 @@ static void delete_topic(struct world *w, const char *name)
     const struct delete_topic_request request = {.name = ria_slice_cstr(name)};
 
     CU_ASSERT_EQUAL(fixture_apply(&w->m, API_DELETE_TOPIC, &request), RIA_OK);
+}
+
+static void alter_topic(struct world *w, uint32_t id)
+{
+    struct alter_topic_request_alter_topic_config config = {
+        .name = RIA_SLICE_LITERAL("delivery"), .value = RIA_SLICE_LITERAL("queue")};
+    const struct alter_topic_request request = {
+        .topic_id = fixture_uuid(id),
+        .config_epoch = -1,
+        .partition_count = -1,
+        .configs = &config,
+        .configs_count = 1,
+    };
+
+    CU_ASSERT_EQUAL(fixture_apply(&w->m, API_ALTER_TOPIC, &request), RIA_OK);
 }
 
 static void from_zero_everything_comes(void)
@@ -237,6 +253,11 @@ static void a_change_behind_the_page_keeps_pages_complete(void)
     read_since(&w, 0);
     follow(&w, &follower);
     CU_ASSERT_TRUE(follower.version < newest(&w));
+    CU_ASSERT_FALSE(w.response.topics[0].is_ahead);
+    alter_topic(&w, 1);
+    read_since(&w, 0);
+    CU_ASSERT_TRUE(w.response.topics[0].is_ahead); /* the change is behind this page */
+    CU_ASSERT_FALSE(w.response.topics[1].is_ahead);
     /* "a" is in the page that is known; its row moves to the newest version. */
     delete_topic(&w, "a");
     while (follower.version < newest(&w)) {

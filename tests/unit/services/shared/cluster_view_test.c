@@ -230,6 +230,10 @@ static void settings_are_parsed_and_unknown_ones_reported(void)
 
     row.configs_count = 0; /* taken back */
     response.version = 2;
+    row.is_ahead = true; /* what it means for the partitions comes with a later answer */
+    CU_ASSERT_EQUAL(cluster_view_merge(&view, &response, reason), RIA_OK);
+    CU_ASSERT_EQUAL(topic->config.durability, TOPIC_DURABILITY_RELAXED);
+    row.is_ahead = false;
     CU_ASSERT_EQUAL(cluster_view_merge(&view, &response, reason), RIA_OK);
     CU_ASSERT_STRING_EQUAL(reason, "");
     CU_ASSERT_EQUAL(topic->config.durability, TOPIC_DURABILITY_SYNCED);

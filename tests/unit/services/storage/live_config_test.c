@@ -100,6 +100,24 @@ static void a_raised_minimum_holds_back_what_is_under_way(void)
     teardown(f);
 }
 
+static void a_leader_that_is_deposed_by_the_same_word_commits_nothing_by_a_lower_minimum(void)
+{
+    struct storage_fixture *f = setup(true, "123", "min.insync.replicas=2");
+
+    const struct ria_rpc_request *request = produce(f, 0);
+    fixture_run_ms(f, 5);
+    fixture_partition(f, 1, 0, 1, 5, 2, "123", "1");
+    fixture_publish(f);
+    fixture_run_ms(f, 5);
+    CU_ASSERT_EQUAL(ack_of(f, request), ACK_NONE);
+    /* It was fenced, node 2 was eligible and leads, then the minimum was lowered. */
+    fixture_partition(f, 1, 0, 2, 6, 4, "123", "2");
+    change(f, "123", "min.insync.replicas=1", 1);
+    CU_ASSERT_EQUAL(fixture_error(request), RIA_ERR_UNKNOWN_OUTCOME);
+    CU_ASSERT_EQUAL(fixture_info(f).high_watermark, 0);
+    teardown(f);
+}
+
 static void after_the_switch_to_synced_an_ack_waits_for_the_disk(void)
 {
     struct storage_fixture *f = setup(true, "1", "durability=relaxed");
@@ -278,6 +296,7 @@ static void a_late_copy_of_an_append_does_not_make_a_follower_relaxed(void)
 static const struct harness_test tests[] = {
     HARNESS_TEST(a_raised_minimum_counts_for_the_next_append),
     HARNESS_TEST(a_raised_minimum_holds_back_what_is_under_way),
+    HARNESS_TEST(a_leader_that_is_deposed_by_the_same_word_commits_nothing_by_a_lower_minimum),
     HARNESS_TEST(after_the_switch_to_synced_an_ack_waits_for_the_disk),
     HARNESS_TEST(what_was_appended_before_the_switch_is_not_called_synced),
     HARNESS_TEST(a_new_leader_does_not_call_synced_what_was_relaxed_once),
