@@ -274,6 +274,21 @@ def rpc(bench, _):
     subprocess.run([os.path.join(bench.tools, "net_bench"), "1"], check=True)
 
 
+def groups(bench, _):
+    """Operations on consumer groups in the coordinator's state machine, without the service."""
+    folder = tempfile.mkdtemp()
+    try:
+        figures = loads.run_tool([os.path.join(bench.tools, "group_bench"), folder,
+                                  str(1000 * min(bench.seconds, 4))], 120)
+    finally:
+        shutil.rmtree(folder)
+    for name, figure in figures.items():
+        bench.add(Row("groups." + name, figure["per_s"], "op/s", None, {},
+                      cpu_us=figure["cpu_us"], bytes_per_op=figure["bytes"]))
+        print("%-29s %16d B written, %.1f us of CPU, per operation" % (
+            "", figure["bytes"], figure["cpu_us"]), flush=True)
+
+
 def machine_baseline(bench):
     """What the machine itself can do, with nothing else running."""
     folder = tempfile.mkdtemp()
@@ -295,7 +310,7 @@ def machine_baseline(bench):
 
 
 BENCHMARKS = dict({"ready": ready, "idle": idle}, **{name: produce for name in PRODUCE})
-BENCHMARKS.update({"read": read, "transform": transform, "transform-live": transform_live})
+BENCHMARKS.update({"read": read, "transform": transform, "transform-live": transform_live, "groups": groups})
 # Not run unless named.
 MORE = {"rpc": rpc, "catchup": catchup.catchup}
 
