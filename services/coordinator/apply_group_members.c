@@ -355,7 +355,8 @@ static ria_err tell_planned(
         result->assignment[i].topic_id = rows[i].topic_id;
         result->assignment[i].partition = rows[i].partition;
     }
-    result->assignment_count = count;
+    /* The topics may have grown since they were subscribed to. */
+    result->assignment_count = (uint32_t)ria_min_i64(count, GROUP_PARTITIONS_MAX);
     return RIA_OK;
 }
 

@@ -398,6 +398,9 @@ static void look_at(struct reader *reader, struct group_partition *row)
         }
         return;
     }
+    if (result->offered_count == GROUP_PARTITIONS_MAX) {
+        return; /* the topics have grown since they were subscribed to */
+    }
     result->offered[result->offered_count++] = (struct group_read_result_group_offer){
         .topic_id = row->topic_id,
         .partition = row->partition,

@@ -414,7 +414,49 @@ ria_err group_check_partition(
     );
 }
 
-/* ---- topics that go ---- */
+/* ---- topics that grow, and that go ---- */
+
+/* Plan the topic's new partitions, too, and tell those who wait. */
+static ria_err
+grow_group(struct apply *apply, struct group_counters *counters, struct ria_slice name)
+{
+    struct group_call call = {
+        .apply = apply,
+        .db = apply->db,
+        .arena = apply->scratch,
+        .now_ms = counters->lease_ms,
+        .time_ms = apply->command->time_ms,
+        .counters = counters,
+    };
+
+    RIA_TRY(group_find(&call, name));
+    call.members_moved = call.group.member_count > 0;
+    RIA_TRY(group_settle_members(&call));
+    group_changed(&call);
+    return finish_group(&call);
+}
+
+ria_err apply_groups_grow_topic(struct apply *apply, const struct ria_uuid *topic_id)
+{
+    bool ok = true;
+    struct group_counters counters;
+    struct rows names = rows_of(apply->arena, sizeof(struct ria_slice));
+    struct meta_stmt *stmt = meta_query(apply->db, META_GROUPS_OF_TOPIC);
+
+    meta_bind_uuid(stmt, 1, topic_id);
+    while (ok && meta_step(stmt)) {
+        struct ria_slice *name = rows_add(&names);
+        ok = name != NULL && rows_copy_text(apply->arena, meta_column_text(stmt, 0), name);
+    }
+    meta_done(stmt);
+    group_counters_read(apply->db, &counters);
+    for (uint32_t i = 0; ok && i < names.count; i++) {
+        ria_err err = grow_group(apply, &counters, ((const struct ria_slice *)names.items)[i]);
+        ria_arena_reset(apply->scratch);
+        RIA_TRY(err);
+    }
+    return ok ? RIA_OK : ria_arena_err(apply->arena);
+}
 
 ria_err apply_groups_drop_topic(struct apply *apply, const struct ria_uuid *topic_id)
 {

@@ -17,7 +17,7 @@
 
 #include "schemas/gen/alter_topic_request.h"
 
-#include "services/coordinator/apply.h"
+#include "services/coordinator/apply_groups.h"
 #include "services/coordinator/leader_choice.h"
 #include "services/shared/topic_config.h"
 
@@ -243,7 +243,8 @@ static ria_err add_partitions(struct apply *apply, const struct alteration *a)
     };
 
     RIA_TRY(apply_check_room(apply, &spec));
-    return apply_place(apply, &spec);
+    RIA_TRY(apply_place(apply, &spec));
+    return apply_groups_grow_topic(apply, &a->topic.id);
 }
 
 static ria_err write_alteration(struct apply *apply, const struct alteration *a)

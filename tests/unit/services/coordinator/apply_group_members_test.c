@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "schemas/gen/alter_topic_request.h"
+
 #include "services/coordinator/apply_groups.h"
 #include "services/shared/group_operations.h"
 #include "tests/lib/harness.h"
@@ -206,6 +208,36 @@ static void a_deleted_topic_leaves_nothing_in_a_group(void)
     CU_ASSERT_EQUAL(fixture_apply(&m, API_CREATE_TOPIC, &again), RIA_OK);
     read_ok(&m, none, &after);
     CU_ASSERT_EQUAL(after.lost_count, 1);
+    fixture_machine_close(&m);
+}
+
+static void more_partitions_are_divided_at_once(void)
+{
+    struct fixture_machine m;
+    struct group_read_result result;
+    const struct alter_topic_request grow = {
+        .topic_id = fixture_uuid(GROUP_TOPIC_A), .config_epoch = -1, .partition_count = 10};
+    struct group_ask nameless = {.group = "nameless"};
+
+    group_open(&m);
+    read_ok(&m, nameless, &result);
+    read_ok(&m, ask_of("one"), &result);
+    read_ok(&m, ask_of("two"), &result);
+    int64_t generation = result.generation;
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_TOPIC, &grow), RIA_OK);
+    CU_ASSERT_TRUE(group_was_woken(&m, "g"));
+    CU_ASSERT_TRUE(group_was_woken(&m, "nameless"));
+    CU_ASSERT_EQUAL(group_row_of(&m).generation, generation + 1);
+    int counts[2] = {0};
+    for (int32_t p = 0; p < 10; p++) {
+        struct group_partition row = group_partition_of(&m, p);
+        counts[0] += ria_slice_equal(row.member, RIA_SLICE_LITERAL("one")) ? 1 : 0;
+        counts[1] += ria_slice_equal(row.member, RIA_SLICE_LITERAL("two")) ? 1 : 0;
+    }
+    CU_ASSERT_EQUAL(counts[0], 5);
+    CU_ASSERT_EQUAL(counts[1], 5);
+    read_ok(&m, nameless, &result);
+    CU_ASSERT_EQUAL(result.offered_count, 10);
     fixture_machine_close(&m);
 }
 
@@ -619,6 +651,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(two_processes_of_one_name_have_one_lease_each),
     HARNESS_TEST(the_topics_of_a_call_are_the_subscription),
     HARNESS_TEST(a_deleted_topic_leaves_nothing_in_a_group),
+    HARNESS_TEST(more_partitions_are_divided_at_once),
     HARNESS_TEST(a_take_over_fences),
     HARNESS_TEST(an_epoch_is_never_given_twice),
     HARNESS_TEST(a_made_member_that_is_gone_is_not_found),
