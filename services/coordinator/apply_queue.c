@@ -2,8 +2,6 @@
 
 #include "common/assert.h"
 
-#include "services/coordinator/rows.h"
-
 struct group_row queue_defaults(void)
 {
     return (struct group_row){
@@ -153,25 +151,6 @@ ria_err queue_kill(struct queue_call *queue, const struct range_row *row, struct
 
 /* ---- the end ---- */
 
-struct key_list {
-    struct rows keys;
-    bool failed;
-};
-
-static bool collect_key(void *arg, const struct range_row *row)
-{
-    struct key_list *list = arg;
-
-    if (row->has_key) {
-        int64_t *key = rows_add(&list->keys);
-        list->failed = key == NULL;
-        if (key != NULL) {
-            *key = row->key;
-        }
-    }
-    return !list->failed;
-}
-
 /* The first record of the key that is not finished may be given out. */
 static ria_err release_key(struct queue_call *queue, int64_t key)
 {
@@ -188,16 +167,11 @@ static ria_err release_key(struct queue_call *queue, int64_t key)
 
 ria_err queue_finish(struct queue_call *queue, int64_t first, int64_t last)
 {
-    const struct range_row done = {.first = first, .last = last, .state = RANGE_DONE};
-    struct key_list list = {.keys = rows_of(queue->call->arena, sizeof(int64_t))};
+    struct rows list = rows_of(queue->call->arena, sizeof(int64_t));
 
-    range_rows_visit(&queue->row, first, last, collect_key, &list);
-    if (list.failed) {
-        return ria_arena_err(queue->call->arena);
-    }
-    RIA_TRY(range_rows_set(&queue->row, &done));
-    const int64_t *keys = list.keys.items;
-    for (uint32_t i = 0; i < list.keys.count; i++) {
+    RIA_TRY(range_rows_finish(&queue->row, first, last, &list));
+    const int64_t *keys = list.items;
+    for (uint32_t i = 0; i < list.count; i++) {
         RIA_TRY(release_key(queue, keys[i]));
     }
     return RIA_OK;

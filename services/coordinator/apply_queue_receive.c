@@ -189,7 +189,9 @@ static ria_err receive_ready(struct receiving *r)
         row.deliveries++;
         queue_lease(queue, &row, r->lease_id, r->deadline);
         range_text_set(&row.holder, r->request->consumer);
-        RIA_TRY(range_rows_set(&queue->row, &row));
+        RIA_TRY(
+            row.has_key ? range_rows_lease(&queue->row, &row) : range_rows_set(&queue->row, &row)
+        );
         ask_again_at(r, row.ready_at);
         RIA_TRY(grant(r, row.first, row.last, row.deliveries, false));
     }

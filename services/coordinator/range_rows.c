@@ -259,11 +259,25 @@ struct touched {
     bool starts;    /* one of them where the new one does */
 };
 
-static void read_touched(struct queue_row *queue, const struct range_row *row, struct touched *out)
+static bool add_key(struct rows *keys, int64_t key)
+{
+    int64_t *added = rows_add(keys);
+
+    if (added != NULL) {
+        *added = key;
+    }
+    return added != NULL;
+}
+
+/* False: a key did not fit into keys (may be NULL). */
+static bool read_touched(
+    struct queue_row *queue, const struct range_row *row, struct touched *out, struct rows *keys
+)
 {
     int64_t from = ria_max_i64(row->first - 1, queue->position);
     struct meta_stmt *stmt = query_of(queue, META_RANGES_WITHIN);
     bool found = false;
+    bool fits = true;
 
     meta_bind_int(stmt, 4, from);
     meta_bind_int(stmt, 5, row->last + 1);
@@ -277,10 +291,15 @@ static void read_touched(struct queue_row *queue, const struct range_row *row, s
         found = true;
         out->starts = out->starts || out->high.first == row->first;
         out->within += out->high.first >= row->first && out->high.first <= row->last ? 1 : 0;
+        if (keys != NULL && out->high.has_key && out->high.last >= row->first &&
+            out->high.first <= row->last) {
+            fits = fits && add_key(keys, out->high.key);
+        }
     }
     meta_done(stmt);
     RIA_ASSERT(found);
     RIA_ASSERT(out->low.first <= from && out->high.last >= row->last);
+    return fits;
 }
 
 /* What is left of the last row behind the new one, or the row that follows it: joined with the new
@@ -332,7 +351,7 @@ static ria_err set_left(
     return cut ? set_last(queue, left.first, left.last) : RIA_OK;
 }
 
-ria_err range_rows_set(struct queue_row *queue, const struct range_row *new_row)
+static ria_err replace(struct queue_row *queue, const struct range_row *new_row, struct rows *keys)
 {
     struct touched touched;
     struct range_row row = *new_row;
@@ -342,7 +361,9 @@ ria_err range_rows_set(struct queue_row *queue, const struct range_row *new_row)
     RIA_ASSERT(row.first >= queue->position && row.first <= row.last);
     RIA_ASSERT(row.last < queue->frontier);
 
-    read_touched(queue, &row, &touched);
+    if (!read_touched(queue, &row, &touched, keys)) {
+        return ria_arena_err(keys->arena);
+    }
     RIA_TRY(set_right(queue, &touched, &row));
     RIA_TRY(set_left(queue, &touched, &row, &is_joined));
     bool is_passed = row.state == RANGE_DONE && row.first == queue->position;
@@ -355,12 +376,40 @@ ria_err range_rows_set(struct queue_row *queue, const struct range_row *new_row)
     queue->row_count -= touched.within;
     if (is_passed) {
         queue->position = row.last + 1;
+    } else if (is_joined) {
+        RIA_TRY(set_last(queue, row.first, row.last));
     } else {
-        queue->row_count += is_joined ? 0 : 1;
+        queue->row_count++;
         RIA_TRY(put(queue, &row));
     }
     queue->touched = queue->touched || is_passed || queue->row_count != rows_before;
     return RIA_OK;
+}
+
+ria_err range_rows_set(struct queue_row *queue, const struct range_row *row)
+{
+    return replace(queue, row, NULL);
+}
+
+ria_err range_rows_finish(struct queue_row *queue, int64_t first, int64_t last, struct rows *keys)
+{
+    const struct range_row done = {.first = first, .last = last, .state = RANGE_DONE};
+
+    return replace(queue, &done, keys);
+}
+
+ria_err range_rows_lease(struct queue_row *queue, const struct range_row *row)
+{
+    RIA_ASSERT(row->state == RANGE_LEASED && row->has_key && row->first == row->last);
+
+    struct meta_stmt *stmt = query_of(queue, META_RANGE_LEASE);
+    meta_bind_int(stmt, 4, row->first);
+    meta_bind_int(stmt, 5, row->lease_id);
+    meta_bind_int(stmt, 6, row->deadline);
+    meta_bind_int(stmt, 7, row->ready_at);
+    meta_bind_int(stmt, 8, row->deliveries);
+    meta_bind_text(stmt, 9, range_text_get(&row->holder));
+    return meta_run(stmt);
 }
 
 ria_err range_rows_append(struct queue_row *queue, const struct range_row *row)

@@ -21,6 +21,7 @@
 #include "common/uuid.h"
 
 #include "services/coordinator/meta_db.h"
+#include "services/coordinator/rows.h"
 
 typedef enum range_state {
     RANGE_LEASED = 1,
@@ -129,6 +130,14 @@ bool range_rows_join(const struct range_row *left, const struct range_row *right
 /* Replace whatever [row->first, row->last] was, which lies between position and frontier: rows are
  * split at the ends, joined with equal neighbours; the position advances over what is DONE. */
 ria_err range_rows_set(struct queue_row *queue, const struct range_row *row) RIA_MUST_USE;
+
+/* Set [first, last] to DONE. The keys of what was there are added to keys, an array of int64_t.
+ * Errors: those of its arena. */
+ria_err range_rows_finish(struct queue_row *queue, int64_t first, int64_t last, struct rows *keys)
+    RIA_MUST_USE;
+
+/* The row is one of a record with a key, which is WAITING so far: as range_rows_set(), for less. */
+ria_err range_rows_lease(struct queue_row *queue, const struct range_row *row) RIA_MUST_USE;
 
 /* The row begins at the frontier, which moves behind it. It is not DONE, and not joined with the
  * one before. */
