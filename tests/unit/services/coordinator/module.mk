@@ -41,6 +41,7 @@ COORDINATOR_TESTS := \
   node_list \
   placement \
   queue_model \
+  queue_restart \
   range_rows \
   rebalance \
   service \
