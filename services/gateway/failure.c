@@ -105,6 +105,32 @@ void failure_of_write(struct failure *failure, ria_err err, const char *text)
     );
 }
 
+static const char *cursor_code(cursor_verdict verdict)
+{
+    switch (verdict) {
+    case CURSOR_DAMAGED:
+        return "damaged_cursor";
+    case CURSOR_FOREIGN:
+        return "foreign_cursor";
+    case CURSOR_OTHER_KIND:
+        return "other_cursor";
+    case CURSOR_MALFORMED:
+    case CURSOR_NO_MEMORY:
+    case CURSOR_FINE:
+        break;
+    }
+    return "malformed_cursor";
+}
+
+void failure_of_cursor(struct failure *failure, cursor_verdict verdict, const char *field)
+{
+    if (verdict == CURSOR_NO_MEMORY) {
+        failure_of_err(failure, RIA_ERR_NOMEM, "");
+        return;
+    }
+    failure_set(failure, 400, cursor_code(verdict), field, "%s", cursor_verdict_text(verdict));
+}
+
 void failure_overloaded(struct failure *failure)
 {
     failure_set(

@@ -14,6 +14,7 @@
 #include "common/buf.h"
 #include "common/err.h"
 
+#include "services/gateway/cursor.h"
 #include "services/gateway/request.h"
 
 enum { FAILURE_MESSAGE_MAX = 512 };
@@ -45,6 +46,10 @@ void failure_of_err(struct failure *failure, ria_err err, const char *text);
 
 /* The same for a write: adds the outcome, and whether the record may be stored to the message. */
 void failure_of_write(struct failure *failure, ria_err err, const char *text);
+
+/* A cursor that cannot be taken, in the parameter or header `field`: 400 with a code of its own for
+ * each verdict but CURSOR_FINE. */
+void failure_of_cursor(struct failure *failure, cursor_verdict verdict, const char *field);
 
 /* Too many bytes in flight: 429. */
 void failure_overloaded(struct failure *failure);

@@ -73,6 +73,7 @@ http_method framing_method(const char *name)
         {"PUT", HTTP_PUT},
         {"PATCH", HTTP_PATCH},
         {"DELETE", HTTP_DELETE},
+        {"OPTIONS", HTTP_OPTIONS},
     };
 
     for (size_t i = 0; i < RIA_COUNT(methods); i++) {

@@ -78,6 +78,7 @@ void gate_enter(struct gate *gate, struct gate_pass *pass)
 {
     RIA_ASSERT(pass->fn != NULL);
 
+    ria_list_init(&pass->link);
     if (ria_list_is_empty(&gate->waiting) && has_room(gate, pass->size)) {
         admit(gate, pass);
         return;
@@ -86,6 +87,11 @@ void gate_enter(struct gate *gate, struct gate_pass *pass)
     if (!gate->retry.active) {
         ria_timer_start(gate->env->timers, &gate->retry, GATE_RETRY_US);
     }
+}
+
+void gate_leave(struct gate_pass *pass)
+{
+    ria_list_remove(&pass->link);
 }
 
 void gate_resize(struct budget *budget, size_t from, size_t to)

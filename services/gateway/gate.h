@@ -45,6 +45,9 @@ void gate_fini(struct gate *gate);
  * at the deadline. */
 void gate_enter(struct gate *gate, struct gate_pass *pass);
 
+/* fn will not run. No-op if it has. */
+void gate_leave(struct gate_pass *pass);
+
 /* Makes data, a part of msg or text (the other is NULL), the body of a response. Takes both, and
  * the data.size bytes of the budget that the read holds, until the answer was sent. False: no
  * memory, and all is freed and given back. */

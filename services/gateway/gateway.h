@@ -22,6 +22,7 @@
 #include "services/gateway/request.h"
 #include "services/gateway/router.h"
 #include "services/gateway/service.h"
+#include "services/gateway/streams.h"
 #include "services/gateway/watch.h"
 #include "services/shared/cluster.h"
 #include "services/shared/membership.h"
@@ -29,6 +30,7 @@
 #define TYPE_JSON    "application/json"
 #define TYPE_NDJSON  "application/x-ndjson"
 #define TYPE_BATCHES "application/vnd.riacho.batch"
+#define TYPE_EVENTS  "text/event-stream"
 #define TYPE_V2      "application/vnd.kafka.v2+json"
 
 enum {
@@ -56,6 +58,7 @@ struct gateway {
     struct node_logs_calls node_logs;
     struct watches watches;
     struct gate gate; /* reads */
+    struct streams streams;
     struct produce *produce;
     struct budget *budget;
     struct record_set records;
@@ -111,6 +114,8 @@ GATEWAY_HANDLER(handle_v2_produce);
 GATEWAY_HANDLER(handle_records_write);
 /* handle_read.c */
 GATEWAY_HANDLER(handle_records_read);
+/* handle_stream.c */
+GATEWAY_HANDLER(handle_stream);
 /* handle_topics.c, handle_topic_alter.c, handle_topic_create.c */
 GATEWAY_HANDLER(handle_topics_list);
 GATEWAY_HANDLER(handle_topic_alter);

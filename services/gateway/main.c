@@ -6,6 +6,7 @@
 #include "common/process.h"
 
 #include "services/gateway/budget.h"
+#include "services/gateway/cors.h"
 #include "services/gateway/http.h"
 #include "services/gateway/service.h"
 
@@ -29,6 +30,8 @@ struct options {
     int64_t max_inflight_bytes;
     int64_t request_timeout_ms;
     int64_t idle_timeout_ms;
+    int64_t max_streams;
+    const char *cors_origins;
 };
 
 #define FIELD(name) offsetof(struct options, name)
@@ -54,6 +57,10 @@ static const struct ria_option table[] = {
      "MS", "how long a record may take to be stored, or a read to find its leader"},
     {"idle-timeout-ms", RIA_OPTION_INT, FIELD(idle_timeout_ms), "60000", 1000, 3600000, NULL, "MS",
      "connections without a request are closed after it"},
+    {"max-streams", RIA_OPTION_INT, FIELD(max_streams), "2048", 0, 1000000, NULL, "COUNT",
+     "live streams at a time, of the connections; further ones get 429"},
+    {"cors-origins", RIA_OPTION_STRING, FIELD(cors_origins), "", 0, 4096, NULL, "ORIGINS",
+     "pages of these origins may use /v1 in a browser: https://a.example,http://b.example:8080, or *"},
     RIA_OPTION_END,
 };
 /* clang-format on */
@@ -197,8 +204,20 @@ static ria_err start(struct ria_process *process, void **out_service)
         .coordinator = options.coordinator,
         .body_max = options.max_body,
         .request_timeout_ms = (uint32_t)options.request_timeout_ms,
+        .streams_max = (uint32_t)options.max_streams,
+        .cors_origins = options.cors_origins,
     };
 
+    if (!cors_is_valid(options.cors_origins)) {
+        ria_log_error(
+            &process->log,
+            "gateway.cannot_start",
+            "cannot start with --cors-origins=%s: give *, or origins as browsers send them "
+            "(scheme://host or scheme://host:port, in lower case, without a path), with commas",
+            options.cors_origins
+        );
+        return RIA_ERR_INVALID;
+    }
     shell.budget.limit = options.max_inflight_bytes;
     ria_err err = gateway_new(
         &process->env, &gateway_options, &shell.budget, process->metrics, &shell.gateway

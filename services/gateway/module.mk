@@ -4,6 +4,7 @@ $(eval $(call library,gateway,\
   services/gateway/admin.c \
   services/gateway/append.c \
   services/gateway/coordinator_call.c \
+  services/gateway/cors.c \
   services/gateway/cursor.c \
   services/gateway/document.c \
   services/gateway/failure.c \
@@ -18,6 +19,7 @@ $(eval $(call library,gateway,\
   services/gateway/handle_rebalance.c \
   services/gateway/handle_records.c \
   services/gateway/handle_topic_alter.c \
+  services/gateway/handle_stream.c \
   services/gateway/handle_topic_create.c \
   services/gateway/handle_topics.c \
   services/gateway/handle_transform_create.c \
@@ -29,6 +31,7 @@ $(eval $(call library,gateway,\
   services/gateway/offsets.c \
   services/gateway/openapi.c \
   services/gateway/outcall.c \
+  services/gateway/positions.c \
   services/gateway/produce.c \
   services/gateway/produce_batch.c \
   services/gateway/produce_direct.c \
@@ -41,6 +44,10 @@ $(eval $(call library,gateway,\
   services/gateway/router.c \
   services/gateway/routes.c \
   services/gateway/service.c \
+  services/gateway/stream_flock.c \
+  services/gateway/stream_piece.c \
+  services/gateway/stream_query.c \
+  services/gateway/streams.c \
   services/gateway/topic_render.c \
   services/gateway/topic_settings.c \
   services/gateway/watch.c \

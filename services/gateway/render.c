@@ -64,16 +64,24 @@ static bool is_json(struct ria_slice text)
     return ria_json_check(&check, text, VALUE_TOKENS_MAX, RIA_JSON_DEPTH_MAX) == RIA_OK;
 }
 
-/* JSON as it is, but on one line: outside of strings a newline is only white space. */
+static void blank_out(struct ria_buf *out, size_t from, char c)
+{
+    uint8_t *at = out->data + from;
+
+    while ((at = memchr(at, c, (size_t)(out->data + out->size - at))) != NULL) {
+        *at = ' ';
+    }
+}
+
+/* JSON as it is, but on one line: outside of strings the ends of lines are only white space (a
+ * carriage return alone ends one for server-sent events). */
 static ria_err append_json(struct ria_buf *out, struct ria_slice text)
 {
     size_t from = out->size;
 
     RIA_TRY(ria_buf_append(out, text.data, text.size));
-    for (uint8_t *at = memchr(out->data + from, '\n', text.size); at != NULL;
-         at = memchr(at, '\n', (size_t)(out->data + out->size - at))) {
-        *at = ' ';
-    }
+    blank_out(out, from, '\n');
+    blank_out(out, from, '\r');
     return RIA_OK;
 }
 
@@ -213,9 +221,14 @@ static ria_err append_headers(struct ria_buf *out, const struct batch_record *re
     }
 }
 
-static ria_err append_record(struct ria_buf *out, const struct batch_record *record)
+ria_err render_record(struct ria_buf *out, const struct batch_record *record, int32_t partition)
 {
-    RIA_TRY(ria_buf_append_str(out, "{\"offset\":"));
+    RIA_TRY(ria_buf_append_str(out, partition < 0 ? "{" : "{\"partition\":"));
+    if (partition >= 0) {
+        RIA_TRY(render_i64(out, partition));
+        RIA_TRY(ria_buf_append_str(out, ","));
+    }
+    RIA_TRY(ria_buf_append_str(out, "\"offset\":"));
     RIA_TRY(render_i64(out, record->offset));
     RIA_TRY(ria_buf_append_str(out, ",\"timestamp\":"));
     RIA_TRY(render_i64(out, record->timestamp_ms));
@@ -253,7 +266,7 @@ static ria_err render_batch(
         if (format == RENDER_ARRAY && range->count > 0) {
             RIA_TRY(ria_buf_append(out, ",", 1));
         }
-        RIA_TRY(append_record(out, &record));
+        RIA_TRY(render_record(out, &record, -1));
         if (format == RENDER_LINES) {
             RIA_TRY(ria_buf_append(out, "\n", 1));
         }

@@ -34,6 +34,12 @@ ria_err render_batches(
     struct ria_slice data, render_format format, struct render_range *range, struct ria_buf *out
 ) RIA_MUST_USE;
 
+/* One record as the element of RENDER_ARRAY, on one line, without an end; with "partition" as its
+ * first member unless it is negative. */
+struct batch_record;
+ria_err render_record(struct ria_buf *out, const struct batch_record *record, int32_t partition)
+    RIA_MUST_USE;
+
 /* Decimal digits. */
 ria_err render_i64(struct ria_buf *out, int64_t value) RIA_MUST_USE;
 

@@ -156,13 +156,20 @@ next_pair(struct ria_slice *rest, struct ria_slice *out_name, struct ria_slice *
 
 ria_err request_query(struct request *request, const char *name, struct ria_slice *out_value)
 {
+    return request_query_nth(request, name, 0, out_value);
+}
+
+ria_err request_query_nth(
+    struct request *request, const char *name, uint32_t index, struct ria_slice *out_value
+)
+{
     struct ria_slice rest = request->query;
     struct ria_slice wanted = ria_slice_cstr(name);
     struct ria_slice pair_name;
     struct ria_slice value;
 
     while (next_pair(&rest, &pair_name, &value)) {
-        if (ria_slice_equal(pair_name, wanted)) {
+        if (ria_slice_equal(pair_name, wanted) && index-- == 0) {
             return request_decode(request, value, true, out_value);
         }
     }

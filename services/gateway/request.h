@@ -27,6 +27,7 @@ typedef enum http_method {
     HTTP_PUT,
     HTTP_PATCH,
     HTTP_DELETE,
+    HTTP_OPTIONS, /* no route has it: cors.h */
     HTTP_OTHER,
 } http_method;
 
@@ -130,7 +131,8 @@ static inline void request_drop_body(struct request *request)
 
 /* fn runs once, when the request has ended: complete if the whole answer was handed to the socket,
  * not complete if the connection ended before. The request, its arena and what the response borrows
- * live until it returns. It does not run if the gateway ends first. Set before the answer. */
+ * live until it returns (a stream may free the arena when it is first asked for a piece). It does
+ * not run if the gateway ends first. Set before the answer. */
 static inline void request_on_end(struct request *request, request_end_fn fn, void *arg)
 {
     request->on_end = fn;
@@ -189,6 +191,11 @@ ria_err request_decode(
  * Errors: as request_decode(). */
 ria_err
 request_query(struct request *request, const char *name, struct ria_slice *out_value) RIA_MUST_USE;
+
+/* The parameter's value number `index` (from 0) of those it has; else as request_query(). */
+ria_err request_query_nth(
+    struct request *request, const char *name, uint32_t index, struct ria_slice *out_value
+) RIA_MUST_USE;
 
 /* The name of a parameter that is not among `names` (ended by NULL), in the arena; NULL if there is
  * none: a misspelt option must not be ignored. */

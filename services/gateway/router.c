@@ -86,6 +86,7 @@ static const char *method_name(http_method method)
         return "PATCH";
     case HTTP_DELETE:
         return "DELETE";
+    case HTTP_OPTIONS:
     case HTTP_OTHER:
         break;
     }

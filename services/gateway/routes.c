@@ -17,6 +17,7 @@ const struct route gateway_routes[] = {
     {HTTP_POST,   ROUTE_BODY_RECORDS,  false, "/v1/topics/{topic}/records", handle_records_write},
     {HTTP_POST,   ROUTE_BODY_RECORDS,  false, "/v1/topics/{topic}/partitions/{partition}/records", handle_records_write},
     {HTTP_GET,    ROUTE_BODY_NONE,     false, "/v1/topics/{topic}/partitions/{partition}/records", handle_records_read},
+    {HTTP_GET,    ROUTE_BODY_NONE,     false, "/v1/topics/{topic}/stream", handle_stream},
     {HTTP_GET,    ROUTE_BODY_NONE,     false, "/v1/topics/{topic}/partitions/{partition}/offsets", handle_offsets},
     {HTTP_GET,    ROUTE_BODY_NONE,     false, "/v1/topics/{topic}/partitions/{partition}/leader", handle_leader_candidates},
     {HTTP_POST,   ROUTE_BODY_DOCUMENT, false, "/v1/topics/{topic}/partitions/{partition}/leader", handle_leader_elect},

@@ -6,6 +6,7 @@
 #include "common/assert.h"
 #include "common/json.h"
 
+#include "services/gateway/cors.h"
 #include "services/gateway/gateway.h"
 
 static const char *const v2_answer_types[] = {
@@ -39,6 +40,7 @@ static void view_changed(void *arg)
     produce_view_changed(gateway->produce);
     leader_calls_view_changed(&gateway->leaders);
     watches_view_changed(&gateway->watches);
+    streams_view_changed(&gateway->streams);
 }
 
 static ria_err open_cluster(struct gateway *gateway)
@@ -69,6 +71,7 @@ static void add_metrics(struct gateway *gateway)
     struct ria_metrics *to = gateway->metrics;
     const struct produce_metrics *p = produce_metrics(gateway->produce);
     const struct gateway_metrics *g = &gateway->numbers;
+    const struct stream_metrics *s = &gateway->streams.metrics;
 
 #define COUNTER(name, help, field) ria_metrics_add_counter(to, name, "", help, &(field))
 #define GAUGE(name, help, field)   ria_metrics_add_gauge(to, name, "", help, &(field))
@@ -98,6 +101,26 @@ static void add_metrics(struct gateway *gateway)
     COUNTER("riacho_gateway_fetches_total", "Reads answered with records.", g->fetches);
     COUNTER("riacho_gateway_fetched_bytes_total", "Bytes of their batches.", g->fetched_bytes);
     GAUGE("riacho_gateway_waiting_reads", "Reads that wait for records.", g->waiting_reads);
+    GAUGE("riacho_gateway_streams", "Live streams.", s->open);
+    GAUGE("riacho_gateway_stream_flocks", "Groups of them that share reads.", s->flocks);
+    COUNTER("riacho_gateway_streams_total", "Live streams begun.", s->opened);
+    COUNTER(
+        "riacho_gateway_streams_refused_total",
+        "Streams answered 429 because of --max-streams.",
+        s->refused
+    );
+    COUNTER("riacho_gateway_stream_records_total", "Records sent, per client.", s->records);
+    COUNTER(
+        "riacho_gateway_stream_filtered_total",
+        "Records read and left out by filters, once for all who share them.",
+        s->filtered
+    );
+    COUNTER("riacho_gateway_stream_pieces_total", "Reads rendered for streams.", s->pieces);
+    COUNTER(
+        "riacho_gateway_stream_evicted_total",
+        "Streams whose client was too slow to share reads.",
+        s->evicted
+    );
 #undef COUNTER
 #undef GAUGE
     ria_metrics_add_histogram(
@@ -151,6 +174,16 @@ ria_err gateway_new(
     node_logs_init(&gateway->node_logs, env, gateway->cluster);
     watches_init(&gateway->watches, env, gateway->cluster);
     gate_init(&gateway->gate, env, budget);
+    streams_init(
+        &gateway->streams,
+        env,
+        gateway->cluster,
+        &gateway->leaders,
+        &gateway->watches,
+        &gateway->gate,
+        options->streams_max,
+        options->request_timeout_ms
+    );
     if (err == RIA_OK) {
         err = produce_new(
             env,
@@ -182,6 +215,7 @@ void gateway_start(struct gateway *gateway)
 void gateway_stop(struct gateway *gateway)
 {
     gateway->stopping = true;
+    streams_stop(&gateway->streams);
     watches_end(&gateway->watches);
 }
 
@@ -196,6 +230,7 @@ void gateway_free(struct gateway *gateway)
         return;
     }
     produce_free(gateway->produce);
+    streams_fini(&gateway->streams);
     watches_fini(&gateway->watches);
     gate_fini(&gateway->gate);
     leader_calls_fini(&gateway->leaders);
@@ -244,6 +279,9 @@ void gateway_begin(void *arg, struct request *request, size_t *out_body_max)
     const struct gateway *gateway = arg;
     struct failure failure;
 
+    if (cors_begin(gateway->options.cors_origins, request)) {
+        return;
+    }
     route_match match = router_match(gateway_routes, request);
     if (match != ROUTE_FOUND) {
         fail_match(request, match);

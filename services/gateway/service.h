@@ -20,6 +20,8 @@ struct gateway_options {
     const char *coordinator; /* addresses, separated by commas */
     int64_t body_max;        /* bytes of a body with records */
     uint32_t request_timeout_ms;
+    uint32_t streams_max;     /* live streams at a time */
+    const char *cors_origins; /* cors.h; NULL: none. Lives as long as the gateway */
 };
 
 enum { GATEWAY_WAIT_MS_MAX = 60 * 1000 }; /* of a read */

@@ -243,6 +243,13 @@ void watch_start(struct watches *watches, struct watch_wait *wait)
     place(watches, wait);
 }
 
+void watch_cancel(struct watch_wait *wait)
+{
+    /* As at its deadline: the node keeps watching until it is told anew. */
+    ria_list_remove(&wait->link);
+    ria_timer_stop(wait->watches->env->timers, &wait->timer);
+}
+
 static void end_all(struct ria_list *waits)
 {
     struct ria_list *link;

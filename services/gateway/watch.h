@@ -45,6 +45,9 @@ void watches_fini(struct watches *watches);
 /* done runs exactly once, never from inside. */
 void watch_start(struct watches *watches, struct watch_wait *wait);
 
+/* done will not run. */
+void watch_cancel(struct watch_wait *wait);
+
 /* Every wait ends now, as at its deadline. */
 void watches_end(struct watches *watches);
 

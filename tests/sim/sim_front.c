@@ -17,6 +17,7 @@ enum {
     FRONT_BODY_MAX = 4 * 1024 * 1024,
     FRONT_TIMEOUT_MS = 5000, /* of a record; less than the default, so that it is met */
     FRONT_HEAD_MAX = 4096,
+    FRONT_STREAMS_MAX = 100,
     FRONT_PIECE = 8 * 1024, /* of a stream, at a time */
 };
 
@@ -280,6 +281,7 @@ struct sim_front *sim_front_new(const struct ria_env *env, const char *coordinat
         .coordinator = coordinator,
         .body_max = FRONT_BODY_MAX,
         .request_timeout_ms = FRONT_TIMEOUT_MS,
+        .streams_max = FRONT_STREAMS_MAX,
     };
 
     RIA_ASSERT(front != NULL);

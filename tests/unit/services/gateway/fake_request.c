@@ -123,6 +123,9 @@ static http_method method_of(const char *name)
     if (strcmp(name, "PATCH") == 0) {
         return HTTP_PATCH;
     }
+    if (strcmp(name, "OPTIONS") == 0) {
+        return HTTP_OPTIONS;
+    }
     return strcmp(name, "DELETE") == 0 ? HTTP_DELETE : HTTP_OTHER;
 }
 
@@ -163,6 +166,7 @@ void fake_request_take(struct fake_request *fake, size_t piece_max, uint32_t pie
             end(fake, given == RESPONSE_END);
         } else {
             fake->body_size += (size_t)given;
+            fake->wants = fake->wants || given > 0;
         }
         body[fake->body_size] = '\0';
         if (given == 0) {

@@ -5,6 +5,7 @@ $(call library,gateway_world,\
   tests/unit/services/gateway/world.c)
 $(foreach t,\
   admin \
+  cors \
   cursor \
   failover \
   filter \
@@ -19,6 +20,7 @@ $(foreach t,\
   request \
   router \
   service \
+  streams \
   topic_alter,\
   $(call test,tests/unit/services/gateway/$(t)_test,\
     gateway_world harness gateway shared schemas common))

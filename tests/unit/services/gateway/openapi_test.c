@@ -60,6 +60,7 @@ static const char *method_name(http_method method)
         return "patch";
     case HTTP_DELETE:
         return "delete";
+    case HTTP_OPTIONS:
     case HTTP_OTHER:
         break;
     }
