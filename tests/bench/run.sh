@@ -2,7 +2,7 @@
 # run.sh [OPTIONS] [BENCHMARK...]: measure a cluster of release binaries on this machine. Called by
 # `make bench`; `tests/bench/run.sh --help` lists options and benchmarks. The method, and what was
 # found, is in docs/design/005-performance.md. `run.sh failover [OPTION...]` measures what the loss of
-# a node costs (`make bench-failover`).
+# a node costs (`make bench-failover`), `run.sh streams [OPTION...]` what live streams cost.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -15,5 +15,9 @@ export RIACHO_BIN PYTHONDONTWRITEBYTECODE=1
 if [ "${1:-}" = failover ]; then
     shift
     exec python3 tests/bench/failover/failover.py "$@"
+fi
+if [ "${1:-}" = streams ]; then
+    shift
+    exec python3 tests/bench/consume/streams.py "$@"
 fi
 exec python3 tests/bench/bench.py "$@"

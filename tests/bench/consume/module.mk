@@ -1,0 +1,1 @@
+$(eval $(call test,tests/bench/consume/stream_clients,common))
