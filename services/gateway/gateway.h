@@ -15,7 +15,10 @@
 #include "services/gateway/coordinator_call.h"
 #include "services/gateway/failure.h"
 #include "services/gateway/gate.h"
+#include "services/gateway/group_ops.h"
+#include "services/gateway/group_watch.h"
 #include "services/gateway/leader_call.h"
+#include "services/gateway/marks.h"
 #include "services/gateway/node_logs.h"
 #include "services/gateway/produce.h"
 #include "services/gateway/records.h"
@@ -57,6 +60,9 @@ struct gateway {
     struct leader_calls leaders;
     struct node_logs_calls node_logs;
     struct watches watches;
+    struct marks marks;
+    struct group_ops group_ops;
+    struct group_watch group_watch;
     struct gate gate; /* reads */
     struct streams streams;
     struct produce *produce;

@@ -11,6 +11,8 @@ $(eval $(call library,gateway,\
   services/gateway/filter.c \
   services/gateway/framing.c \
   services/gateway/gate.c \
+  services/gateway/group_ops.c \
+  services/gateway/group_watch.c \
   services/gateway/handle_cluster.c \
   services/gateway/handle_leader.c \
   services/gateway/handle_moves.c \
@@ -27,6 +29,7 @@ $(eval $(call library,gateway,\
   services/gateway/handle_v2.c \
   services/gateway/handle_v2_produce.c \
   services/gateway/leader_call.c \
+  services/gateway/marks.c \
   services/gateway/node_logs.c \
   services/gateway/offsets.c \
   services/gateway/openapi.c \

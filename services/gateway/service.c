@@ -72,6 +72,8 @@ static void add_metrics(struct gateway *gateway)
     const struct produce_metrics *p = produce_metrics(gateway->produce);
     const struct gateway_metrics *g = &gateway->numbers;
     const struct stream_metrics *s = &gateway->streams.metrics;
+    const struct group_ops_metrics *o = &gateway->group_ops.numbers;
+    const struct group_watch_metrics *w = &gateway->group_watch.numbers;
 
 #define COUNTER(name, help, field) ria_metrics_add_counter(to, name, "", help, &(field))
 #define GAUGE(name, help, field)   ria_metrics_add_gauge(to, name, "", help, &(field))
@@ -121,6 +123,15 @@ static void add_metrics(struct gateway *gateway)
         "Streams whose client was too slow to share reads.",
         s->evicted
     );
+    COUNTER(
+        "riacho_gateway_group_operations_total", "Operations on groups and queues.", o->operations
+    );
+    COUNTER("riacho_gateway_group_requests_total", "Requests that carried them.", o->requests);
+    COUNTER("riacho_gateway_group_retries_total", "Operations sent again.", o->repeated);
+    COUNTER("riacho_gateway_group_refused_total", "Operations refused: too many.", o->refused);
+    GAUGE("riacho_gateway_group_operations_waiting", "Operations not sent yet.", o->waiting);
+    GAUGE("riacho_gateway_group_waiting", "Consumers of groups that wait for work.", w->waiting);
+    COUNTER("riacho_gateway_group_wakes_total", "Those of them that were woken.", w->woken);
 #undef COUNTER
 #undef GAUGE
     ria_metrics_add_histogram(
@@ -173,6 +184,11 @@ ria_err gateway_new(
     leader_calls_init(&gateway->leaders, env, gateway->cluster);
     node_logs_init(&gateway->node_logs, env, gateway->cluster);
     watches_init(&gateway->watches, env, gateway->cluster);
+    marks_init(&gateway->marks, env, gateway->cluster);
+    group_ops_init(&gateway->group_ops, env, gateway->cluster);
+    group_watch_init(
+        &gateway->group_watch, env, gateway->cluster, &gateway->watches, &gateway->marks
+    );
     gate_init(&gateway->gate, env, budget);
     streams_init(
         &gateway->streams,
@@ -216,6 +232,7 @@ void gateway_stop(struct gateway *gateway)
 {
     gateway->stopping = true;
     streams_stop(&gateway->streams);
+    group_watch_end(&gateway->group_watch);
     watches_end(&gateway->watches);
 }
 
@@ -231,6 +248,9 @@ void gateway_free(struct gateway *gateway)
     }
     produce_free(gateway->produce);
     streams_fini(&gateway->streams);
+    group_watch_fini(&gateway->group_watch);
+    group_ops_fini(&gateway->group_ops);
+    marks_fini(&gateway->marks);
     watches_fini(&gateway->watches);
     gate_fini(&gateway->gate);
     leader_calls_fini(&gateway->leaders);

@@ -91,6 +91,8 @@ static void wake(struct watch_node *node, const struct watch_response_watched_pa
         if (wait->partition->number == moved->partition &&
             ria_uuid_equal(wait->partition->topic->id, moved->topic_id) &&
             (moved->error_code != 0 || moved->high_watermark > wait->offset)) {
+            wait_at(it)->err = ria_err_from_wire(moved->error_code);
+            wait_at(it)->high_watermark = moved->high_watermark;
             ria_list_remove(it);
             ria_list_push_back(&awake, it);
         }

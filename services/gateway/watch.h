@@ -31,6 +31,9 @@ struct watch_wait {
     int64_t deadline_us;
     void (*done)(struct watch_wait *wait, bool moved);
     void *arg;
+    /* set before done, if it moved */
+    ria_err err;            /* the leader cannot tell */
+    int64_t high_watermark; /* else */
     /* private */
     struct watches *watches;
     struct ria_list link;
@@ -45,7 +48,7 @@ void watches_fini(struct watches *watches);
 /* done runs exactly once, never from inside. */
 void watch_start(struct watches *watches, struct watch_wait *wait);
 
-/* done will not run. */
+/* done will not run. The node may keep watching it until it is told anew. */
 void watch_cancel(struct watch_wait *wait);
 
 /* Every wait ends now, as at its deadline. */

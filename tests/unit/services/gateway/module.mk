@@ -5,23 +5,32 @@ $(call library,gateway_world,\
   tests/unit/services/gateway/world.c)
 $(foreach t,\
   admin \
+  c \
   cors \
   cursor \
   failover \
   filter \
   gate \
+  gateway \
+  group_ops \
+  group_watch \
+  group_world \
   handle_read \
   openapi \
   produce \
   produce_model \
   produce_outcome \
+  producing \
   records \
   render \
   request \
   router \
   service \
+  services \
   streams \
-  topic_alter,\
+  tests \
+  topic_alter \
+  unit,\
   $(call test,tests/unit/services/gateway/$(t)_test,\
     gateway_world harness gateway shared schemas common))
 $(foreach t,http http_reply,\

@@ -327,6 +327,9 @@ static void coordinator_call(struct world *world, struct world_call *call)
     case API_PLAN_REBALANCE:
     case API_ALTER_REBALANCE:
     case API_ELECT_LEADER:
+    case API_GROUP:
+    case API_WATCH_GROUPS:
+    case API_DESCRIBE_GROUPS:
         ria_list_push_back(&world->calls, &call->link);
         return;
     default:

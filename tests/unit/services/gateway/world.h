@@ -1,7 +1,7 @@
 /* world: a clock, a network and a coordinator that a test holds in its hands.
  *
  * Calls to the coordinator are answered here, from the topics that the test made, but for those of
- * an operator, which wait for the test. Calls to storage
+ * an operator and those about groups, which wait for the test (group_world.h). Calls to storage
  * nodes ("tcp://s1", "tcp://s2", ...) wait in a list until the test answers, loses or refuses them.
  */
 #pragma once

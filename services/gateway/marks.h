@@ -1,0 +1,67 @@
+/* marks: high watermarks that this gateway has heard of. Hints, no more: they may be old, and after
+ * a leader was forced even too high.
+ *
+ * A mark is noted by whoever sees one (watches, fetches) and asked of the leaders by a probe: one
+ * request per storage node for any number of partitions (Watch without waiting). Bounded by the
+ * partitions that were looked at.
+ *
+ * Thread: the loop's.
+ */
+#pragma once
+
+#include "common/base.h"
+#include "common/env.h"
+#include "common/err.h"
+#include "common/map.h"
+
+#include "services/gateway/outcall.h"
+#include "services/shared/cluster.h"
+
+struct marks {
+    const struct ria_env *env;
+    struct cluster *cluster;
+    struct ria_map map; /* partition -> struct mark */
+    struct outcalls outcalls;
+};
+
+void marks_init(struct marks *marks, const struct ria_env *env, struct cluster *cluster);
+
+/* Forgets probes that are under way. */
+void marks_fini(struct marks *marks);
+
+/* -1: nothing is known. */
+int64_t marks_get(const struct marks *marks, const struct cluster_partition *partition);
+
+/* Out of memory: it is forgotten. */
+void marks_note(
+    struct marks *marks, const struct cluster_partition *partition, int64_t high_watermark
+);
+
+/* Where a reader stands. */
+struct marks_at {
+    struct cluster_partition *partition;
+    int64_t offset;
+};
+
+struct marks_probe;
+typedef void (*marks_probe_fn)(struct marks_probe *probe);
+
+/* Storage is the caller's until done runs, at likewise. */
+struct marks_probe {
+    /* the caller's */
+    const struct marks_at *at;
+    uint32_t count;
+    uint32_t timeout_ms;
+    marks_probe_fn done;
+    void *arg;
+    /* out */
+    bool complete; /* all leaders have answered */
+    /* private */
+    struct marks *marks;
+    uint32_t under_way;
+};
+
+/* Notes the high watermarks of the partitions that have more than `offset`; the others have not, if
+ * it is complete. done runs once, never from inside. False: nobody could be asked, and done does
+ * not run. */
+bool marks_probe_start(struct marks *marks, struct marks_probe *probe);
