@@ -11,6 +11,7 @@
 
 enum {
     PAUSE_US = 100 * 1000, /* after a failure */
+    PUT_BACK_US = 10 * 1000,
     ATTEMPT_MS = 3000,
     ARENA_MAX = 64 * 1024 * 1024,
 };
@@ -177,6 +178,16 @@ static void send_again(struct group_ops *ops, struct ria_list *list, ria_err err
     ops->pause_until_us = ria_clock_mono_us(ops->env->clock) + PAUSE_US;
 }
 
+/* The answer had no room for its result. */
+static void put_back(struct group_ops *ops, struct group_op *op)
+{
+    op->err = RIA_ERR_BUSY;
+    ops->numbers.waiting.value++;
+    ops->numbers.repeated.value++;
+    ops->pause_until_us = ria_clock_mono_us(ops->env->clock) + PUT_BACK_US;
+    ria_list_push_back(&ops->queue, &op->link);
+}
+
 static void answer_one(struct group_ops *ops, struct group_op *op, const group_result *from)
 {
     char text[RIA_ERROR_TEXT_MAX + 1];
@@ -184,6 +195,10 @@ static void answer_one(struct group_ops *ops, struct group_op *op, const group_r
     const struct schema_message *message = ops->results[op->kind];
     struct ria_arena arena;
 
+    if (result.err == RIA_ERR_BUSY) {
+        put_back(ops, op);
+        return;
+    }
     ria_arena_init(&arena, ARENA_MAX);
     text[0] = '\0';
     if (result.err == RIA_OK) {

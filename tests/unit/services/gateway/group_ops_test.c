@@ -259,6 +259,27 @@ static void a_refusal_for_now_is_repeated_even_if_repeats_may_harm(void)
     teardown(&s);
 }
 
+static void an_operation_whose_result_had_no_room_is_asked_for_again(void)
+{
+    struct setup s;
+
+    setup(&s);
+    start(&s, 0, false);
+    start(&s, 1, false);
+    open_next(&s);
+    s.request.errs[1] = RIA_ERR_BUSY;
+    answer(&s);
+    CU_ASSERT_EQUAL(s.asked[0].done, 1);
+    CU_ASSERT_EQUAL(s.asked[1].done, 0);
+    world_advance(&s.world, SECOND / 10);
+    open_next(&s);
+    CU_ASSERT_EQUAL(s.request.count, 1);
+    answer(&s);
+    CU_ASSERT_EQUAL(s.asked[1].err, RIA_OK);
+    CU_ASSERT_FALSE(s.asked[1].repeated);
+    teardown(&s);
+}
+
 static void a_request_that_is_refused_ends_its_operations(void)
 {
     struct setup s;
@@ -336,6 +357,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(an_operation_that_is_too_large_hurts_no_other),
     HARNESS_TEST(a_lost_answer_is_asked_for_again_where_that_does_no_harm),
     HARNESS_TEST(a_refusal_for_now_is_repeated_even_if_repeats_may_harm),
+    HARNESS_TEST(an_operation_whose_result_had_no_room_is_asked_for_again),
     HARNESS_TEST(a_request_that_is_refused_ends_its_operations),
     HARNESS_TEST(at_the_deadline_it_is_said_whether_it_may_have_been_done),
     HARNESS_TEST(a_coordinator_that_comes_back_in_time_is_used),
