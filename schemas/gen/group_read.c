@@ -205,6 +205,7 @@ static size_t group_read_size_(const struct group_read *m, int16_t version)
     for (uint32_t i = 0; i < m->topics_count; i++) {
         size += group_read_group_read_topic_size_(&m->topics[i], version);
     }
+    size += 8;
     size += 1; /* no tagged fields */
     return size;
 }
@@ -230,6 +231,7 @@ static void group_read_encode_(const struct group_read *m, int16_t version, stru
     for (uint32_t i = 0; i < m->topics_count; i++) {
         group_read_group_read_topic_encode_(&m->topics[i], version, w);
     }
+    ria_write_i64(w, m->read_id);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -255,6 +257,7 @@ static void group_read_decode_(struct group_read *out, int16_t version, struct r
     for (uint32_t i = 0; i < out->topics_count && r->err == RIA_OK; i++) {
         group_read_group_read_topic_decode_(&out->topics[i], version, r, arena);
     }
+    out->read_id = ria_read_i64(r);
     ria_read_tags_unknown(r);
 }
 

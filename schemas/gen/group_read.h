@@ -68,6 +68,9 @@ struct group_read {
     /* What the consumer reads. Named members: this is its subscription; empty = as it is. */
     struct group_read_group_read_topic *topics;
     uint32_t topics_count;
+    /* Random, the same when the request is repeated: what was leased under it and is still out
+     * is granted again, as it was. 0 = none. */
+    int64_t read_id;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */

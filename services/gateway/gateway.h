@@ -16,6 +16,7 @@
 #include "services/gateway/failure.h"
 #include "services/gateway/gate.h"
 #include "services/gateway/group_ops.h"
+#include "services/gateway/group_release.h"
 #include "services/gateway/group_watch.h"
 #include "services/gateway/leader_call.h"
 #include "services/gateway/marks.h"
@@ -62,6 +63,7 @@ struct gateway {
     struct watches watches;
     struct marks marks;
     struct group_ops group_ops;
+    struct group_releases group_releases;
     struct group_watch group_watch;
     struct gate gate; /* reads */
     struct streams streams;
@@ -123,6 +125,13 @@ GATEWAY_HANDLER(handle_records_read);
 /* handle_stream.c */
 GATEWAY_HANDLER(handle_stream);
 /* handle_topics.c, handle_topic_alter.c, handle_topic_create.c */
+/* handle_group_read.c, handle_group_commit.c */
+GATEWAY_HANDLER(handle_group_records);
+GATEWAY_HANDLER(handle_group_commit);
+GATEWAY_HANDLER(handle_group_extend);
+GATEWAY_HANDLER(handle_group_release);
+GATEWAY_HANDLER(handle_group_leave);
+/* handle_topics.c, handle_topic_create.c */
 GATEWAY_HANDLER(handle_topics_list);
 GATEWAY_HANDLER(handle_topic_alter);
 GATEWAY_HANDLER(handle_topic_create);

@@ -3,6 +3,7 @@
 $(eval $(call library,gateway,\
   services/gateway/admin.c \
   services/gateway/append.c \
+  services/gateway/commit_check.c \
   services/gateway/coordinator_call.c \
   services/gateway/cors.c \
   services/gateway/cursor.c \
@@ -11,9 +12,15 @@ $(eval $(call library,gateway,\
   services/gateway/filter.c \
   services/gateway/framing.c \
   services/gateway/gate.c \
+  services/gateway/group_fetch.c \
+  services/gateway/group_input.c \
   services/gateway/group_ops.c \
+  services/gateway/group_reading.c \
+  services/gateway/group_release.c \
   services/gateway/group_watch.c \
   services/gateway/handle_cluster.c \
+  services/gateway/handle_group_commit.c \
+  services/gateway/handle_group_read.c \
   services/gateway/handle_leader.c \
   services/gateway/handle_moves.c \
   services/gateway/handle_nodes.c \
@@ -31,6 +38,7 @@ $(eval $(call library,gateway,\
   services/gateway/leader_call.c \
   services/gateway/marks.c \
   services/gateway/node_logs.c \
+  services/gateway/offset_lookup.c \
   services/gateway/offsets.c \
   services/gateway/openapi.c \
   services/gateway/outcall.c \

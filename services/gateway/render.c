@@ -221,12 +221,11 @@ static ria_err append_headers(struct ria_buf *out, const struct batch_record *re
     }
 }
 
-ria_err render_record(struct ria_buf *out, const struct batch_record *record, int32_t partition)
+ria_err render_record(struct ria_buf *out, const char *lead, const struct batch_record *record)
 {
-    RIA_TRY(ria_buf_append_str(out, partition < 0 ? "{" : "{\"partition\":"));
-    if (partition >= 0) {
-        RIA_TRY(render_i64(out, partition));
-        RIA_TRY(ria_buf_append_str(out, ","));
+    RIA_TRY(ria_buf_append_str(out, "{"));
+    if (lead != NULL) {
+        RIA_TRY(ria_buf_append_str(out, lead));
     }
     RIA_TRY(ria_buf_append_str(out, "\"offset\":"));
     RIA_TRY(render_i64(out, record->offset));
@@ -266,7 +265,7 @@ static ria_err render_batch(
         if (format == RENDER_ARRAY && range->count > 0) {
             RIA_TRY(ria_buf_append(out, ",", 1));
         }
-        RIA_TRY(render_record(out, &record, -1));
+        RIA_TRY(render_record(out, range->lead, &record));
         if (format == RENDER_LINES) {
             RIA_TRY(ria_buf_append(out, "\n", 1));
         }

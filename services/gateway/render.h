@@ -19,6 +19,7 @@ struct render_range {
     int64_t offset;       /* records before it are left out */
     uint32_t records_max; /* 0 = no limit */
     size_t size_max;      /* no record is begun once `out` has this many bytes; 0 = no limit */
+    const char *lead;     /* members in front of a record's own, each with a comma; NULL: none */
     int64_t next_offset;  /* out: behind the last record rendered, else offset */
     uint32_t count;       /* out */
 };
@@ -34,10 +35,9 @@ ria_err render_batches(
     struct ria_slice data, render_format format, struct render_range *range, struct ria_buf *out
 ) RIA_MUST_USE;
 
-/* One record as the element of RENDER_ARRAY, on one line, without an end; with "partition" as its
- * first member unless it is negative. */
+/* One record as the element of RENDER_ARRAY, on one line, without an end. lead: as the range's. */
 struct batch_record;
-ria_err render_record(struct ria_buf *out, const struct batch_record *record, int32_t partition)
+ria_err render_record(struct ria_buf *out, const char *lead, const struct batch_record *record)
     RIA_MUST_USE;
 
 /* Decimal digits. */

@@ -186,6 +186,7 @@ ria_err gateway_new(
     watches_init(&gateway->watches, env, gateway->cluster);
     marks_init(&gateway->marks, env, gateway->cluster);
     group_ops_init(&gateway->group_ops, env, gateway->cluster);
+    group_releases_init(&gateway->group_releases, &gateway->group_ops);
     group_watch_init(
         &gateway->group_watch, env, gateway->cluster, &gateway->watches, &gateway->marks
     );
@@ -250,6 +251,7 @@ void gateway_free(struct gateway *gateway)
     streams_fini(&gateway->streams);
     group_watch_fini(&gateway->group_watch);
     group_ops_fini(&gateway->group_ops);
+    group_releases_fini(&gateway->group_releases);
     marks_fini(&gateway->marks);
     watches_fini(&gateway->watches);
     gate_fini(&gateway->gate);

@@ -1,5 +1,7 @@
 #include "services/gateway/stream_piece.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +21,7 @@ enum {
 struct making {
     const struct stream_shape *shape;
     uint32_t slot;
+    char lead[sizeof("\"partition\":,") + 10]; /* in front of a record's members */
     int64_t bound;
     size_t size_max;
     struct filter_scratch *scratch;
@@ -92,13 +95,13 @@ static ria_err append_event(struct making *making, const struct batch_record *re
     RIA_TRY(ria_buf_append_str(text, "id: "));
     RIA_TRY(append_cursor(making, record->offset + 1));
     RIA_TRY(ria_buf_append_str(text, "\ndata: "));
-    RIA_TRY(render_record(text, record, making->shape->partitions[making->slot]));
+    RIA_TRY(render_record(text, making->lead, record));
     return ria_buf_append_str(text, "\n\n");
 }
 
 static ria_err append_line(struct making *making, const struct batch_record *record)
 {
-    RIA_TRY(render_record(&making->text, record, making->shape->partitions[making->slot]));
+    RIA_TRY(render_record(&making->text, making->lead, record));
     return ria_buf_append_str(&making->text, "\n");
 }
 
@@ -222,6 +225,9 @@ static void making_init(
     making->slot = slot;
     making->next_offset = offsets[slot];
     making->filtered = 0;
+    snprintf(
+        making->lead, sizeof(making->lead), "\"partition\":%" PRId32 ",", shape->partitions[slot]
+    );
     ria_buf_init(&making->text, PIECE_TEXT_HARD);
     ria_buf_init(&making->marks, PIECE_MARKS_MAX);
     set_place(making->entries, shape, offsets);

@@ -2120,20 +2120,20 @@ static const struct vector_length group_member_result_v0_mixed_lengths[] = {
     {57, LENGTH_COMPACT, true, 0},
 };
 
-static const struct group_read group_read_v0_empty = {.group = {(const uint8_t *)"", 0}, .member = {(const uint8_t *)"", 0}, .member_epoch = -1, .session_ms = 45000, .lease_ms = 0, .partitions_max = 0, .hold = false, .commit_delivered = false, .commits = NULL, .commits_count = 0, .topics = NULL, .topics_count = 0};
+static const struct group_read group_read_v0_empty = {.group = {(const uint8_t *)"", 0}, .member = {(const uint8_t *)"", 0}, .member_epoch = -1, .session_ms = 45000, .lease_ms = 0, .partitions_max = 0, .hold = false, .commit_delivered = false, .commits = NULL, .commits_count = 0, .topics = NULL, .topics_count = 0, .read_id = INT64_C(0)};
 static const uint8_t group_read_v0_empty_bytes[] = {
     0x01, 0x01, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0xaf, 0xc8, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x01, 0x00
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00
 };
 static const struct vector_length group_read_v0_empty_lengths[] = {
     {0, LENGTH_COMPACT, false, 255},
     {1, LENGTH_COMPACT, false, 255},
     {20, LENGTH_COMPACT, false, 10000},
     {21, LENGTH_COMPACT, false, 64},
-    {22, LENGTH_COMPACT, true, 0},
+    {30, LENGTH_COMPACT, true, 0},
 };
 
-static const struct group_read group_read_v0_full = {.group = {(const uint8_t *)"group-2", 7}, .member = {(const uint8_t *)"member-4", 8}, .member_epoch = 2076108926, .session_ms = 2052317352, .lease_ms = 2028525778, .partitions_max = 2004734204, .hold = true, .commit_delivered = true, .commits = (struct group_read_group_read_commit[]){{.topic_id = {{140, 141, 142, 143, 144, 145, 146, 147, 148, 149, 150, 151, 152, 153, 154, 155}}, .partition = 1885776334, .lease_id = INT64_C(6139366594968265208), .offset = INT64_C(-7952691913804441054)}, {.topic_id = {{203, 204, 205, 206, 207, 208, 209, 210, 211, 212, 213, 214, 215, 216, 217, 218}}, .partition = -368769397, .lease_id = INT64_C(-1934664473380258123), .offset = INT64_C(2420021091556587231)}}, .commits_count = 2, .topics = (struct group_read_group_read_topic[]){{.topic_id = {{17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32}}, .starts = (struct group_read_group_start[]){{.partition = -511518841, .offset = INT64_C(5746704842531262385)}, {.partition = 1576485872, .offset = INT64_C(7410046718018599962)}}, .starts_count = 2, .ends = (struct group_read_group_end[]){{.partition = 1505111150, .offset = INT64_C(2027359339119584408)}, {.partition = -701851433, .offset = INT64_C(3690701214606921985)}}, .ends_count = 2}, {.topic_id = {{192, 193, 194, 195, 196, 197, 198, 199, 200, 201, 202, 203, 204, 205, 206, 207}}, .starts = (struct group_read_group_start[]){{.partition = 1338570132, .offset = INT64_C(-4383329853741601346)}, {.partition = -868392451, .offset = INT64_C(-2719987978254263769)}}, .starts_count = 2, .ends = (struct group_read_group_end[]){{.partition = -939767173, .offset = INT64_C(-8102675357153279323)}, {.partition = 1148237540, .offset = INT64_C(-6439333481665941746)}}, .ends_count = 2}}, .topics_count = 2};
+static const struct group_read group_read_v0_full = {.group = {(const uint8_t *)"group-2", 7}, .member = {(const uint8_t *)"member-4", 8}, .member_epoch = 2076108926, .session_ms = 2052317352, .lease_ms = 2028525778, .partitions_max = 2004734204, .hold = true, .commit_delivered = true, .commits = (struct group_read_group_read_commit[]){{.topic_id = {{140, 141, 142, 143, 144, 145, 146, 147, 148, 149, 150, 151, 152, 153, 154, 155}}, .partition = 1885776334, .lease_id = INT64_C(6139366594968265208), .offset = INT64_C(-7952691913804441054)}, {.topic_id = {{203, 204, 205, 206, 207, 208, 209, 210, 211, 212, 213, 214, 215, 216, 217, 218}}, .partition = -368769397, .lease_id = INT64_C(-1934664473380258123), .offset = INT64_C(2420021091556587231)}}, .commits_count = 2, .topics = (struct group_read_group_read_topic[]){{.topic_id = {{17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32}}, .starts = (struct group_read_group_start[]){{.partition = -511518841, .offset = INT64_C(5746704842531262385)}, {.partition = 1576485872, .offset = INT64_C(7410046718018599962)}}, .starts_count = 2, .ends = (struct group_read_group_end[]){{.partition = 1505111150, .offset = INT64_C(2027359339119584408)}, {.partition = -701851433, .offset = INT64_C(3690701214606921985)}}, .ends_count = 2}, {.topic_id = {{192, 193, 194, 195, 196, 197, 198, 199, 200, 201, 202, 203, 204, 205, 206, 207}}, .starts = (struct group_read_group_start[]){{.partition = 1338570132, .offset = INT64_C(-4383329853741601346)}, {.partition = -868392451, .offset = INT64_C(-2719987978254263769)}}, .starts_count = 2, .ends = (struct group_read_group_end[]){{.partition = -939767173, .offset = INT64_C(-8102675357153279323)}, {.partition = 1148237540, .offset = INT64_C(-6439333481665941746)}}, .ends_count = 2}}, .topics_count = 2, .read_id = INT64_C(-2084647916729096392)};
 static const uint8_t group_read_v0_full_bytes[] = {
     0x08, 0x67, 0x72, 0x6f, 0x75, 0x70, 0x2d, 0x32, 0x09, 0x6d, 0x65, 0x6d, 0x62, 0x65, 0x72,
     0x2d, 0x34, 0x7b, 0xbe, 0xe8, 0x7e, 0x7a, 0x53, 0xe0, 0xa8, 0x78, 0xe8, 0xd8, 0xd2, 0x77,
@@ -2151,7 +2151,8 @@ static const uint8_t group_read_v0_full_bytes[] = {
     0xcd, 0xce, 0xcf, 0x03, 0x4f, 0xc8, 0xf5, 0x94, 0xc3, 0x2b, 0x48, 0xb8, 0xce, 0x5d, 0xed,
     0xbe, 0x00, 0xcc, 0x3d, 0x61, 0xfd, 0xda, 0x40, 0xa9, 0x58, 0x4a, 0xd2, 0x5a, 0x27, 0x00,
     0x03, 0xc7, 0xfc, 0x4a, 0x7b, 0x8f, 0x8d, 0x83, 0xb1, 0x46, 0x91, 0x42, 0xa5, 0x00, 0x44,
-    0x70, 0xb6, 0xe4, 0xa6, 0xa2, 0xe4, 0x50, 0xc3, 0x05, 0xaf, 0x0e, 0x00, 0x00, 0x00
+    0x70, 0xb6, 0xe4, 0xa6, 0xa2, 0xe4, 0x50, 0xc3, 0x05, 0xaf, 0x0e, 0x00, 0x00, 0xe3, 0x11,
+    0xd7, 0xc3, 0xc1, 0x9a, 0xa7, 0x38, 0x00
 };
 static const uint8_t group_read_v0_full_newer[] = {
     0x08, 0x67, 0x72, 0x6f, 0x75, 0x70, 0x2d, 0x32, 0x09, 0x6d, 0x65, 0x6d, 0x62, 0x65, 0x72,
@@ -2175,8 +2176,8 @@ static const uint8_t group_read_v0_full_newer[] = {
     0x5a, 0x27, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0x03, 0xc7, 0xfc, 0x4a, 0x7b, 0x8f,
     0x8d, 0x83, 0xb1, 0x46, 0x91, 0x42, 0xa5, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0x44,
     0x70, 0xb6, 0xe4, 0xa6, 0xa2, 0xe4, 0x50, 0xc3, 0x05, 0xaf, 0x0e, 0x01, 0x90, 0x4e, 0x03,
-    0x6e, 0x65, 0x77, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0x01, 0x90, 0x4e, 0x03, 0x6e,
-    0x65, 0x77
+    0x6e, 0x65, 0x77, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0xe3, 0x11, 0xd7, 0xc3, 0xc1,
+    0x9a, 0xa7, 0x38, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
 };
 static const struct vector_length group_read_v0_full_lengths[] = {
     {0, LENGTH_COMPACT, false, 255},
@@ -2199,10 +2200,10 @@ static const struct vector_length group_read_v0_full_lengths[] = {
     {238, LENGTH_COMPACT, true, 0},
     {251, LENGTH_COMPACT, true, 0},
     {252, LENGTH_COMPACT, true, 0},
-    {253, LENGTH_COMPACT, true, 0},
+    {261, LENGTH_COMPACT, true, 0},
 };
 
-static const struct group_read group_read_v0_mixed = {.group = {(const uint8_t *)"group-2", 7}, .member = {(const uint8_t *)"member-4", 8}, .member_epoch = 2147483647, .session_ms = 2147483647, .lease_ms = 2147483647, .partitions_max = 2147483647, .hold = true, .commit_delivered = true, .commits = (struct group_read_group_read_commit[]){{.topic_id = {{140, 141, 142, 143, 144, 145, 146, 147, 148, 149, 150, 151, 152, 153, 154, 155}}, .partition = 2147483647, .lease_id = INT64_C(9223372036854775807), .offset = INT64_C(9223372036854775807)}}, .commits_count = 1, .topics = (struct group_read_group_read_topic[]){{.topic_id = {{210, 211, 212, 213, 214, 215, 216, 217, 218, 219, 220, 221, 222, 223, 224, 225}}, .starts = (struct group_read_group_start[]){{.partition = 2147483647, .offset = INT64_C(9223372036854775807)}}, .starts_count = 1, .ends = (struct group_read_group_end[]){{.partition = 2147483647, .offset = INT64_C(9223372036854775807)}}, .ends_count = 1}}, .topics_count = 1};
+static const struct group_read group_read_v0_mixed = {.group = {(const uint8_t *)"group-2", 7}, .member = {(const uint8_t *)"member-4", 8}, .member_epoch = 2147483647, .session_ms = 2147483647, .lease_ms = 2147483647, .partitions_max = 2147483647, .hold = true, .commit_delivered = true, .commits = (struct group_read_group_read_commit[]){{.topic_id = {{140, 141, 142, 143, 144, 145, 146, 147, 148, 149, 150, 151, 152, 153, 154, 155}}, .partition = 2147483647, .lease_id = INT64_C(9223372036854775807), .offset = INT64_C(9223372036854775807)}}, .commits_count = 1, .topics = (struct group_read_group_read_topic[]){{.topic_id = {{210, 211, 212, 213, 214, 215, 216, 217, 218, 219, 220, 221, 222, 223, 224, 225}}, .starts = (struct group_read_group_start[]){{.partition = 2147483647, .offset = INT64_C(9223372036854775807)}}, .starts_count = 1, .ends = (struct group_read_group_end[]){{.partition = 2147483647, .offset = INT64_C(9223372036854775807)}}, .ends_count = 1}}, .topics_count = 1, .read_id = INT64_C(9223372036854775807)};
 static const uint8_t group_read_v0_mixed_bytes[] = {
     0x08, 0x67, 0x72, 0x6f, 0x75, 0x70, 0x2d, 0x32, 0x09, 0x6d, 0x65, 0x6d, 0x62, 0x65, 0x72,
     0x2d, 0x34, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f,
@@ -2211,7 +2212,8 @@ static const uint8_t group_read_v0_mixed_bytes[] = {
     0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x02, 0xd2,
     0xd3, 0xd4, 0xd5, 0xd6, 0xd7, 0xd8, 0xd9, 0xda, 0xdb, 0xdc, 0xdd, 0xde, 0xdf, 0xe0, 0xe1,
     0x02, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x02,
-    0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00
+    0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x7f,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00
 };
 static const struct vector_length group_read_v0_mixed_lengths[] = {
     {0, LENGTH_COMPACT, false, 255},
@@ -2224,7 +2226,7 @@ static const struct vector_length group_read_v0_mixed_lengths[] = {
     {104, LENGTH_COMPACT, false, 10000},
     {117, LENGTH_COMPACT, true, 0},
     {118, LENGTH_COMPACT, true, 0},
-    {119, LENGTH_COMPACT, true, 0},
+    {127, LENGTH_COMPACT, true, 0},
 };
 
 static const struct group_read_result group_read_result_v0_empty = {.granted = NULL, .granted_count = 0, .offered = NULL, .offered_count = 0, .lost = NULL, .lost_count = 0, .member_epoch = -1, .generation = INT64_C(0), .changed = INT64_C(0), .retry_after_ms = INT64_C(-1)};
@@ -5371,9 +5373,9 @@ static const struct vector vectors[] = {
     {"GroupMemberResult", "empty", 0, &group_member_result_v0_empty, group_member_result_v0_empty_bytes, 16, NULL, 0, group_member_result_v0_empty_lengths, RIA_COUNT(group_member_result_v0_empty_lengths)},
     {"GroupMemberResult", "full", 0, &group_member_result_v0_full, group_member_result_v0_full_bytes, 95, group_member_result_v0_full_newer, sizeof(group_member_result_v0_full_newer), group_member_result_v0_full_lengths, RIA_COUNT(group_member_result_v0_full_lengths)},
     {"GroupMemberResult", "mixed", 0, &group_member_result_v0_mixed, group_member_result_v0_mixed_bytes, 58, NULL, 0, group_member_result_v0_mixed_lengths, RIA_COUNT(group_member_result_v0_mixed_lengths)},
-    {"GroupRead", "empty", 0, &group_read_v0_empty, group_read_v0_empty_bytes, 23, NULL, 0, group_read_v0_empty_lengths, RIA_COUNT(group_read_v0_empty_lengths)},
-    {"GroupRead", "full", 0, &group_read_v0_full, group_read_v0_full_bytes, 254, group_read_v0_full_newer, sizeof(group_read_v0_full_newer), group_read_v0_full_lengths, RIA_COUNT(group_read_v0_full_lengths)},
-    {"GroupRead", "mixed", 0, &group_read_v0_mixed, group_read_v0_mixed_bytes, 120, NULL, 0, group_read_v0_mixed_lengths, RIA_COUNT(group_read_v0_mixed_lengths)},
+    {"GroupRead", "empty", 0, &group_read_v0_empty, group_read_v0_empty_bytes, 31, NULL, 0, group_read_v0_empty_lengths, RIA_COUNT(group_read_v0_empty_lengths)},
+    {"GroupRead", "full", 0, &group_read_v0_full, group_read_v0_full_bytes, 262, group_read_v0_full_newer, sizeof(group_read_v0_full_newer), group_read_v0_full_lengths, RIA_COUNT(group_read_v0_full_lengths)},
+    {"GroupRead", "mixed", 0, &group_read_v0_mixed, group_read_v0_mixed_bytes, 128, NULL, 0, group_read_v0_mixed_lengths, RIA_COUNT(group_read_v0_mixed_lengths)},
     {"GroupReadResult", "empty", 0, &group_read_result_v0_empty, group_read_result_v0_empty_bytes, 32, NULL, 0, group_read_result_v0_empty_lengths, RIA_COUNT(group_read_result_v0_empty_lengths)},
     {"GroupReadResult", "full", 0, &group_read_result_v0_full, group_read_result_v0_full_bytes, 238, group_read_result_v0_full_newer, sizeof(group_read_result_v0_full_newer), group_read_result_v0_full_lengths, RIA_COUNT(group_read_result_v0_full_lengths)},
     {"GroupReadResult", "mixed", 0, &group_read_result_v0_mixed, group_read_result_v0_mixed_bytes, 135, NULL, 0, group_read_result_v0_mixed_lengths, RIA_COUNT(group_read_result_v0_mixed_lengths)},

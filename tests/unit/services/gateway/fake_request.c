@@ -83,7 +83,7 @@ static void op_respond(struct request *request, const struct response *response)
     fake->pull = response->pull;
     fake->wants = true;
     if (fake->pull == NULL) {
-        end(fake, true);
+        end(fake, !fake->cut_off);
     }
 }
 

@@ -30,6 +30,7 @@ struct fake_request {
     bool is_aborted;  /* RESPONSE_ABORT */
     bool is_complete; /* what request_on_end() was told */
     uint32_t ends;    /* answers that have ended: must become 1 */
+    bool cut_off;     /* set by the test: the connection ends in the middle of an answer */
 };
 
 /* path may have a query. body NULL: none. */

@@ -15,6 +15,7 @@ $(foreach t,\
   group_ops \
   group_watch \
   group_world \
+  handle_group \
   handle_read \
   openapi \
   produce \

@@ -1,0 +1,819 @@
+#include "services/gateway/group_fetch.h"
+
+#include <string.h>
+
+#include "common/assert.h"
+
+#include "schemas/gen/group_reset.h"
+
+enum {
+    ROUND_ARENA_MAX = 16 * 1024 * 1024,
+    ROUNDS_MAX = 4, /* Reads in a row of which nothing came: hints were wrong again and again */
+    STARTS_TIMEOUT_MS = 2000,
+    PROBE_TIMEOUT_MS = 1000,
+    OFFER_SIZE = 40, /* of an answer, for each partition */
+    ENDS_MAX = 8000, /* of all topics of one Read: GROUP_OP_SIZE_MAX */
+};
+
+static void ask(struct group_fetch *fetch);
+static void read_held(struct group_fetch *fetch);
+
+static int64_t now_us(const struct group_fetch *fetch)
+{
+    return ria_clock_mono_us(fetch->gateway->env->clock);
+}
+
+static int64_t request_deadline_us(const struct group_fetch *fetch)
+{
+    return now_us(fetch) + (int64_t)fetch->gateway->options.request_timeout_ms * 1000;
+}
+
+/* --- the end -----------------------------------------------------------------------------------*/
+
+void group_failure(struct failure *failure, const struct group_op_result *result)
+{
+    failure_of_err(failure, result->err, result->text);
+    if (result->err == RIA_ERR_LIMIT) {
+        failure->status = 429;
+        failure->v2_code = 429;
+        failure->code = "limit";
+        failure->retry_after_s = 10;
+    } else if (result->err == RIA_ERR_FENCED_EPOCH) {
+        failure->status = 409;
+        failure->code = "fenced_member";
+        failure->retry_after_s = 0;
+    } else if (result->err == RIA_ERR_UNKNOWN_OUTCOME) {
+        failure->outcome = OUTCOME_UNKNOWN;
+    }
+}
+
+void group_fetch_release(struct group_fetch *fetch)
+{
+    struct group_lease leases[GROUP_PARTITIONS_MAX];
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < fetch->held_count && !fetch->hold; i++) {
+        const struct group_held *held = &fetch->held[i];
+        if (held->next <= held->offset && count < GROUP_PARTITIONS_MAX) {
+            leases[count++] = (struct group_lease){
+                .topic_id = held->partition->topic->id,
+                .partition = held->partition->number,
+                .id = held->lease,
+            };
+        }
+    }
+    group_release(&fetch->gateway->group_releases, fetch->group, fetch->member, leases, count);
+    group_reading_drop(&fetch->reading);
+}
+
+static void finish(struct group_fetch *fetch)
+{
+    ria_arena_fini(&fetch->round);
+    fetch->done(fetch, NULL);
+}
+
+/* fetch->failure says why. */
+static void fail(struct group_fetch *fetch)
+{
+    for (uint32_t i = 0; i < fetch->held_count; i++) {
+        fetch->held[i].next = fetch->held[i].offset;
+    }
+    group_fetch_release(fetch);
+    fetch->held_count = 0;
+    /* Whatever woke it may be there for another one. */
+    group_watch_pass_on(&fetch->gateway->group_watch, fetch->group, fetch->member);
+    ria_arena_fini(&fetch->round);
+    fetch->done(fetch, &fetch->failure);
+}
+
+static void fail_err(struct group_fetch *fetch, ria_err err, const char *text)
+{
+    failure_of_err(&fetch->failure, err, text);
+    fail(fetch);
+}
+
+/* --- waiting -----------------------------------------------------------------------------------*/
+
+static bool has_news(const struct group_fetch *fetch)
+{
+    for (uint32_t i = 0; i < fetch->offer_count; i++) {
+        const struct marks_at *offer = &fetch->offers[i];
+        if (marks_get(&fetch->gateway->marks, offer->partition) > offer->offset) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool knows_all_ends(const struct group_fetch *fetch)
+{
+    for (uint32_t i = 0; i < fetch->offer_count; i++) {
+        if (marks_get(&fetch->gateway->marks, fetch->offers[i].partition) < 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void woken(struct group_wait *wait, group_wake why)
+{
+    struct group_fetch *fetch = wait->arg;
+
+    fetch->waits = false;
+    if (why == GROUP_WAKE_DEADLINE) {
+        finish(fetch);
+        return;
+    }
+    fetch->rounds = 0;
+    fetch->starts_tried = false;
+    fetch->offer_count = 0; /* it may be something else that has become free */
+    ask(fetch);
+}
+
+static struct group_news news_of(const struct group_fetch *fetch)
+{
+    int64_t retry_ms = fetch->retry_after_ms;
+
+    /* Who waits is heard of in time. */
+    if (fetch->member.size > 0 && (retry_ms < 0 || retry_ms > fetch->session_ms * 2 / 3)) {
+        retry_ms = fetch->session_ms * 2 / 3;
+    }
+    return (struct group_news){
+        .group = fetch->group,
+        .member = fetch->member,
+        .changed = fetch->changed,
+        .retry_after_ms = retry_ms,
+        .offers = fetch->offers,
+        .offer_count = fetch->offer_count,
+    };
+}
+
+static void wait_or_finish(struct group_fetch *fetch)
+{
+    struct gateway *gateway = fetch->gateway;
+    struct group_news news = news_of(fetch);
+
+    if (fetch->wait_until_us <= now_us(fetch) || gateway->stopping) {
+        finish(fetch);
+        return;
+    }
+    fetch->wait = (struct group_wait){
+        .topics = fetch->topic_ids,
+        .topic_count = fetch->topic_count,
+        .deadline_us = fetch->wait_until_us,
+        .done = woken,
+        .arg = fetch,
+    };
+    if (group_wait_start(&gateway->group_watch, &fetch->wait, &news) != RIA_OK) {
+        finish(fetch);
+        return;
+    }
+    fetch->waits = true;
+}
+
+void group_fetch_hang_up(struct group_fetch *fetch)
+{
+    if (fetch->waits) {
+        fetch->waits = false;
+        group_wait_cancel(&fetch->gateway->group_watch, &fetch->wait);
+        finish(fetch);
+    }
+}
+
+/* --- offers ------------------------------------------------------------------------------------*/
+
+static void probe_done(struct marks_probe *probe)
+{
+    struct group_fetch *fetch = probe->arg;
+
+    if (has_news(fetch)) {
+        ask(fetch);
+    } else {
+        wait_or_finish(fetch);
+    }
+}
+
+static void starts_known(struct offset_lookups *lookups)
+{
+    struct group_fetch *fetch = lookups->arg;
+    uint32_t known = 0;
+
+    for (uint32_t i = 0; i < lookups->count; i++) {
+        const struct offset_lookup *found = &lookups->items[i];
+        if (found->known) {
+            fetch->fresh[known++] = (struct marks_at){
+                .partition = found->partition,
+                .offset = fetch->from_latest ? found->high_watermark : found->log_start,
+            };
+            marks_note(&fetch->gateway->marks, found->partition, found->high_watermark);
+        }
+    }
+    fetch->fresh_count = known;
+    if (known > 0) {
+        ask(fetch);
+    } else if (fetch->held_count > 0) {
+        read_held(fetch);
+    } else {
+        wait_or_finish(fetch);
+    }
+}
+
+static void find_starts(struct group_fetch *fetch)
+{
+    struct offset_lookup *items =
+        ria_arena_alloc_array(&fetch->round, fetch->fresh_count, sizeof(*items));
+    ria_err err = RIA_ERR_NOMEM;
+
+    fetch->starts_tried = true;
+    if (items != NULL) {
+        for (uint32_t i = 0; i < fetch->fresh_count; i++) {
+            items[i].partition = fetch->fresh[i].partition;
+            items[i].timestamp = -1;
+        }
+        err = offset_lookups_start(
+            &fetch->gateway->leaders,
+            &fetch->round,
+            items,
+            fetch->fresh_count,
+            STARTS_TIMEOUT_MS,
+            starts_known,
+            fetch
+        );
+    }
+    if (err != RIA_OK) {
+        fail_err(fetch, err, "");
+    }
+}
+
+static void go_on(struct group_fetch *fetch)
+{
+    struct marks *marks = &fetch->gateway->marks;
+    bool waits = fetch->wait_until_us > now_us(fetch);
+
+    if (fetch->fresh_count > 0 && !fetch->starts_tried &&
+        (int32_t)fetch->held_count < fetch->partitions_max) {
+        find_starts(fetch);
+        return;
+    }
+    if (fetch->held_count > 0) {
+        read_held(fetch);
+        return;
+    }
+    if (has_news(fetch) && fetch->rounds < ROUNDS_MAX) {
+        fetch->rounds++;
+        ask(fetch);
+        return;
+    }
+    if (!fetch->probed && fetch->offer_count > 0 && (!waits || !knows_all_ends(fetch))) {
+        fetch->probed = true;
+        fetch->probe = (struct marks_probe){
+            .at = fetch->offers,
+            .count = fetch->offer_count,
+            .timeout_ms = PROBE_TIMEOUT_MS,
+            .done = probe_done,
+            .arg = fetch,
+        };
+        if (marks_probe_start(marks, &fetch->probe)) {
+            return;
+        }
+    }
+    wait_or_finish(fetch);
+}
+
+/* --- reading -----------------------------------------------------------------------------------*/
+
+/* What was read to no avail is given back; the rest stays. */
+static void drop_empty(struct group_fetch *fetch)
+{
+    struct group_lease leases[GROUP_PARTITIONS_MAX];
+    uint32_t count = 0;
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < fetch->held_count; i++) {
+        struct group_held *held = &fetch->held[i];
+        if (held->msg != NULL || !held->is_read) {
+            fetch->held[kept++] = *held;
+            continue;
+        }
+        leases[count++] = (struct group_lease){
+            .topic_id = held->partition->topic->id,
+            .partition = held->partition->number,
+            .id = held->lease,
+        };
+    }
+    fetch->held_count = kept;
+    fetch->reading.count = kept;
+    if (!fetch->hold) {
+        group_release(&fetch->gateway->group_releases, fetch->group, fetch->member, leases, count);
+    }
+}
+
+static void settle(struct group_fetch *fetch)
+{
+    const struct group_held *failed = NULL;
+    uint32_t before = fetch->held_count;
+
+    for (uint32_t i = 0; i < before; i++) {
+        if (failed == NULL && fetch->held[i].err != RIA_OK) {
+            failed = &fetch->held[i];
+        }
+    }
+    if (failed != NULL) {
+        failure_of_err(&fetch->failure, failed->err, failed->text);
+    }
+    drop_empty(fetch);
+    if (fetch->held_count > 0) {
+        finish(fetch);
+    } else if (failed != NULL) {
+        fail(fetch);
+    } else if (fetch->rounds < ROUNDS_MAX) {
+        /* Hints were too high; by now they are not. */
+        group_reading_drop(&fetch->reading);
+        fetch->rounds++;
+        ask(fetch);
+    } else {
+        group_reading_drop(&fetch->reading);
+        wait_or_finish(fetch);
+    }
+}
+
+static void fail_range(
+    struct group_fetch *fetch, const struct group_held *held, const struct offset_lookup *range
+)
+{
+    failure_set(
+        &fetch->failure,
+        400,
+        "offset_out_of_range",
+        "on_out_of_range",
+        "the group's position %lld is outside of partition %d of topic %s, which has %lld to %lld; "
+        "on_out_of_range=earliest or latest goes on there, or POST /v1/groups/{group}/reset",
+        (long long)held->offset,
+        (int)held->partition->number,
+        held->partition->topic->name,
+        (long long)range->log_start,
+        (long long)range->high_watermark
+    );
+    fail(fetch);
+}
+
+static void reset_done(struct group_op *op, const struct group_op_result *result)
+{
+    struct group_fetch *fetch = op->arg;
+
+    /* CONFLICT: another consumer has it by now, and does the same. */
+    if (result->err != RIA_OK && result->err != RIA_ERR_CONFLICT) {
+        group_failure(&fetch->failure, result);
+        fail(fetch);
+        return;
+    }
+    read_held(fetch);
+}
+
+/* The log ends before the position: only a reset moves it back. What cannot be read there goes. */
+static void reset_positions(struct group_fetch *fetch, const struct group_reset *reset)
+{
+    if (reset->entries_count == 0) {
+        read_held(fetch);
+        return;
+    }
+    fetch->reset = (struct group_op){
+        .kind = GROUP_OP_RESET,
+        .body = reset,
+        .deadline_us = request_deadline_us(fetch),
+        .repeat = true,
+        .done = reset_done,
+        .arg = fetch,
+    };
+    group_op_start(&fetch->gateway->group_ops, &fetch->reset);
+}
+
+static struct group_held *find_held(struct group_fetch *fetch, const struct cluster_partition *p)
+{
+    for (uint32_t i = 0; i < fetch->held_count; i++) {
+        if (fetch->held[i].partition == p) {
+            return &fetch->held[i];
+        }
+    }
+    return NULL;
+}
+
+static void ranges_known(struct offset_lookups *lookups)
+{
+    struct group_fetch *fetch = lookups->arg;
+    struct group_reset *reset = ria_arena_alloc(&fetch->round, sizeof(*reset));
+    struct group_reset_group_reset_entry *entries =
+        ria_arena_alloc_array(&fetch->round, lookups->count, sizeof(*entries));
+
+    if (reset == NULL || entries == NULL) {
+        fail_err(fetch, RIA_ERR_NOMEM, "");
+        return;
+    }
+    group_reset_init(reset);
+    reset->group = fetch->group;
+    reset->entries = entries;
+    for (uint32_t i = 0; i < lookups->count; i++) {
+        const struct offset_lookup *range = &lookups->items[i];
+        struct group_held *held = find_held(fetch, range->partition);
+        if (!range->known) {
+            held->err = RIA_ERR_NO_LEADER;
+            continue;
+        }
+        if (fetch->on_range == GROUP_RANGE_ERROR) {
+            fail_range(fetch, held, range);
+            return;
+        }
+        int64_t to =
+            fetch->on_range == GROUP_RANGE_EARLIEST ? range->log_start : range->high_watermark;
+        held->err = RIA_OK;
+        marks_note(&fetch->gateway->marks, held->partition, range->high_watermark);
+        if (to > held->offset) {
+            held->offset = to; /* the lease covers it */
+            held->next = to;
+            held->is_read = false;
+        } else {
+            entries[reset->entries_count++] = (struct group_reset_group_reset_entry){
+                .topic_id = held->partition->topic->id,
+                .partition = held->partition->number,
+                .offset = to,
+            };
+        }
+    }
+    if (reset->entries_count > 0) {
+        drop_empty(fetch); /* in front of the reset */
+    }
+    reset_positions(fetch, reset);
+}
+
+static bool find_ranges(struct group_fetch *fetch)
+{
+    struct offset_lookup *items =
+        ria_arena_alloc_array(&fetch->round, GROUP_PARTITIONS_MAX, sizeof(*items));
+    uint32_t count = 0;
+    ria_err err = RIA_ERR_NOMEM;
+
+    for (uint32_t i = 0; items != NULL && i < fetch->held_count; i++) {
+        if (fetch->held[i].err == RIA_ERR_OFFSET_OUT_OF_RANGE) {
+            items[count].partition = fetch->held[i].partition;
+            items[count++].timestamp = -1;
+        }
+    }
+    if (items != NULL && count == 0) {
+        return false;
+    }
+    if (items != NULL) {
+        err = offset_lookups_start(
+            &fetch->gateway->leaders,
+            &fetch->round,
+            items,
+            count,
+            STARTS_TIMEOUT_MS,
+            ranges_known,
+            fetch
+        );
+    }
+    if (err != RIA_OK) {
+        fail_err(fetch, err, "");
+    }
+    return true;
+}
+
+static void read_done(struct group_reading *reading, bool entered)
+{
+    struct group_fetch *fetch = reading->arg;
+
+    if (!entered) {
+        failure_overloaded(&fetch->failure);
+        fetch->failure.outcome = OUTCOME_NONE;
+        fail(fetch);
+    } else if (fetch->rounds >= ROUNDS_MAX || !find_ranges(fetch)) {
+        settle(fetch);
+    }
+}
+
+static void read_held(struct group_fetch *fetch)
+{
+    struct gateway *gateway = fetch->gateway;
+    struct group_reading *reading = &fetch->reading;
+    bool any = false;
+
+    for (uint32_t i = 0; i < fetch->held_count; i++) {
+        any = any || !fetch->held[i].is_read;
+    }
+    reading->count = fetch->held_count;
+    if (!any) {
+        settle(fetch);
+        return;
+    }
+    reading->env = gateway->env;
+    reading->gate = &gateway->gate;
+    reading->leaders = &gateway->leaders;
+    reading->marks = &gateway->marks;
+    reading->held = fetch->held;
+    reading->bytes_max = fetch->bytes_max;
+    reading->deadline_us = request_deadline_us(fetch);
+    reading->done = read_done;
+    reading->arg = fetch;
+    group_reading_start(reading);
+}
+
+/* --- the coordinator's answer ------------------------------------------------------------------*/
+
+/* The operation was repeated, or the client repeats itself: what is committed is not lost. */
+static bool is_committed(const struct group_fetch *fetch, const group_lost *lost, bool repeated)
+{
+    for (uint32_t i = 0; i < fetch->commit_count; i++) {
+        const struct group_read_group_read_commit *commit = &fetch->commits[i];
+        if (commit->partition == lost->partition &&
+            ria_uuid_equal(commit->topic_id, lost->topic_id)) {
+            return repeated ? lost->position >= commit->offset : lost->position == commit->offset;
+        }
+    }
+    return false;
+}
+
+static ria_err
+take_lost(struct group_fetch *fetch, const struct group_read_result *result, bool repeated)
+{
+    if (result->lost_count == 0) {
+        return RIA_OK;
+    }
+    fetch->lost = ria_arena_alloc_array(fetch->arena, result->lost_count, sizeof(*fetch->lost));
+    if (fetch->lost == NULL) {
+        return ria_arena_err(fetch->arena);
+    }
+    for (uint32_t i = 0; i < result->lost_count; i++) {
+        if (!is_committed(fetch, &result->lost[i], repeated)) {
+            fetch->lost[fetch->lost_count++] = result->lost[i];
+        }
+    }
+    return RIA_OK;
+}
+
+/* Partitions that our view does not have, yet or any more, are left alone. */
+static ria_err take_offers(struct group_fetch *fetch, const struct group_read_result *result)
+{
+    fetch->offers =
+        ria_arena_alloc_array(&fetch->round, result->offered_count, sizeof(*fetch->offers));
+    fetch->fresh =
+        ria_arena_alloc_array(&fetch->round, result->offered_count, sizeof(*fetch->fresh));
+    fetch->offer_count = 0;
+    fetch->fresh_count = 0;
+    if (fetch->offers == NULL || fetch->fresh == NULL) {
+        return ria_arena_err(&fetch->round);
+    }
+    for (uint32_t i = 0; i < result->offered_count; i++) {
+        struct marks_at at = {
+            .partition = cluster_partition(
+                fetch->gateway->cluster, &result->offered[i].topic_id, result->offered[i].partition
+            ),
+            .offset = result->offered[i].offset,
+        };
+        if (at.partition == NULL) {
+            continue;
+        }
+        if (at.offset < 0) {
+            fetch->fresh[fetch->fresh_count++] = at;
+        } else {
+            fetch->offers[fetch->offer_count++] = at;
+        }
+    }
+    return RIA_OK;
+}
+
+static void take_grants(struct group_fetch *fetch, const struct group_read_result *result)
+{
+    for (uint32_t i = 0; i < result->granted_count; i++) {
+        struct cluster_partition *partition = cluster_partition(
+            fetch->gateway->cluster, &result->granted[i].topic_id, result->granted[i].partition
+        );
+        if (partition == NULL || fetch->held_count >= (uint32_t)fetch->partitions_max ||
+            find_held(fetch, partition) != NULL) {
+            continue;
+        }
+        fetch->held[fetch->held_count++] = (struct group_held){
+            .partition = partition,
+            .lease = result->granted[i].lease_id,
+            .offset = result->granted[i].offset,
+            .next = result->granted[i].offset,
+            .left_ms = result->granted[i].left_ms,
+            .batches = RIA_SLICE_EMPTY,
+        };
+    }
+}
+
+static void answered(struct group_op *op, const struct group_op_result *result)
+{
+    struct group_fetch *fetch = op->arg;
+    const struct group_read_result *said = result->body;
+
+    if (result->err != RIA_OK) {
+        group_failure(&fetch->failure, result);
+        fail(fetch);
+        return;
+    }
+    ria_arena_reset(&fetch->round);
+    fetch->epoch = said->member_epoch;
+    fetch->generation = said->generation;
+    fetch->changed = said->changed;
+    fetch->retry_after_ms = said->retry_after_ms;
+    take_grants(fetch, said);
+    ria_err err = take_offers(fetch, said);
+    if (err == RIA_OK && fetch->body.commits_count > 0) {
+        err = take_lost(fetch, said, result->repeated);
+    }
+    if (err != RIA_OK) {
+        fail_err(fetch, err, "");
+        return;
+    }
+    struct group_news news = news_of(fetch);
+    group_watch_note(&fetch->gateway->group_watch, &news);
+    /* There may be more than it may have. */
+    if (fetch->held_count == (uint32_t)fetch->partitions_max) {
+        group_watch_pass_on(&fetch->gateway->group_watch, fetch->group, fetch->member);
+    }
+    go_on(fetch);
+}
+
+/* --- asking ------------------------------------------------------------------------------------*/
+
+static bool is_of(const struct marks_at *at, const struct cluster_topic *topic)
+{
+    return at->partition->topic == topic;
+}
+
+static ria_err add_starts(
+    struct group_fetch *fetch,
+    const struct cluster_topic *topic,
+    struct group_read_group_read_topic *out
+)
+{
+    out->starts = ria_arena_alloc_array(&fetch->round, fetch->fresh_count, sizeof(*out->starts));
+    if (out->starts == NULL) {
+        return ria_arena_err(&fetch->round);
+    }
+    for (uint32_t i = 0; i < fetch->fresh_count && fetch->starts_tried; i++) {
+        if (is_of(&fetch->fresh[i], topic)) {
+            out->starts[out->starts_count++] = (struct group_read_group_start){
+                .partition = fetch->fresh[i].partition->number,
+                .offset = fetch->fresh[i].offset,
+            };
+        }
+    }
+    return RIA_OK;
+}
+
+/* All ends that are known: nobody here knows the positions. */
+static ria_err add_ends(
+    struct group_fetch *fetch,
+    const struct cluster_topic *topic,
+    uint32_t *room,
+    struct group_read_group_read_topic *out
+)
+{
+    const struct marks *marks = &fetch->gateway->marks;
+    size_t count = (size_t)topic->partition_count;
+
+    out->ends = ria_arena_alloc_array(&fetch->round, count, sizeof(*out->ends));
+    if (out->ends == NULL) {
+        return ria_arena_err(&fetch->round);
+    }
+    for (int32_t i = 0; i<topic->partition_count && * room> 0; i++) {
+        int64_t mark = marks_get(marks, topic->partitions[i]);
+        if (mark > 0) {
+            out->ends[out->ends_count++] =
+                (struct group_read_group_end){.partition = i, .offset = mark};
+            *room -= 1;
+        }
+    }
+    return RIA_OK;
+}
+
+static ria_err build(struct group_fetch *fetch)
+{
+    struct group_read *body = &fetch->body;
+    uint32_t room = ENDS_MAX;
+
+    group_read_init(body);
+    body->group = fetch->group;
+    body->member = fetch->member;
+    body->member_epoch = fetch->member_epoch;
+    body->session_ms = fetch->session_ms;
+    body->lease_ms = fetch->lease_ms;
+    body->partitions_max = fetch->partitions_max - (int32_t)fetch->held_count;
+    body->hold = fetch->hold;
+    body->read_id = (int64_t)(ria_rand_u64(fetch->gateway->env->rand) >> 1) | 1;
+    if (!fetch->asked_before) {
+        body->commit_delivered = fetch->commit_delivered;
+        body->commits = fetch->commits;
+        body->commits_count = fetch->commit_count;
+    }
+    body->topics = ria_arena_alloc_array(&fetch->round, fetch->topic_count, sizeof(*body->topics));
+    if (body->topics == NULL) {
+        return ria_arena_err(&fetch->round);
+    }
+    body->topics_count = fetch->topic_count;
+    for (uint32_t i = 0; i < fetch->topic_count; i++) {
+        group_read_group_read_topic_init(&body->topics[i]);
+        body->topics[i].topic_id = fetch->topic_ids[i];
+        RIA_TRY(add_starts(fetch, fetch->topics[i], &body->topics[i]));
+        RIA_TRY(add_ends(fetch, fetch->topics[i], &room, &body->topics[i]));
+    }
+    return RIA_OK;
+}
+
+static void ask(struct group_fetch *fetch)
+{
+    size_t partitions = 0;
+    ria_err err = build(fetch);
+
+    if (err != RIA_OK) {
+        fail_err(fetch, err, "");
+        return;
+    }
+    for (uint32_t i = 0; i < fetch->topic_count; i++) {
+        partitions += (size_t)fetch->topics[i]->partition_count;
+    }
+    fetch->asked_before = true;
+    fetch->op = (struct group_op){
+        .kind = GROUP_OP_READ,
+        .body = &fetch->body,
+        .answer_size = partitions * OFFER_SIZE,
+        .deadline_us = request_deadline_us(fetch),
+        .repeat = true,
+        .done = answered,
+        .arg = fetch,
+    };
+    group_op_start(&fetch->gateway->group_ops, &fetch->op);
+}
+
+/* --- commits -----------------------------------------------------------------------------------*/
+
+static void checked(struct commit_check *check, const struct marks_at *beyond)
+{
+    struct group_fetch *fetch = check->arg;
+
+    if (beyond == NULL) {
+        ask(fetch);
+        return;
+    }
+    group_fail_beyond(&fetch->failure, "after", beyond);
+    fail(fetch);
+}
+
+void group_fail_beyond(struct failure *failure, const char *field, const struct marks_at *beyond)
+{
+    failure_set(
+        failure,
+        409,
+        "conflict",
+        field,
+        "the cursor is at offset %lld of partition %d of topic %s, past the end of the log",
+        (long long)beyond->offset + 1,
+        (int)beyond->partition->number,
+        beyond->partition->topic->name
+    );
+}
+
+static void check_commits(struct group_fetch *fetch)
+{
+    struct commit_check *check = &fetch->check;
+
+    for (uint32_t i = 0; i < fetch->commit_count; i++) {
+        const struct group_read_group_read_commit *commit = &fetch->commits[i];
+        struct cluster_partition *partition =
+            cluster_partition(fetch->gateway->cluster, &commit->topic_id, commit->partition);
+        if (partition != NULL) {
+            check->at[check->count++] =
+                (struct marks_at){.partition = partition, .offset = commit->offset - 1};
+        }
+    }
+    check->marks = &fetch->gateway->marks;
+    check->done = checked;
+    check->arg = fetch;
+    commit_check_start(check);
+}
+
+ria_err group_fetch_start(struct group_fetch *fetch)
+{
+    struct ria_arena *arena = fetch->arena;
+
+    RIA_ASSERT(fetch->done != NULL);
+    RIA_ASSERT(fetch->topic_count > 0);
+    RIA_ASSERT(fetch->partitions_max > 0 && fetch->partitions_max <= GROUP_PARTITIONS_MAX);
+    fetch->held = ria_arena_alloc_array(arena, (size_t)fetch->partitions_max, sizeof(*fetch->held));
+    fetch->topic_ids = ria_arena_alloc_array(arena, fetch->topic_count, sizeof(*fetch->topic_ids));
+    fetch->check.at = ria_arena_alloc_array(arena, fetch->commit_count, sizeof(*fetch->check.at));
+    if (fetch->held == NULL || fetch->topic_ids == NULL || fetch->check.at == NULL) {
+        return ria_arena_err(arena);
+    }
+    for (uint32_t i = 0; i < fetch->topic_count; i++) {
+        fetch->topic_ids[i] = fetch->topics[i]->id;
+    }
+    fetch->changed = -1;
+    fetch->epoch = -1;
+    fetch->reading.gate = &fetch->gateway->gate;
+    ria_arena_init(&fetch->round, ROUND_ARENA_MAX);
+    check_commits(fetch);
+    return RIA_OK;
+}
