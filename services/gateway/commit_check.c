@@ -8,6 +8,12 @@ enum {
 
 static void ask(struct commit_check *check);
 
+static void finish(struct commit_check *check, const struct marks_at *beyond)
+{
+    ria_list_remove(&check->link);
+    check->done(check, beyond);
+}
+
 static void again_due(struct ria_timer *timer, void *arg)
 {
     (void)timer;
@@ -37,7 +43,7 @@ static void probed(struct marks_probe *probe)
     if (check->count > 0 && ria_clock_mono_us(env->clock) < check->until_us) {
         ria_timer_start(env->timers, &check->again, AGAIN_US);
     } else {
-        check->done(check, check->count > 0 && probe->complete ? &check->at[0] : NULL);
+        finish(check, check->count > 0 && probe->complete ? &check->at[0] : NULL);
     }
 }
 
@@ -51,7 +57,7 @@ static void ask(struct commit_check *check)
         .arg = check,
     };
     if (!marks_probe_start(check->marks, &check->probe)) {
-        check->done(check, NULL);
+        finish(check, NULL);
     }
 }
 
@@ -61,10 +67,20 @@ void commit_check_start(struct commit_check *check)
 
     check->until_us = ria_clock_mono_us(env->clock) + COMMIT_CHECK_MS * 1000;
     ria_timer_init(&check->again, again_due, check);
+    ria_list_push_back(&check->marks->checks, &check->link);
     drop_known(check);
     if (check->count == 0) {
-        check->done(check, NULL);
+        finish(check, NULL);
     } else {
         ask(check);
+    }
+}
+
+void commit_checks_fini(struct marks *marks)
+{
+    struct ria_list *link;
+
+    while ((link = ria_list_pop_front(&marks->checks)) != NULL) {
+        ria_timer_stop(marks->env->timers, &RIA_CONTAINER(link, struct commit_check, link)->again);
     }
 }

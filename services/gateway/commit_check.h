@@ -27,6 +27,7 @@ struct commit_check {
     commit_check_fn done;
     void *arg;
     /* private */
+    struct ria_list link; /* in marks->checks */
     struct marks_probe probe;
     struct ria_timer again;
     int64_t until_us;
@@ -34,3 +35,6 @@ struct commit_check {
 
 /* done runs once, maybe from inside. */
 void commit_check_start(struct commit_check *check);
+
+/* Forgets those under way. Before marks_fini(). */
+void commit_checks_fini(struct marks *marks);

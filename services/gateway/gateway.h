@@ -67,6 +67,8 @@ struct gateway {
     struct group_watch group_watch;
     struct gate gate; /* reads */
     struct streams streams;
+    struct ria_list group_fetches; /* group_fetch.h: those under way */
+    struct gate gate;              /* reads */
     struct produce *produce;
     struct budget *budget;
     struct record_set records;

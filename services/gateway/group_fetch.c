@@ -68,6 +68,7 @@ void group_fetch_release(struct group_fetch *fetch)
 
 static void finish(struct group_fetch *fetch)
 {
+    ria_list_remove(&fetch->link);
     ria_arena_fini(&fetch->round);
     fetch->done(fetch, NULL);
 }
@@ -82,6 +83,7 @@ static void fail(struct group_fetch *fetch)
     fetch->held_count = 0;
     /* Whatever woke it may be there for another one. */
     group_watch_pass_on(&fetch->gateway->group_watch, fetch->group, fetch->member);
+    ria_list_remove(&fetch->link);
     ria_arena_fini(&fetch->round);
     fetch->done(fetch, &fetch->failure);
 }
@@ -814,6 +816,18 @@ ria_err group_fetch_start(struct group_fetch *fetch)
     fetch->epoch = -1;
     fetch->reading.gate = &fetch->gateway->gate;
     ria_arena_init(&fetch->round, ROUND_ARENA_MAX);
+    ria_list_push_back(&fetch->gateway->group_fetches, &fetch->link);
     check_commits(fetch);
     return RIA_OK;
+}
+
+void group_fetches_fini(struct gateway *gateway)
+{
+    struct ria_list *link;
+
+    while ((link = ria_list_pop_front(&gateway->group_fetches)) != NULL) {
+        struct group_fetch *fetch = RIA_CONTAINER(link, struct group_fetch, link);
+        group_reading_drop(&fetch->reading);
+        ria_arena_fini(&fetch->round);
+    }
 }

@@ -81,6 +81,7 @@ struct group_fetch {
     int64_t generation;
     struct group_reading reading;
     /* private */
+    struct ria_list link; /* in gateway->group_fetches */
     struct group_op op;
     struct group_read body;
     struct ria_arena round; /* what the last answer said, and the body of the next operation */
@@ -106,6 +107,9 @@ struct group_fetch {
 /* done runs once, never from inside. The fields above "out" are set, the rest is zero. Errors:
  * those of the arena, and done does not run. */
 ria_err group_fetch_start(struct group_fetch *fetch) RIA_MUST_USE;
+
+/* Forgets those under way: the gateway ends, and whatever they wait for was told before. */
+void group_fetches_fini(struct gateway *gateway);
 
 /* The client has gone: if the call waits, it ends now, without records. */
 void group_fetch_hang_up(struct group_fetch *fetch);

@@ -160,6 +160,9 @@ void group_reading_start(struct group_reading *reading)
 
 void group_reading_drop(struct group_reading *reading)
 {
+    if (reading->stragglers.active) {
+        ria_timer_stop(reading->env->timers, &reading->stragglers);
+    }
     for (uint32_t i = 0; i < reading->count; i++) {
         ria_msg_free(reading->held[i].msg);
         reading->held[i].msg = NULL;

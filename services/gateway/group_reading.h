@@ -68,5 +68,5 @@ struct group_reading {
  * no memory for it in time, and nothing was read. */
 void group_reading_start(struct group_reading *reading);
 
-/* Free the messages, and leave the gate. */
+/* Free the messages, and leave the gate. What is under way is forgotten by its owners. */
 void group_reading_drop(struct group_reading *reading);

@@ -28,6 +28,7 @@ void marks_init(struct marks *marks, const struct ria_env *env, struct cluster *
     marks->cluster = cluster;
     ria_map_init(&marks->map);
     outcalls_init(&marks->outcalls, env->rpc);
+    ria_list_init(&marks->checks);
 }
 
 void marks_fini(struct marks *marks)

@@ -12,6 +12,7 @@
 #include "common/base.h"
 #include "common/env.h"
 #include "common/err.h"
+#include "common/list.h"
 #include "common/map.h"
 
 #include "services/gateway/outcall.h"
@@ -22,6 +23,7 @@ struct marks {
     struct cluster *cluster;
     struct ria_map map; /* partition -> struct mark */
     struct outcalls outcalls;
+    struct ria_list checks; /* commit_check.h: those under way */
 };
 
 void marks_init(struct marks *marks, const struct ria_env *env, struct cluster *cluster);

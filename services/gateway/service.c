@@ -8,6 +8,7 @@
 
 #include "services/gateway/cors.h"
 #include "services/gateway/gateway.h"
+#include "services/gateway/group_fetch.h"
 
 static const char *const v2_answer_types[] = {
     TYPE_V2,
@@ -187,6 +188,7 @@ ria_err gateway_new(
     marks_init(&gateway->marks, env, gateway->cluster);
     group_ops_init(&gateway->group_ops, env, gateway->cluster);
     group_releases_init(&gateway->group_releases, &gateway->group_ops);
+    ria_list_init(&gateway->group_fetches);
     group_watch_init(
         &gateway->group_watch, env, gateway->cluster, &gateway->watches, &gateway->marks
     );
@@ -252,6 +254,8 @@ void gateway_free(struct gateway *gateway)
     group_watch_fini(&gateway->group_watch);
     group_ops_fini(&gateway->group_ops);
     group_releases_fini(&gateway->group_releases);
+    group_fetches_fini(gateway);
+    commit_checks_fini(&gateway->marks);
     marks_fini(&gateway->marks);
     watches_fini(&gateway->watches);
     gate_fini(&gateway->gate);

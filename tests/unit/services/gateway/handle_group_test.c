@@ -1041,7 +1041,7 @@ static void parameters_may_come_in_a_document(void)
     offer(&s, 0, 0);
     CU_ASSERT_TRUE(answered(&s, 0, 200, "\"records\":[]"));
     post(&s, 0, "/v1/groups/g/records", "{\"topics\":\"t\",\"sort\":1}");
-    CU_ASSERT_EQUAL(s.fakes[0].status, 422);
+    CU_ASSERT_TRUE(answered(&s, 0, 400, "sort"));
     teardown(&s);
 }
 
