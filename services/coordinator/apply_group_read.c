@@ -360,6 +360,19 @@ static void grant(struct reader *reader, struct group_partition *row, int64_t of
     };
 }
 
+/* What a lease that is not held keeps of the Read that gave it: never the next of a held one. */
+static int64_t mark_of_read(const struct group_read *r)
+{
+    return r->read_id > 1 ? -r->read_id : -1;
+}
+
+/* The same Read, repeated: its answer was lost. */
+static bool is_repeated(const struct group_read *r, const struct group_partition *row)
+{
+    return !r->hold && row->deadline != GROUP_HELD && mark_of_read(r) != -1 &&
+           row->next == mark_of_read(r);
+}
+
 static void give_lease(struct reader *reader, struct group_partition *row)
 {
     const struct group_read *r = reader->request;
@@ -367,7 +380,7 @@ static void give_lease(struct reader *reader, struct group_partition *row)
     row->lease_id = group_row_next_lease(&reader->call->group);
     row->holder = reader->has_member ? reader->member.name : RIA_SLICE_EMPTY;
     row->deadline = r->hold ? GROUP_HELD : reader->call->now_ms + r->lease_ms;
-    row->next = r->hold ? row->position : -1;
+    row->next = r->hold ? row->position : mark_of_read(r);
     row->freed = false;
     row->touched = true;
 }
@@ -382,6 +395,9 @@ static void look_at(struct reader *reader, struct group_partition *row)
     bool own = out && r->hold && row->deadline == GROUP_HELD &&
                ria_slice_equal(row->holder, reader->member.name);
 
+    if (out && is_repeated(r, row)) {
+        return; /* granted again before */
+    }
     if (out && !own) {
         if (row->deadline != GROUP_HELD) {
             reader->retry_at = ria_min_i64(reader->retry_at, row->deadline);
@@ -408,6 +424,19 @@ static void look_at(struct reader *reader, struct group_partition *row)
     };
 }
 
+/* What an earlier Read of the same id was granted comes first: a repeated one gets nothing else in
+ * its place. */
+static void grant_again(struct reader *reader)
+{
+    for (uint32_t i = 0; i < reader->rows_count; i++) {
+        struct group_partition *row = &reader->rows[i];
+        if (group_lease_is_out(reader->call, row) && is_repeated(reader->request, row) &&
+            reader->result->granted_count < (uint32_t)reader->request->partitions_max) {
+            grant(reader, row, row->position);
+        }
+    }
+}
+
 /* Where to begin: not always at the same one, or the last ones would never have their turn. Mixed,
  * since a count alone gets into step with consumers that call in a rhythm. */
 static uint32_t first_row(const struct reader *reader)
@@ -431,6 +460,7 @@ static ria_err give_leases(struct reader *reader)
     if (result->granted == NULL || result->offered == NULL) {
         return ria_arena_err(call->arena);
     }
+    grant_again(reader);
     uint32_t first = first_row(reader);
     for (uint32_t i = 0; i < count; i++) {
         look_at(reader, &reader->rows[(first + i) % count]);

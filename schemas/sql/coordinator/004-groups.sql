@@ -58,7 +58,8 @@ CREATE INDEX group_subscriptions_by_topic ON group_subscriptions (topic_id);
 
 -- position: -1 = none yet. Stream groups: the lease that is out, or was last (0 = none, also once
 -- it was committed and given up); its deadline, 2^63 - 1 = it ends with its member (a held lease);
--- next: what the holder of a held lease will be given next, else -1. Queue groups: frontier;
+-- next: what the holder of a held lease will be given next; of another lease minus the id of the
+-- Read that gave it, so that a repeated one finds it; else -1. Queue groups: frontier;
 -- unsettled: lease whose keys are not known yet, 0 = none; it covers [frontier, next), is holder's
 -- until deadline; named_end: largest end that was named beside it; row_count: rows in group_ranges;
 -- discarded: dead records that were finished for want of a dead-letter topic.

@@ -74,6 +74,69 @@ static void the_first_start_counts(void)
     fixture_machine_close(&m);
 }
 
+static void a_repeated_read_is_given_its_leases_again(void)
+{
+    struct fixture_machine m;
+    struct group_read_group_start starts[4] = {{0, 0}, {1, 0}, {2, 0}, {3, 0}};
+    struct group_read_group_end ends[4] = {{0, 5}, {1, 5}, {2, 5}, {3, 5}};
+    struct group_read_group_read_commit commit = {.topic_id = fixture_uuid(GROUP_TOPIC_A)};
+    struct group_read_group_read_topic topic = {
+        .topic_id = fixture_uuid(GROUP_TOPIC_A),
+        .starts = starts,
+        .starts_count = 4,
+        .ends = ends,
+        .ends_count = 4,
+    };
+    struct group_read r = {
+        .group = RIA_SLICE_LITERAL("g"),
+        .member = RIA_SLICE_EMPTY,
+        .member_epoch = -1,
+        .lease_ms = GROUP_LEASE_MS,
+        .partitions_max = 2,
+        .topics = &topic,
+        .topics_count = 1,
+        .read_id = 99,
+    };
+    struct group_read_result first;
+    struct group_read_result again;
+
+    group_open(&m);
+    CU_ASSERT_EQUAL(fixture_group(&m, GROUP_OPERATION_READ, &r, &first), RIA_OK);
+    CU_ASSERT_EQUAL_FATAL(first.granted_count, 2);
+    struct group_read_result_group_grant leases[2] = {first.granted[0], first.granted[1]};
+    m.lease_ms += 1000;
+    CU_ASSERT_EQUAL(fixture_group(&m, GROUP_OPERATION_READ, &r, &again), RIA_OK);
+    CU_ASSERT_EQUAL_FATAL(again.granted_count, 2);
+    for (int i = 0; i < 2; i++) {
+        int k = again.granted[i].partition == leases[0].partition ? 0 : 1; /* in any order */
+        CU_ASSERT_EQUAL(again.granted[i].partition, leases[k].partition);
+        CU_ASSERT_EQUAL(again.granted[i].lease_id, leases[k].lease_id);
+        CU_ASSERT_EQUAL(again.granted[i].left_ms, GROUP_LEASE_MS - 1000);
+    }
+    /* One that commits a lease and gets the next, twice: nothing is lost, the lease is the same. */
+    r.read_id = 100;
+    r.commits = &commit;
+    r.commits_count = 1;
+    r.partitions_max = 1;
+    commit.partition = leases[0].partition;
+    commit.lease_id = leases[0].lease_id;
+    commit.offset = 3;
+    CU_ASSERT_EQUAL(fixture_group(&m, GROUP_OPERATION_READ, &r, &first), RIA_OK);
+    CU_ASSERT_EQUAL_FATAL(first.granted_count, 1);
+    int64_t lease_id = first.granted[0].lease_id;
+    CU_ASSERT_EQUAL(fixture_group(&m, GROUP_OPERATION_READ, &r, &again), RIA_OK);
+    CU_ASSERT_EQUAL(again.lost_count, 0);
+    CU_ASSERT_EQUAL_FATAL(again.granted_count, 1);
+    CU_ASSERT_EQUAL(again.granted[0].lease_id, lease_id);
+    /* Another Read has another id. */
+    r.read_id = 101;
+    r.commits_count = 0;
+    r.partitions_max = 4;
+    CU_ASSERT_EQUAL(fixture_group(&m, GROUP_OPERATION_READ, &r, &again), RIA_OK);
+    CU_ASSERT_EQUAL(again.granted_count, 2);
+    fixture_machine_close(&m);
+}
+
 static void a_partition_is_leased_once(void)
 {
     struct fixture_machine m;
@@ -299,6 +362,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_first_read_makes_the_group_and_asks_for_starts),
     HARNESS_TEST(what_has_records_is_leased_and_the_rest_is_offered),
     HARNESS_TEST(the_first_start_counts),
+    HARNESS_TEST(a_repeated_read_is_given_its_leases_again),
     HARNESS_TEST(a_partition_is_leased_once),
     HARNESS_TEST(a_lease_ends_by_the_lease_clock_alone),
     HARNESS_TEST(a_command_of_an_older_clock_ends_nothing_earlier),
