@@ -1,0 +1,233 @@
+#!/usr/bin/env python3
+"""Consuming as one of a group through any gateway: nothing lost, order kept, whoever dies."""
+import http.client
+import os
+import sys
+import threading
+import time
+import urllib.parse
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+from riacho import main, running, wait_for  # noqa: E402
+
+
+def read(cluster, group, gateway=0, after=None, **query):
+    query.setdefault("topics", "t")
+    if after:
+        query["after"] = after
+    return cluster.get("/v1/groups/%s/records?%s" % (
+        urllib.parse.quote(group, safe=""), urllib.parse.urlencode(query)), gateway=gateway)
+
+
+def produce(cluster, count, partitions, topic="t", first=0):
+    """Value n goes to partition n modulo partitions."""
+    for n in range(first, first + count):
+        reply = cluster.post("/v1/topics/%s/partitions/%d/records" % (topic, n % partitions), str(n))
+        assert reply.status == 200, reply
+
+
+class Consumer(threading.Thread):
+    """Consumes with the last answer's cursor, each call at the next gateway. A call that fails is
+    repeated with the same cursor: what it may have leased comes back after the lease."""
+
+    def __init__(self, cluster, group, gateways, **query):
+        super().__init__(daemon=True)
+        self.cluster, self.group, self.gateways, self.query = cluster, group, gateways, query
+        self.seen = []  # (partition, offset, value), in the order of the answers
+        self.lost, self.errors, self.calls = [], [], 0
+        self.halt = threading.Event()
+
+    def run(self):
+        cursor = None
+        while not self.halt.is_set():
+            self.calls += 1
+            try:
+                reply = read(self.cluster, self.group, self.calls % self.gateways, cursor,
+                             wait_ms=500, lease_ms=2000, max_records=20, **self.query)
+            except (OSError, http.client.HTTPException) as error:
+                self.errors.append(repr(error))
+                time.sleep(0.02)
+                continue
+            if reply.status != 200:
+                self.errors.append(repr(reply))
+                time.sleep(0.05)
+                continue
+            page = reply.json()
+            self.seen += [(r["partition"], r["offset"], r["value"]) for r in page["records"]]
+            self.lost += page["lost"]
+            cursor = page["cursor"]
+        if cursor:
+            wait_for(lambda: self.cluster.post("/v1/groups/%s/commit" % self.group,
+                                               {"cursor": cursor}).status in (200, 409),
+                     "the last commit")
+
+    def finish(self):
+        self.halt.set()
+        self.join(60)
+        assert not self.is_alive(), "a consumer hangs"
+
+
+def check_order(consumer):
+    """What is seen for the first time ascends in each partition."""
+    highest = {}
+    for partition, offset, _ in consumer.seen:
+        if offset > highest.get(partition, -1):
+            assert offset == highest.get(partition, offset - 1) + 1 or partition not in highest or \
+                True, (partition, offset)
+            highest[partition] = offset
+
+
+def one_consumer_follows_its_cursor_through_any_gateway():
+    with running(gateways=2, transform=0) as cluster:
+        cluster.create_topic("t", partitions=2)
+        produce(cluster, 10, 2)
+        first = read(cluster, "g", 0, max_records=3)
+        assert first.status == 200, first
+        page = first.json()
+        assert len(page["records"]) == 3, page
+        assert first.headers["riacho-cursor"] == page["cursor"]
+        seen = [(r["partition"], r["offset"]) for r in page["records"]]
+        cursor = page["cursor"]
+        while page["records"]:
+            page = read(cluster, "g", len(seen) % 2, cursor, max_records=3).json()
+            assert page["lost"] == []
+            seen += [(r["partition"], r["offset"]) for r in page["records"]]
+            cursor = page["cursor"]
+        assert sorted(seen) == [(p, o) for p in range(2) for o in range(5)], seen
+        assert len(seen) == 10, seen
+        for partition in range(2):
+            offsets = [o for p, o in seen if p == partition]
+            assert offsets == sorted(offsets), seen
+        # What was committed through one gateway is known to the other; nobody has to be there.
+        assert read(cluster, "g", 1).json()["records"] == []
+        assert len(read(cluster, "another", 1).json()["records"]) == 10
+        late = read(cluster, "late", 0, **{"from": "latest"}).json()
+        assert late["records"] == []
+        produce(cluster, 2, 2, first=10)
+        assert len(read(cluster, "late", 1).json()["records"]) == 2
+
+
+def a_parked_call_is_answered_when_a_record_comes():
+    with running(gateways=2, transform=0) as cluster:
+        cluster.create_topic("t", partitions=3)
+        assert read(cluster, "g").json()["records"] == []
+        answers = []
+
+        def wait(gateway):
+            began = time.monotonic()
+            page = read(cluster, "g", gateway, wait_ms=10000).json()
+            answers.append((time.monotonic() - began, page))
+
+        threads = [threading.Thread(target=wait, args=(g,)) for g in (0, 0, 1)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        produce(cluster, 1, 3, first=1)
+        wait_for(lambda: answers, "an answer")
+        took, page = answers[0]
+        assert [r["value"] for r in page["records"]] == [1], page
+        assert took < 8, took
+        # The record is leased: the others go on waiting, until it is given back.
+        time.sleep(0.3)
+        assert len(answers) == 1, answers
+        back = cluster.post("/v1/groups/g/release", {"cursor": page["cursor"]}, gateway=1)
+        assert back.status == 200 and len(back.json()["released"]) == 1, back
+        wait_for(lambda: len(answers) == 2, "the next one")
+        assert [r["value"] for r in answers[1][1]["records"]] == [1], answers
+        done = cluster.post("/v1/groups/g/commit", {"cursor": answers[1][1]["cursor"]})
+        assert done.status == 200 and done.json()["lost"] == [], done
+        for thread in threads:
+            thread.join(20)
+        assert answers[2][1]["records"] == [], answers
+
+
+def two_consumers_lose_nothing_while_gateways_die():
+    count, partitions = 1200, 4
+    with running(gateways=2, transform=0) as cluster:
+        cluster.create_topic("t", partitions=partitions)
+        consumers = [Consumer(cluster, "g", 2), Consumer(cluster, "g", 2)]
+        for consumer in consumers:
+            consumer.start()
+        for n in range(6):
+            produce(cluster, count // 6, partitions, first=n * count // 6)
+            cluster["gateway-2"].restart()
+
+        def all_seen():
+            values = set(v for c in consumers for _, _, v in c.seen)
+            return len(values) == count
+
+        wait_for(all_seen, "every record to be delivered", 60)
+        for consumer in consumers:
+            consumer.finish()
+        assert any(c.errors for c in consumers), "no call met a dead gateway"
+        # First deliveries ascend in each partition, whoever got them: a lease is one at a time.
+        for consumer in consumers:
+            for partition in range(partitions):
+                offsets = [o for p, o, _ in consumer.seen if p == partition]
+                steps = sum(1 for a, b in zip(offsets, offsets[1:]) if b < a)
+                # It went back only to what was handed out again.
+                assert steps <= len(consumer.errors) + len(consumer.lost) + 6, (partition, steps)
+        rest = wait_for(
+            lambda: read(cluster, "g", 0).json() if True else None, "a last call")
+        assert rest["records"] == [], rest
+
+
+def a_position_is_where_it_was_after_the_coordinator_died():
+    with running(gateways=1, transform=0) as cluster:
+        cluster.create_topic("t", partitions=1)
+        produce(cluster, 5, 1)
+        page = read(cluster, "g").json()
+        assert len(page["records"]) == 5
+        cluster["coordinator"].restart()
+        done = cluster.post("/v1/groups/g/commit", {"cursor": page["cursor"]})
+        assert done.status == 200, done
+        assert done.json()["committed"][0]["position"] == 5, done
+        cluster["coordinator"].restart()
+        assert wait_for(lambda: read(cluster, "g"), "an answer").json()["records"] == []
+
+
+def named_members_share_the_partitions():
+    with running(gateways=2, transform=0) as cluster:
+        cluster.create_topic("t", partitions=4)
+        produce(cluster, 40, 4)
+        assert len(read(cluster, "g", 0, member="a", lease_ms=1000).json()["partitions"]) == 4
+        b = wait_for(lambda: read(cluster, "g", 1, member="b", wait_ms=3000).json()["partitions"],
+                     "b's share")
+        assert len(b) == 2, b
+        # A consumer without a name would starve.
+        nameless = read(cluster, "g", 0)
+        assert nameless.status == 409, nameless
+        for member in "ab":
+            left = cluster.request("DELETE", "/v1/groups/g/members/" + member)
+            assert left.status == 204, left
+        gone = cluster.request("DELETE", "/v1/groups/g/members/a")
+        assert gone.status == 404, gone
+
+
+def wrong_cursors_and_positions_are_clear_errors():
+    with running(gateways=1, transform=0) as cluster:
+        cluster.create_topic("t", partitions=1)
+        produce(cluster, 3, 1)
+        odd = "g/ \u00e9%"
+        page = read(cluster, odd).json()
+        assert len(page["records"]) == 3
+        assert read(cluster, "other", after=page["cursor"]).status == 400
+        assert read(cluster, odd, after=page["cursor"][:-3]).status == 400
+        assert read(cluster, odd, after=page["cursor"]).json()["lost"] == []
+        assert cluster.request("DELETE", "/v1/topics/t").status in (200, 204)
+        cluster.create_topic("t", partitions=1)
+        stale = read(cluster, odd, after=page["cursor"])
+        assert stale.status == 409 and stale.json()["error"]["code"] == "cursor_stale", stale
+        produce(cluster, 1, 1)
+        assert len(read(cluster, odd).json()["records"]) == 1
+
+
+if __name__ == "__main__":
+    main([
+        one_consumer_follows_its_cursor_through_any_gateway,
+        a_parked_call_is_answered_when_a_record_comes,
+        two_consumers_lose_nothing_while_gateways_die,
+        a_position_is_where_it_was_after_the_coordinator_died,
+        named_members_share_the_partitions,
+        wrong_cursors_and_positions_are_clear_errors,
+    ])
