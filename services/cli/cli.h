@@ -82,10 +82,26 @@ long long cli_integer(const json_t *object, const char *name);
 int cli_topic(struct cli *cli, int argc, char **argv);
 int cli_produce(struct cli *cli, int argc, char **argv);
 int cli_consume(struct cli *cli, int argc, char **argv);
+int cli_group(struct cli *cli, int argc, char **argv);
 int cli_transform(struct cli *cli, int argc, char **argv);
 int cli_cluster(struct cli *cli, int argc, char **argv);
 int cli_node(struct cli *cli, int argc, char **argv);
 int cli_rebalance(struct cli *cli, int argc, char **argv);
+
+typedef enum cli_output { CLI_OUTPUT_JSON, CLI_OUTPUT_VALUE, CLI_OUTPUT_RAW } cli_output;
+
+/* Behind "consume --group". */
+struct cli_consume_group {
+    const char *group;
+    const char *member; /* NULL: none */
+    bool from_end;      /* where a group that is new begins */
+    bool follow;
+    long long max; /* -1: all */
+    cli_output output;
+};
+
+/* topics: names with commas between; changed. */
+int cli_consume_group(struct cli *cli, const struct cli_consume_group *options, char *topics);
 
 /* Behind "topic elect" and "topic alter". */
 int cli_topic_elect(struct cli *cli, int argc, char **argv);

@@ -25,8 +25,6 @@ enum {
     VALUE_TOKENS_MAX = 1 << 20,
 };
 
-typedef enum output_format { OUTPUT_JSON, OUTPUT_VALUE, OUTPUT_RAW } output_format;
-
 /* One partition being read. */
 struct source {
     int partition;
@@ -43,7 +41,7 @@ struct source {
 struct consumer {
     struct cli *cli;
     char topic[PATH_MAX_BYTES - 256]; /* escaped */
-    output_format output;
+    cli_output output;
     bool follow;
     long long max; /* records still to print; -1 = no limit */
     struct source *sources;
@@ -196,12 +194,12 @@ static ria_err format_record(struct consumer *consumer, const struct source *sou
 
     ria_buf_clear(line);
     switch (consumer->output) {
-    case OUTPUT_RAW:
+    case CLI_OUTPUT_RAW:
         return ria_buf_append(line, record->value.data, record->value.size);
-    case OUTPUT_VALUE:
+    case CLI_OUTPUT_VALUE:
         RIA_TRY(ria_buf_append(line, record->value.data, record->value.size));
         return ria_buf_append_str(line, "\n");
-    case OUTPUT_JSON:
+    case CLI_OUTPUT_JSON:
         break;
     }
     RIA_TRY(ria_buf_printf(
@@ -383,14 +381,14 @@ static int find_partitions(struct consumer *consumer, long long only, const char
 
 /* ---- the command ---- */
 
-static int parse_output(const char *text, output_format *out_format)
+static int parse_output(const char *text, cli_output *out_format)
 {
     if (text == NULL || strcmp(text, "json") == 0) {
-        *out_format = OUTPUT_JSON;
+        *out_format = CLI_OUTPUT_JSON;
     } else if (strcmp(text, "value") == 0) {
-        *out_format = OUTPUT_VALUE;
+        *out_format = CLI_OUTPUT_VALUE;
     } else if (strcmp(text, "raw") == 0) {
-        *out_format = OUTPUT_RAW;
+        *out_format = CLI_OUTPUT_RAW;
     } else {
         return cli_usage("--output wants json, value or raw, not \"%s\"", text);
     }
@@ -407,6 +405,30 @@ static void consumer_fini(struct consumer *consumer)
     ria_json_fini(&consumer->json);
 }
 
+/* Options in the order of cli_consume()'s table. */
+static int consume_as_group(
+    struct cli *cli, const struct cli_option *options, const struct consumer *consumer, char *topics
+)
+{
+    const char *from = options[0].value;
+    const struct cli_consume_group group = {
+        .group = options[5].value,
+        .member = options[6].value,
+        .from_end = from != NULL && strcmp(from, "end") == 0,
+        .follow = consumer->follow,
+        .max = consumer->max,
+        .output = consumer->output,
+    };
+
+    if (options[1].value != NULL) {
+        return cli_usage("--partition does not go with --group");
+    }
+    if (from != NULL && strcmp(from, "beginning") != 0 && strcmp(from, "end") != 0) {
+        return cli_usage("--from wants beginning or end with --group, not \"%s\"", from);
+    }
+    return cli_consume_group(cli, &group, topics);
+}
+
 int cli_consume(struct cli *cli, int argc, char **argv)
 {
     struct cli_option options[] = {
@@ -415,6 +437,8 @@ int cli_consume(struct cli *cli, int argc, char **argv)
         {.name = "max"},
         {.name = "output"},
         {.name = "follow", .is_flag = true},
+        {.name = "group"},
+        {.name = "member"},
     };
     int count = cli_parse(argc, argv, options, RIA_COUNT(options));
     struct consumer consumer = {.cli = cli, .max = -1};
@@ -434,6 +458,12 @@ int cli_consume(struct cli *cli, int argc, char **argv)
         return CLI_USAGE;
     }
     consumer.follow = options[4].value != NULL;
+    if (options[5].value != NULL) {
+        return consume_as_group(cli, options, &consumer, argv[0]);
+    }
+    if (options[6].value != NULL) {
+        return cli_usage("--member wants --group, too");
+    }
     http_escape(consumer.topic, sizeof(consumer.topic), argv[0]);
     ria_buf_init(&consumer.line, (size_t)64 * 1024 * 1024);
     ria_json_init(&consumer.json);

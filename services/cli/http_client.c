@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <curl/curl.h>
 
@@ -69,6 +70,25 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
     return ria_buf_append(&reply->body, data, size * count) == RIA_OK ? size * count : 0;
 }
 
+static size_t on_header(char *data, size_t size, size_t count, void *arg)
+{
+    static const char name[] = "riacho-cursor:";
+    struct http_reply *reply = arg;
+    size_t length = size * count;
+    size_t at = sizeof(name) - 1;
+
+    if (length > at && strncasecmp(data, name, at) == 0) {
+        while (at < length && data[at] == ' ') {
+            at++;
+        }
+        while (length > at && (data[length - 1] == '\r' || data[length - 1] == '\n')) {
+            length--;
+        }
+        (void)snprintf(reply->cursor, sizeof(reply->cursor), "%.*s", (int)(length - at), data + at);
+    }
+    return size * count;
+}
+
 static struct curl_slist *
 make_headers(const char *content_type, const char *accept, struct curl_slist *headers)
 {
@@ -109,6 +129,8 @@ static void set_options(
     (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, reply->error);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, reply);
+    (void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+    (void)curl_easy_setopt(curl, CURLOPT_HEADERDATA, reply);
     if (body != NULL) {
         (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
         (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body_size);
@@ -135,6 +157,7 @@ ria_err http_client_call(
     reply->status = 0;
     reply->error[0] = '\0';
     reply->content_type[0] = '\0';
+    reply->cursor[0] = '\0';
     int length = snprintf(url, sizeof(url), "%s%s", client->gateway, path);
     if (length < 0 || (size_t)length >= sizeof(url)) {
         curl_slist_free_all(headers);

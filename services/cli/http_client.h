@@ -12,11 +12,14 @@
 
 struct http_client;
 
+enum { HTTP_CURSOR_MAX = 7200 }; /* docs/formats/cursor.md, and a NUL */
+
 struct http_reply {
     long status;         /* 0: no answer (see error) */
     char error[512];     /* why there was no answer */
     struct ria_buf body; /* at most 64 MiB */
     char content_type[128];
+    char cursor[HTTP_CURSOR_MAX]; /* the header Riacho-Cursor, "" if there is none */
 };
 
 /* gateway: "http://host:port", copied. Errors: RIA_ERR_NOMEM. */

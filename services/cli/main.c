@@ -34,6 +34,16 @@ static const char help[] =
     "                [--output json|value|raw]\n"
     "                           all partitions, merged by time; TIME is 2026-01-31T12:00:00Z;\n"
     "                           default: from the beginning to the end as it is now\n"
+    "  consume TOPIC,... --group G [--member NAME] [--from beginning|end] [--max N] [--follow]\n"
+    "                [--output json|value|raw]\n"
+    "                           as one of a group, from where it is; commits what was printed;\n"
+    "                           --from is for a group that is new\n"
+    "  group list\n"
+    "  group describe GROUP     members, positions, lag, who holds what\n"
+    "  group reset GROUP --to earliest|latest|OFFSET|TIME [--topic T [--partition N]]\n"
+    "                [--dry-run] [--force]\n"
+    "                           refused while somebody holds a lease, unless forced\n"
+    "  group delete GROUP [--force]\n"
     "  transform create SQL     CREATE STREAM name AS SELECT ... FROM topic [WHERE ...]\n"
     "  transform list\n"
     "  transform describe NAME\n"
@@ -64,6 +74,7 @@ static const struct command commands[] = {
     {"topic", cli_topic},
     {"produce", cli_produce},
     {"consume", cli_consume},
+    {"group", cli_group},
     {"transform", cli_transform},
     {"cluster", cli_cluster},
     {"node", cli_node},

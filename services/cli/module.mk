@@ -5,7 +5,9 @@ $(eval $(call program,riacho,\
   services/cli/cmd_alter.c \
   services/cli/cmd_cluster.c \
   services/cli/cmd_consume.c \
+  services/cli/cmd_consume_group.c \
   services/cli/cmd_elect.c \
+  services/cli/cmd_group.c \
   services/cli/cmd_node.c \
   services/cli/cmd_produce.c \
   services/cli/cmd_rebalance.c \

@@ -127,6 +127,11 @@ GATEWAY_HANDLER(handle_records_read);
 /* handle_stream.c */
 GATEWAY_HANDLER(handle_stream);
 /* handle_topics.c, handle_topic_alter.c, handle_topic_create.c */
+/* handle_groups.c, handle_group_reset.c */
+GATEWAY_HANDLER(handle_groups_list);
+GATEWAY_HANDLER(handle_group_describe);
+GATEWAY_HANDLER(handle_group_reset);
+GATEWAY_HANDLER(handle_group_delete);
 /* handle_group_read.c, handle_group_commit.c */
 GATEWAY_HANDLER(handle_group_records);
 GATEWAY_HANDLER(handle_group_commit);

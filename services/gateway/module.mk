@@ -21,6 +21,8 @@ $(eval $(call library,gateway,\
   services/gateway/handle_cluster.c \
   services/gateway/handle_group_commit.c \
   services/gateway/handle_group_read.c \
+  services/gateway/handle_group_reset.c \
+  services/gateway/handle_groups.c \
   services/gateway/handle_leader.c \
   services/gateway/handle_moves.c \
   services/gateway/handle_nodes.c \
@@ -47,6 +49,7 @@ $(eval $(call library,gateway,\
   services/gateway/produce_batch.c \
   services/gateway/produce_direct.c \
   services/gateway/produce_partition.c \
+  services/gateway/record_times.c \
   services/gateway/records.c \
   services/gateway/records_lines.c \
   services/gateway/records_v2.c \
