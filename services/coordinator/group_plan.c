@@ -60,6 +60,7 @@ static int compare_interests(const void *a, const void *b)
 static ria_err read_interests(struct plan *plan)
 {
     bool ok = true;
+    struct ria_slice *last = NULL; /* of names */
     struct ria_arena *arena = plan->call->arena;
     struct rows names = rows_of(arena, sizeof(struct ria_slice));
     struct rows interests = rows_of(arena, sizeof(struct interest));
@@ -68,10 +69,9 @@ static ria_err read_interests(struct plan *plan)
     meta_bind_int(stmt, 1, plan->call->group.id);
     while (ok && meta_step(stmt)) {
         struct ria_slice name = meta_column_text(stmt, 0);
-        const struct ria_slice *last = (struct ria_slice *)names.items + names.count - 1;
-        if (names.count == 0 || !ria_slice_equal(*last, name)) {
-            struct ria_slice *added = rows_add(&names);
-            ok = added != NULL && rows_copy_text(arena, name, added);
+        if (last == NULL || !ria_slice_equal(*last, name)) {
+            last = rows_add(&names);
+            ok = last != NULL && rows_copy_text(arena, name, last);
         }
         struct interest *interest = ok ? rows_add(&interests) : NULL;
         ok = interest != NULL;
