@@ -8,7 +8,7 @@
 
 #include "services/shared/group_operations.h"
 #include "tests/lib/harness.h"
-#include "tests/unit/services/coordinator/fixture.h"
+#include "tests/unit/services/coordinator/group_fixture.h"
 
 static ria_err delete_group(struct fixture_machine *m, const char *name)
 {
@@ -71,6 +71,84 @@ static void names_are_utf8_without_control_characters(void)
     fixture_machine_close(&m);
 }
 
+/* A Read that would make a group is refused after it has made it: the group is not there, and the
+ * operations before and behind stand. */
+static void one_that_is_refused_undoes_nobody_else(void)
+{
+    struct fixture_machine m;
+    struct group_counters counters;
+    struct group_request_group_operation operations[3];
+    const struct group_request request = {.operations = operations, .operations_count = 3};
+    struct group_reset_group_reset_entry entries[2] = {
+        {.topic_id = fixture_uuid(GROUP_TOPIC_A), .partition = 0, .offset = 5},
+        {.topic_id = fixture_uuid(GROUP_TOPIC_A), .partition = 0, .offset = -5},
+    };
+    struct group_reset r = {.create = true, .entries = entries, .entries_count = 1};
+
+    group_open(&m);
+    r.group = RIA_SLICE_LITERAL("before");
+    operations[0] = fixture_operation(&m.arena, GROUP_OPERATION_RESET, &r);
+    r.entries_count = 2; /* the second entry is refused when the first is written */
+    r.group = RIA_SLICE_LITERAL("refused");
+    operations[1] = fixture_operation(&m.arena, GROUP_OPERATION_RESET, &r);
+    r.entries_count = 1;
+    r.group = RIA_SLICE_LITERAL("g");
+    operations[2] = fixture_operation(&m.arena, GROUP_OPERATION_RESET, &r);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_GROUP, &request), RIA_OK);
+    const struct group_response *response = &m.result.response.group;
+    CU_ASSERT_EQUAL(response->results[0].error_code, RIA_OK);
+    CU_ASSERT_EQUAL(response->results[1].error_code, RIA_ERR_INVALID);
+    CU_ASSERT_TRUE(response->results[1].error_text.size > 0);
+    CU_ASSERT_EQUAL(response->results[2].error_code, RIA_OK);
+    CU_ASSERT_EQUAL(response->results[2].error_text.size, 0);
+    CU_ASSERT_TRUE(group_was_woken(&m, "before"));
+    CU_ASSERT_FALSE(group_was_woken(&m, "refused"));
+    CU_ASSERT_EQUAL(group_partition_of(&m, 0).position, 5);
+    group_counters_read(m.db, &counters);
+    CU_ASSERT_EQUAL(counters.group_count, 2);
+    CU_ASSERT_EQUAL(counters.next_group_id, 3);
+    CU_ASSERT_EQUAL(delete_group(&m, "refused"), RIA_ERR_NOT_FOUND);
+    fixture_machine_close(&m);
+}
+
+/* Results are bounded by what a frame takes: the operations that do not fit are refused. */
+static void results_that_do_not_fit_are_refused(void)
+{
+    enum { OPERATIONS = 40, PARTITIONS = 10000 };
+    struct fixture_machine m;
+    struct create_topic_request wide = fixture_topic(5, "wide", PARTITIONS, 1);
+    struct group_read_group_read_topic topic = {.topic_id = fixture_uuid(5)};
+    struct group_request_group_operation operations[OPERATIONS];
+    const struct group_request request = {.operations = operations, .operations_count = OPERATIONS};
+    const struct group_read r = {
+        .group = RIA_SLICE_LITERAL("g"),
+        .member = RIA_SLICE_EMPTY,
+        .member_epoch = -1,
+        .lease_ms = GROUP_LEASE_MS,
+        .partitions_max = 1,
+        .topics = &topic,
+        .topics_count = 1,
+    };
+    uint32_t done = 0;
+
+    group_open(&m);
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_CREATE_TOPIC, &wide), RIA_OK);
+    for (uint32_t i = 0; i < OPERATIONS; i++) {
+        operations[i] = fixture_operation(&m.arena, GROUP_OPERATION_READ, &r);
+    }
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_GROUP, &request), RIA_OK);
+    const struct group_response *response = &m.result.response.group;
+    CU_ASSERT_TRUE(group_response_size(response, 0) <= STATE_ANSWER_SIZE_MAX);
+    while (done < OPERATIONS && response->results[done].error_code == RIA_OK) {
+        done++;
+    }
+    CU_ASSERT_TRUE(done > 20 && done < OPERATIONS);
+    for (uint32_t i = done; i < OPERATIONS; i++) {
+        CU_ASSERT_EQUAL(response->results[i].error_code, RIA_ERR_BUSY);
+    }
+    fixture_machine_close(&m);
+}
+
 static void the_lease_clock_is_written_with_every_command_and_only_grows(void)
 {
     struct fixture_machine m;
@@ -92,6 +170,8 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(unknown_kinds_and_garbage_are_refused_one_by_one),
     HARNESS_TEST(a_group_that_is_not_there_cannot_be_deleted),
     HARNESS_TEST(names_are_utf8_without_control_characters),
+    HARNESS_TEST(one_that_is_refused_undoes_nobody_else),
+    HARNESS_TEST(results_that_do_not_fit_are_refused),
     HARNESS_TEST(the_lease_clock_is_written_with_every_command_and_only_grows),
 };
 HARNESS_MAIN(tests);
