@@ -274,19 +274,29 @@ def rpc(bench, _):
     subprocess.run([os.path.join(bench.tools, "net_bench"), "1"], check=True)
 
 
-def groups(bench, _):
-    """Operations on consumer groups in the coordinator's state machine, without the service."""
+def state_machine(bench, name, tool, unit):
+    """What the coordinator's state machine does alone, without the service."""
     folder = tempfile.mkdtemp()
     try:
-        figures = loads.run_tool([os.path.join(bench.tools, "group_bench"), folder,
+        figures = loads.run_tool([os.path.join(bench.tools, tool), folder,
                                   str(1000 * min(bench.seconds, 4))], 120)
     finally:
         shutil.rmtree(folder)
-    for name, figure in figures.items():
-        bench.add(Row("groups." + name, figure["per_s"], "op/s", None, {},
+    for case, figure in figures.items():
+        bench.add(Row(name + "." + case, figure["per_s"], unit + "/s", None, {},
                       cpu_us=figure["cpu_us"], bytes_per_op=figure["bytes"]))
-        print("%-29s %16d B written, %.1f us of CPU, per operation" % (
-            "", figure["bytes"], figure["cpu_us"]), flush=True)
+        print("%-29s %16d B written, %.1f us of CPU, per %s" % (
+            "", figure["bytes"], figure["cpu_us"], unit), flush=True)
+
+
+def groups(bench, _):
+    """Operations on consumer groups."""
+    state_machine(bench, "groups", "group_bench", "op")
+
+
+def queues(bench, _):
+    """Records of queues, received and acknowledged."""
+    state_machine(bench, "queues", "queue_bench", "record")
 
 
 def machine_baseline(bench):
@@ -310,7 +320,8 @@ def machine_baseline(bench):
 
 
 BENCHMARKS = dict({"ready": ready, "idle": idle}, **{name: produce for name in PRODUCE})
-BENCHMARKS.update({"read": read, "transform": transform, "transform-live": transform_live, "groups": groups})
+BENCHMARKS.update({"read": read, "transform": transform, "transform-live": transform_live, "groups": groups,
+                   "queues": queues})
 # Not run unless named.
 MORE = {"rpc": rpc, "catchup": catchup.catchup}
 

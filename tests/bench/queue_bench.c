@@ -2,7 +2,7 @@
  * one core, without network and consensus: GroupRequests of many operations, one transaction and
  * one sync each, as gateways send them under load.
  *
- *     queue_bench FOLDER [seconds for each, default 2]
+ *     queue_bench FOLDER [milliseconds for each, default 2000]
  *
  * Prints one JSON object. For records received and acknowledged one by one and by 100, without and
  * with order per key: records per second, microseconds of processor time per record, and bytes
@@ -401,15 +401,14 @@ static void run(struct bench *b, bool key_order, int32_t records_max, double dur
     }
     double took = seconds() - start;
     (void)printf(
-        "  \"%s_%d\": {\"records_s\": %.0f, \"operations_s\": %.0f, \"cpu_us_per_record\": %.2f,"
-        " \"bytes_per_record\": %.0f, \"bytes_per_operation\": %.0f}%s\n",
+        "  \"%s_by_%d\": {\"per_s\": %.0f, \"operations_s\": %.0f, \"cpu_us\": %.2f,"
+        " \"bytes\": %.0f}%s\n",
         key_order ? "by_key" : "unordered",
         (int)records_max,
         (double)b->records / took,
         (double)b->operations / took,
         (cpu_seconds() - cpu) * 1e6 / (double)b->records,
         (double)(bytes_written() - bytes) / (double)b->records,
-        (double)(bytes_written() - bytes) / (double)b->operations,
         last ? "" : ","
     );
 }
@@ -417,10 +416,10 @@ static void run(struct bench *b, bool key_order, int32_t records_max, double dur
 int main(int argc, char **argv)
 {
     static struct bench b = {.lease_ms = 1000};
-    double duration = argc > 2 ? strtod(argv[2], NULL) : 2;
+    double duration = argc > 2 ? strtod(argv[2], NULL) / 1000 : 2;
 
     if (argc < 2) {
-        (void)fprintf(stderr, "usage: queue_bench FOLDER [SECONDS]\n");
+        (void)fprintf(stderr, "usage: queue_bench FOLDER [milliseconds for each]\n");
         return EXIT_FAILURE;
     }
     set_up(&b, argv[1]);
