@@ -3,6 +3,7 @@
 
 #include "services/coordinator/coordinator.h"
 #include "services/coordinator/partition_row.h"
+#include "services/coordinator/range_rows.h"
 
 bool coordinator_describe_partition(
     struct coordinator *coordinator,
@@ -24,4 +25,21 @@ bool coordinator_describe_partition(
     };
     memcpy(out_info->isr, row.isr.ids, row.isr.count * sizeof(row.isr.ids[0]));
     return true;
+}
+
+const char *coordinator_check_queues(struct coordinator *coordinator)
+{
+    struct meta_db *db = coordinator->db;
+    struct meta_stmt *stmt = meta_query(db, META_QUEUES_ALL);
+    const char *wrong = NULL;
+    struct queue_row row;
+
+    while (wrong == NULL && meta_step(stmt)) {
+        struct ria_uuid topic_id = meta_column_uuid(stmt, 1);
+        int32_t partition = (int32_t)meta_column_int(stmt, 2);
+        bool found = queue_row_read(db, meta_column_int(stmt, 0), &topic_id, partition, &row);
+        wrong = found ? range_rows_check(&row) : "a partition is listed and not there";
+    }
+    meta_done(stmt);
+    return wrong;
 }

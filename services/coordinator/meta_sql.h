@@ -264,6 +264,9 @@
     X(QUEUE_SET, "UPDATE group_partitions SET position = ?4, committed_ms = ?5, frontier = ?6,"     \
         " row_count = ?7, named_end = ?8, discarded = ?9, unsettled = ?10, next = ?11,"             \
         " deadline = ?12, holder = ?13 WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3")   \
+    X(QUEUES_ALL, "SELECT p.group_id, p.topic_id, p.partition FROM group_partitions AS p"           \
+        " JOIN consumer_groups AS g ON g.group_id = p.group_id WHERE g.mode = 1"                    \
+        " ORDER BY p.group_id, p.topic_id, p.partition")                                            \
     X(RANGE_AT, "SELECT " META_RANGE_COLUMNS_ META_RANGES_OF_PARTITION_ " AND first <= ?4"          \
         " ORDER BY first DESC LIMIT 1")                                                             \
     X(RANGES_WITHIN, "SELECT " META_RANGE_COLUMNS_ META_RANGES_OF_PARTITION_ " AND first >="        \

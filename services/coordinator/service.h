@@ -78,3 +78,7 @@ bool coordinator_describe_partition(
     int32_t partition,
     struct coordinator_partition_info *out_info
 );
+
+/* NULL, or what is wrong with a queue's ranges (range_rows.h): reads all of them. Not from inside a
+ * handler. */
+const char *coordinator_check_queues(struct coordinator *coordinator);

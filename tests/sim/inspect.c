@@ -330,8 +330,21 @@ static void note_committed(struct sim_node *node, uint32_t partition)
     *known = info;
 }
 
+/* What the coordinator knows of queues holds together, whatever has happened to it. */
+static void note_queues(struct sim_node *node)
+{
+    const char *wrong = coordinator_check_queues(node->coordinator);
+
+    if (wrong != NULL) {
+        world_break(node->world, "queue-ranges", 0, "%s", wrong);
+    }
+}
+
 void inspect_note_durable(struct sim_node *node)
 {
+    if (node->coordinator != NULL) {
+        note_queues(node);
+    }
     for (uint32_t p = 0; p < node->world->plan->partition_count; p++) {
         if (node->storage != NULL) {
             note_replica(node, p);

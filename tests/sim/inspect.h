@@ -29,6 +29,8 @@ void inspector_look(struct inspector *inspector);
  *   commit-beyond-isr  every member of the in-sync set that the coordinator has committed has on
  *                      its disk all that is below a leader's high watermark
  *   epoch-back         the coordinator's epochs of a partition only grow
+ *   queue-ranges       what the coordinator knows of a queue's records holds together
+ * (range_rows.h)
  */
 void inspector_glance(struct inspector *inspector);
 

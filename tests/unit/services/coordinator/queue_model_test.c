@@ -93,7 +93,7 @@ struct model {
     int64_t now;
     int step;
     bool wrong;
-    int64_t granted; /* records, for the check that anything happens */
+    int64_t granted; /* records: does anything happen? */
     int64_t acked;
     int64_t late;
     int64_t buried;
@@ -218,15 +218,14 @@ is_held_by(const struct model *m, const struct record *record, int64_t lease_id,
 
 /* ---- receive ---- */
 
-static void remember(struct model *m, uint32_t consumer, struct held held)
+/* Where it is remembered, for what else is to be said. */
+static struct held *remember(struct model *m, uint32_t consumer, struct held held)
 {
     struct consumer *c = &m->consumers[consumer];
+    int64_t index = c->count < HELD_MAX ? c->count++ : below(m, HELD_MAX);
 
-    if (c->count < HELD_MAX) {
-        c->held[c->count++] = held;
-    } else {
-        c->held[below(m, HELD_MAX)] = held;
-    }
+    c->held[index] = held;
+    return &c->held[index];
 }
 
 static void
@@ -337,8 +336,7 @@ static void check_exhausted(struct model *m, int32_t dead_max)
         wrong(m, "something is ready and was not given out", -1, -1);
     }
     if (ria_max_i64(next, m->now) != told) {
-        (void)printf("[next %" PRId64 ", told %" PRId64 ", now %" PRId64 "]", next, told, m->now);
-        wrong(m, "retryAfterMs is not the next moment", -1, -1);
+        wrong(m, "retryAfterMs is not the next moment", -1, next - told);
     }
 }
 
@@ -398,9 +396,8 @@ static void receive(struct model *m, uint32_t consumer)
         const struct queue_receive_result_queue_dead *dead = &w->received.dead[i];
         check_dead(m, dead);
         if (!forgets) {
-            struct held held = {
-                dead->partition, dead->lease_id, dead->first, dead->last, true, false};
-            remember(m, consumer, held);
+            struct held held = {dead->partition, dead->lease_id, dead->first, dead->last, 0, 0};
+            remember(m, consumer, held)->dead = true;
         }
     }
     for (uint32_t i = 0; i < w->received.granted_count; i++) {
@@ -408,14 +405,8 @@ static void receive(struct model *m, uint32_t consumer)
         check_grant(m, grant, w->lock_ms);
         records += grant->last - grant->first + 1;
         if (!forgets) {
-            struct held held = {
-                grant->partition,
-                grant->lease_id,
-                grant->first,
-                grant->last,
-                false,
-                grant->unsettled};
-            remember(m, consumer, held);
+            struct held held = {grant->partition, grant->lease_id, grant->first, grant->last, 0, 0};
+            remember(m, consumer, held)->unsettled = grant->unsettled;
         }
     }
     check_lowest_first(m);
@@ -681,28 +672,18 @@ static void advance(struct model *m, int64_t ms)
 static void step(struct model *m)
 {
     uint32_t consumer = (uint32_t)below(m, CONSUMERS);
+    int64_t choice = below(m, 120);
 
-    switch (below(m, 12)) {
-    case 0:
+    if (choice < 10) {
         produce(m);
-        break;
-    case 1:
+    } else if (choice < 20) {
         advance(m, ria_rand_one_in(&m->rand, 40) ? below(m, 40000) : below(m, 100));
-        break;
-    case 2:
-    case 3:
-    case 4:
-    case 5:
+    } else if (choice < 60) {
         receive(m, consumer);
-        break;
-    case 6:
-        if (ria_rand_one_in(&m->rand, 10)) {
-            restart(m);
-        }
-        break;
-    default:
+    } else if (choice == 60) {
+        restart(m);
+    } else {
         work(m, consumer);
-        break;
     }
 }
 
@@ -751,7 +732,7 @@ static void check_all_finished(struct model *m)
     CU_ASSERT_EQUAL(m->buried > 0, m->has_dead_topic);
 }
 
-static void run(uint64_t seed, bool key_order, bool has_dead_topic)
+static void run_seed(uint64_t seed, bool key_order, bool has_dead_topic)
 {
     struct model *m = calloc(1, sizeof(*m));
     int32_t retry_ms = RETRY_MS;
@@ -784,32 +765,31 @@ static void run(uint64_t seed, bool key_order, bool has_dead_topic)
     free(m);
 }
 
+static void run(uint64_t first_seed, bool key_order, bool has_dead_topic)
+{
+    for (uint64_t seed = first_seed; seed < first_seed + 3; seed++) {
+        run_seed(seed, key_order, has_dead_topic);
+    }
+}
+
 static void an_unordered_queue_with_dead_letters(void)
 {
-    for (uint64_t seed = 1; seed <= 4; seed++) {
-        run(seed, false, true);
-    }
+    run(1, false, true);
 }
 
 static void an_unordered_queue_without_dead_letters(void)
 {
-    for (uint64_t seed = 11; seed <= 12; seed++) {
-        run(seed, false, false);
-    }
+    run(11, false, false);
 }
 
 static void a_queue_ordered_by_key_with_dead_letters(void)
 {
-    for (uint64_t seed = 21; seed <= 24; seed++) {
-        run(seed, true, true);
-    }
+    run(21, true, true);
 }
 
 static void a_queue_ordered_by_key_without_dead_letters(void)
 {
-    for (uint64_t seed = 31; seed <= 32; seed++) {
-        run(seed, true, false);
-    }
+    run(31, true, false);
 }
 
 static const struct harness_test tests[] = {

@@ -76,6 +76,7 @@ static void leases_and_acks_outlive_a_power_cut(void)
     fixture_crash(&f, true);
     fixture_advance(&f, 10 * (int64_t)QUEUE_LOCK); /* its clock stands still meanwhile */
     CU_ASSERT_EQUAL_FATAL(fixture_start(&f), RIA_OK);
+    CU_ASSERT_PTR_NULL(coordinator_check_queues(f.coordinator));
     receive(&f, 100, &received);
     CU_ASSERT_EQUAL_FATAL(received.granted_count, 1);
     CU_ASSERT_EQUAL(received.granted[0].first, 4); /* nobody has what is leased */
@@ -119,6 +120,7 @@ static void people_see_who_has_how_many(void)
     CU_ASSERT_EQUAL(p->done, 2);
     CU_ASSERT_EQUAL(p->dead, 0);
     CU_ASSERT_EQUAL(p->discarded, 1);
+    CU_ASSERT_PTR_NULL(coordinator_check_queues(f.coordinator));
     fixture_advance(&f, QUEUE_LOCK);
     CU_ASSERT_EQUAL(fixture_call(&f, API_DESCRIBE_GROUPS, &request, &described), RIA_OK);
     CU_ASSERT_EQUAL(described.groups[0].partitions[0].leased, 0);
