@@ -65,10 +65,9 @@ struct gateway {
     struct group_ops group_ops;
     struct group_releases group_releases;
     struct group_watch group_watch;
-    struct gate gate; /* reads */
-    struct streams streams;
     struct ria_list group_fetches; /* group_fetch.h: those under way */
     struct gate gate;              /* reads */
+    struct streams streams;
     struct produce *produce;
     struct budget *budget;
     struct record_set records;
@@ -126,7 +125,6 @@ GATEWAY_HANDLER(handle_records_write);
 GATEWAY_HANDLER(handle_records_read);
 /* handle_stream.c */
 GATEWAY_HANDLER(handle_stream);
-/* handle_topics.c, handle_topic_alter.c, handle_topic_create.c */
 /* handle_groups.c, handle_group_reset.c */
 GATEWAY_HANDLER(handle_groups_list);
 GATEWAY_HANDLER(handle_group_describe);
@@ -138,7 +136,7 @@ GATEWAY_HANDLER(handle_group_commit);
 GATEWAY_HANDLER(handle_group_extend);
 GATEWAY_HANDLER(handle_group_release);
 GATEWAY_HANDLER(handle_group_leave);
-/* handle_topics.c, handle_topic_create.c */
+/* handle_topics.c, handle_topic_alter.c, handle_topic_create.c */
 GATEWAY_HANDLER(handle_topics_list);
 GATEWAY_HANDLER(handle_topic_alter);
 GATEWAY_HANDLER(handle_topic_create);
