@@ -16,7 +16,7 @@ enum {
     ARENA_MAX = 64 * 1024 * 1024,
 };
 
-typedef struct group_request_group_operation group_operation;
+typedef struct group_request_group_operation encoded_operation;
 typedef struct group_response_group_result group_result;
 
 static void flush_due(struct ria_timer *timer, void *arg);
@@ -294,7 +294,7 @@ static ria_err encode(
     const struct group_op *op,
     struct ria_arena *arena,
     size_t *room,
-    group_operation *out
+    encoded_operation *out
 )
 {
     const struct schema_message *message = ops->bodies[op->kind];

@@ -11,6 +11,7 @@
 
 #include "schemas/batch.h"
 
+#include "services/gateway/admin.h"
 #include "services/gateway/cursor.h"
 #include "services/gateway/gateway.h"
 #include "services/gateway/group_fetch.h"
@@ -231,12 +232,15 @@ static ria_err render_partitions(const struct group_fetch *fetch, struct ria_buf
         RIA_TRY(ria_json_append_string(out, ria_slice_cstr(held->partition->topic->name)));
         RIA_TRY(ria_buf_printf(
             out,
-            ",\"partition\":%d,\"offset\":%lld,\"next_offset\":%lld,\"high_watermark\":%lld,"
-            "\"log_start_offset\":%lld,\"lease_ms\":%lld}",
+            ",\"partition\":%d,\"offset\":%lld,\"next_offset\":%lld,\"high_watermark\":",
             (int)held->partition->number,
             (long long)held->offset,
-            (long long)held->next,
-            (long long)held->high_watermark,
+            (long long)held->next
+        ));
+        RIA_TRY(admin_render_known(held->high_watermark, out));
+        RIA_TRY(ria_buf_printf(
+            out,
+            ",\"log_start_offset\":%lld,\"lease_ms\":%lld}",
             (long long)held->log_start,
             (long long)held->left_ms
         ));
@@ -335,7 +339,9 @@ static void add_partition_headers(struct request *request, const struct group_he
     request_add_header_i64(request, "Riacho-Partition", held->partition->number);
     request_add_header_i64(request, "Riacho-Offset", held->offset);
     request_add_header_i64(request, "Riacho-Next-Offset", held->next);
-    request_add_header_i64(request, "Riacho-High-Watermark", held->high_watermark);
+    if (held->high_watermark >= 0) {
+        request_add_header_i64(request, "Riacho-High-Watermark", held->high_watermark);
+    }
     request_add_header_i64(request, "Riacho-Log-Start-Offset", held->log_start);
 }
 
@@ -432,6 +438,28 @@ static bool take_commits(struct group_input *input, struct group_fetch *fetch)
     return true;
 }
 
+/* What is shared out record by record is not also read in order. */
+static bool all_are_streams(struct request *request, const struct group_fetch *fetch)
+{
+    struct failure failure;
+
+    for (uint32_t i = 0; i < fetch->topic_count; i++) {
+        if (fetch->topics[i]->config.delivery == TOPIC_DELIVERY_QUEUE) {
+            failure_set(
+                &failure,
+                409,
+                "conflict",
+                "topics",
+                "topic %s is a queue (setting delivery): POST /v1/queues/{topic}/{group}/receive",
+                fetch->topics[i]->name
+            );
+            request_fail(request, &failure);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool take_names(struct group_input *input, struct group_fetch *fetch)
 {
     struct failure failure;
@@ -461,7 +489,7 @@ static bool take_names(struct group_input *input, struct group_fetch *fetch)
         request_fail(input->request, &failure);
         return false;
     }
-    return true;
+    return all_are_streams(input->request, fetch);
 }
 
 static bool take_numbers(struct group_input *input, struct group_reader *reader)

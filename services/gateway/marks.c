@@ -56,6 +56,9 @@ void marks_note(
 {
     struct mark *mark = ria_map_get(&marks->map, &partition, sizeof(partition));
 
+    if (high_watermark < 0) {
+        return;
+    }
     if (mark == NULL) {
         mark = malloc(sizeof(*mark));
         if (mark == NULL) {

@@ -34,7 +34,7 @@ void marks_fini(struct marks *marks);
 /* -1: nothing is known. */
 int64_t marks_get(const struct marks *marks, const struct cluster_partition *partition);
 
-/* Out of memory: it is forgotten. */
+/* Negative: the leader does not know, and nothing is noted. Out of memory: it is forgotten. */
 void marks_note(
     struct marks *marks, const struct cluster_partition *partition, int64_t high_watermark
 );
