@@ -58,6 +58,7 @@ static size_t checkpoint_file_size_(const struct checkpoint_file *m, int16_t ver
     size_t size = 0;
     (void)m;
     (void)version;
+    size += 1;
     size += ria_count_size(m->partitions_count, true);
     for (uint32_t i = 0; i < m->partitions_count; i++) {
         size += checkpoint_file_checkpoint_entry_size_(&m->partitions[i], version);
@@ -71,6 +72,7 @@ static void checkpoint_file_encode_(const struct checkpoint_file *m, int16_t ver
     (void)m;
     (void)version;
     (void)w;
+    ria_write_bool(w, m->is_partial);
     ria_write_count(w, m->partitions, m->partitions_count, true, false, 100000);
     for (uint32_t i = 0; i < m->partitions_count; i++) {
         checkpoint_file_checkpoint_entry_encode_(&m->partitions[i], version, w);
@@ -84,6 +86,7 @@ static void checkpoint_file_decode_(struct checkpoint_file *out, int16_t version
     (void)r;
     (void)arena;
     checkpoint_file_init(out);
+    out->is_partial = ria_read_bool(r);
     out->partitions = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 41, sizeof(*out->partitions)}, &out->partitions_count);
     for (uint32_t i = 0; i < out->partitions_count && r->err == RIA_OK; i++) {
         checkpoint_file_checkpoint_entry_decode_(&out->partitions[i], version, r, arena);

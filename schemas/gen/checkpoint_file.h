@@ -22,6 +22,8 @@ struct checkpoint_file_checkpoint_entry {
 /* checkpoint: how far each log of a data folder was synced and committed.
  * docs/formats/checkpoint.md. */
 struct checkpoint_file {
+    /* Entries were lost: a log without one is not known to be new. */
+    bool is_partial;
     /* In no order. */
     struct checkpoint_file_checkpoint_entry *partitions;
     uint32_t partitions_count;

@@ -42,6 +42,8 @@ static void range_fetch_response_range_epoch_decode_(struct range_fetch_response
 void range_fetch_response_init(struct range_fetch_response *m)
 {
     *m = (struct range_fetch_response){0};
+    m->leader_epoch = -1;
+    m->end_offset = INT64_C(-1);
 }
 
 static size_t range_fetch_response_size_(const struct range_fetch_response *m, int16_t version)
@@ -50,6 +52,8 @@ static size_t range_fetch_response_size_(const struct range_fetch_response *m, i
     (void)m;
     (void)version;
     size += 8;
+    size += 8;
+    size += 4;
     size += 8;
     size += ria_count_size(m->epochs_count, true);
     for (uint32_t i = 0; i < m->epochs_count; i++) {
@@ -66,6 +70,8 @@ static void range_fetch_response_encode_(const struct range_fetch_response *m, i
     (void)w;
     ria_write_i64(w, m->high_watermark);
     ria_write_i64(w, m->log_start_offset);
+    ria_write_i32(w, m->leader_epoch);
+    ria_write_i64(w, m->end_offset);
     ria_write_count(w, m->epochs, m->epochs_count, true, false, 100000);
     for (uint32_t i = 0; i < m->epochs_count; i++) {
         range_fetch_response_range_epoch_encode_(&m->epochs[i], version, w);
@@ -81,6 +87,8 @@ static void range_fetch_response_decode_(struct range_fetch_response *out, int16
     range_fetch_response_init(out);
     out->high_watermark = ria_read_i64(r);
     out->log_start_offset = ria_read_i64(r);
+    out->leader_epoch = ria_read_i32(r);
+    out->end_offset = ria_read_i64(r);
     out->epochs = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 13, sizeof(*out->epochs)}, &out->epochs_count);
     for (uint32_t i = 0; i < out->epochs_count && r->err == RIA_OK; i++) {
         range_fetch_response_range_epoch_decode_(&out->epochs[i], version, r, arena);

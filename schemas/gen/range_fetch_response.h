@@ -22,6 +22,10 @@ struct range_fetch_response {
     int64_t high_watermark;
     /* First offset kept. */
     int64_t log_start_offset;
+    /* The epoch this replica leads under; -1: it does not. */
+    int32_t leader_epoch;
+    /* Where its log ends. */
+    int64_t end_offset;
     /* This replica's history, oldest first. */
     struct range_fetch_response_range_epoch *epochs;
     uint32_t epochs_count;

@@ -36,6 +36,7 @@ struct entry {
 struct checkpoint {
     struct ria_map entries; /* entry_key -> struct entry, owned */
     bool changed;
+    bool is_partial;
 };
 
 static struct entry_key key_of(const struct ria_uuid *topic_id, int32_t partition)
@@ -68,7 +69,25 @@ void checkpoint_get(
     struct entry_key key = key_of(topic_id, partition);
     const struct entry *entry = ria_map_get(&checkpoint->entries, &key, sizeof(key));
 
-    *out_entry = entry == NULL ? (struct partition_log_checkpoint){.generation = 0} : entry->value;
+    *out_entry = entry == NULL
+                     ? (struct partition_log_checkpoint){.is_unknown = checkpoint->is_partial}
+                     : entry->value;
+}
+
+bool checkpoint_is_partial(const struct checkpoint *checkpoint)
+{
+    return checkpoint->is_partial;
+}
+
+void checkpoint_set_whole(struct checkpoint *checkpoint)
+{
+    checkpoint->changed = checkpoint->changed || checkpoint->is_partial;
+    checkpoint->is_partial = false;
+}
+
+void checkpoint_set_changed(struct checkpoint *checkpoint)
+{
+    checkpoint->changed = true;
 }
 
 static bool
@@ -125,6 +144,21 @@ bool checkpoint_is_changed(const struct checkpoint *checkpoint)
     return checkpoint->changed;
 }
 
+/* The second copy: a bad sector or a flipped bit seldom takes both. */
+static ria_err append_copy(struct ria_buf *out)
+{
+    size_t size = out->size;
+    uint8_t *copy = malloc(size);
+
+    if (copy == NULL) {
+        return RIA_ERR_NOMEM;
+    }
+    memcpy(copy, out->data, size);
+    ria_err err = ria_buf_append(out, copy, size);
+    free(copy);
+    return err;
+}
+
 ria_err checkpoint_encode(struct checkpoint *checkpoint, struct ria_buf *out)
 {
     struct checkpoint_file file;
@@ -133,6 +167,7 @@ ria_err checkpoint_encode(struct checkpoint *checkpoint, struct ria_buf *out)
     size_t cursor = 0;
 
     checkpoint_file_init(&file);
+    file.is_partial = checkpoint->is_partial;
     file.partitions = calloc(checkpoint->entries.count + 1, sizeof(*file.partitions));
     if (file.partitions == NULL) {
         return RIA_ERR_NOMEM;
@@ -151,8 +186,9 @@ ria_err checkpoint_encode(struct checkpoint *checkpoint, struct ria_buf *out)
     if (err == RIA_OK) {
         checkpoint_file_encode(&file, CHECKPOINT_FILE_VERSION_MAX, &w);
         record_file_finish(out, CHECKPOINT_MAGIC, CHECKPOINT_FILE_VERSION_MAX);
-        checkpoint->changed = false;
+        err = append_copy(out);
     }
+    checkpoint->changed = checkpoint->changed && err != RIA_OK;
     free(file.partitions);
     return err;
 }
@@ -171,11 +207,12 @@ static ria_err load_entries(struct checkpoint *checkpoint, const struct checkpoi
             RIA_TRY(checkpoint_put(checkpoint, &e->topic_id, e->partition, &value));
         }
     }
+    checkpoint->is_partial = file->is_partial;
     checkpoint->changed = false;
     return RIA_OK;
 }
 
-static ria_err decode(struct checkpoint *checkpoint, struct ria_slice data)
+static ria_err decode_one(struct checkpoint *checkpoint, struct ria_slice data)
 {
     struct checkpoint_file file;
     struct ria_slice body;
@@ -190,6 +227,18 @@ static ria_err decode(struct checkpoint *checkpoint, struct ria_slice data)
         err = load_entries(checkpoint, &file);
     }
     ria_arena_fini(&arena);
+    return err;
+}
+
+/* The first copy that is good. */
+static ria_err decode(struct checkpoint *checkpoint, struct ria_slice data)
+{
+    size_t half = data.size / 2;
+
+    ria_err err = decode_one(checkpoint, ria_slice_sub(data, 0, half));
+    if (err == RIA_ERR_CORRUPT) {
+        err = decode_one(checkpoint, ria_slice_sub(data, half, data.size));
+    }
     return err;
 }
 
@@ -208,6 +257,8 @@ static ria_err load(const struct ria_env *env, const char *path, struct checkpoi
     free(data);
     if (err == RIA_ERR_CORRUPT || err == RIA_ERR_UNKNOWN_VERSION) {
         ria_log_warn(env->log, "storage.checkpoint_ignored", "err=\"%s\"", ria_err_text(err));
+        checkpoint->is_partial = true;
+        checkpoint->changed = true;
         err = RIA_OK;
     }
     return err;

@@ -20,14 +20,14 @@
 #include "services/storage/partition_log.h"
 
 enum {
-    CHECKPOINT_PARTITIONS_MAX = 100000,    /* entries of one file. Full: LIMIT */
-    CHECKPOINT_SIZE_MAX = 8 * 1024 * 1024, /* bytes of it */
+    CHECKPOINT_PARTITIONS_MAX = 100000,     /* entries of one file. Full: LIMIT */
+    CHECKPOINT_SIZE_MAX = 16 * 1024 * 1024, /* bytes of it */
 };
 
 struct checkpoint;
 
-/* Reads "<data_dir>/checkpoint". Missing: empty. Bad, or of a newer format: empty, and logged; it
- * is no reason not to start. Blocks. Errors: RIA_ERR_NOMEM, RIA_ERR_IO. */
+/* Reads "<data_dir>/checkpoint". Missing: empty. Both copies bad, or of a newer format: empty and
+ * partial, and logged; it is no reason not to start. Blocks. Errors: RIA_ERR_NOMEM, RIA_ERR_IO. */
 ria_err checkpoint_load(
     const struct ria_env *env, const char *data_dir, struct checkpoint **out_checkpoint
 ) RIA_MUST_USE;
@@ -35,7 +35,15 @@ ria_err checkpoint_load(
 /* Accepts NULL. */
 void checkpoint_free(struct checkpoint *checkpoint);
 
-/* Zeros if there is no entry. */
+/* Entries were lost with a bad file, by this process or one before: what has none may have been
+ * there. checkpoint_set_whole(): every log that is here has one by now. */
+bool checkpoint_is_partial(const struct checkpoint *checkpoint);
+void checkpoint_set_whole(struct checkpoint *checkpoint);
+
+/* The last encode did not reach the disk. */
+void checkpoint_set_changed(struct checkpoint *checkpoint);
+
+/* Zeros if there is no entry; is_unknown if the checkpoint is partial. */
 void checkpoint_get(
     const struct checkpoint *checkpoint,
     const struct ria_uuid *topic_id,

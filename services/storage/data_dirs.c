@@ -442,6 +442,7 @@ void data_dirs_close(struct data_dirs *dirs)
         if (dir->writer_ready) {
             checkpoint_writer_fini(&dir->writer);
         }
+        marks_end(&dir->marks);
         checkpoint_free(dir->checkpoint);
         ria_fs_close(dir->lock);
         free(dir->path);
@@ -463,6 +464,17 @@ ria_err data_dirs_save(struct data_dirs *dirs, const struct identity *identity)
 }
 
 /* ---- which ---- */
+
+bool data_dirs_are_partial(const struct data_dirs *dirs)
+{
+    for (uint32_t i = 0; i < dirs->count; i++) {
+        const struct data_dir *dir = &dirs->items[i];
+        if (!dir->failed && dir->checkpoint != NULL && checkpoint_is_partial(dir->checkpoint)) {
+            return true;
+        }
+    }
+    return false;
+}
 
 struct data_dir *data_dirs_first(struct data_dirs *dirs)
 {

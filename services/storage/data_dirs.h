@@ -18,6 +18,7 @@
 #include "services/storage/checkpoint.h"
 #include "services/storage/disk_space.h"
 #include "services/storage/identity.h"
+#include "services/storage/marks.h"
 #include "services/storage/trash.h"
 
 enum { DATA_DIRS_MAX = IDENTITY_FOLDERS_MAX, DATA_DIR_FOLDER_NAME_MAX = 64 };
@@ -32,6 +33,7 @@ struct data_dir {
     struct checkpoint *checkpoint;
     struct checkpoint_writer writer;
     bool writer_ready;
+    struct marks marks;
     struct trash trash;
     struct disk_space space;
     uint32_t replica_count;
@@ -69,6 +71,9 @@ void data_dirs_close(struct data_dirs *dirs);
 
 /* Write the identity into every good folder. Errors: those of identity_save(); some may have it. */
 ria_err data_dirs_save(struct data_dirs *dirs, const struct identity *identity) RIA_MUST_USE;
+
+/* The checkpoint of one of them was bad. */
+bool data_dirs_are_partial(const struct data_dirs *dirs);
 
 /* The first good folder. */
 struct data_dir *data_dirs_first(struct data_dirs *dirs);

@@ -272,6 +272,7 @@ void storage_on_log_synced(void *arg, ria_err err)
         partition_on_synced(&replica->partition, RIA_OK);
         parked_wake(&replica->waits[REPLICA_SYNCED], partition_log_synced_offset(log));
         storage_mark_changed(replica);
+        storage_mark_synced(replica);
     }
     if (partition_log_has_failed(log)) { /* perhaps in a write while this sync was under way */
         note_log_failed(replica, err == RIA_OK ? RIA_ERR_IO : err);

@@ -39,7 +39,9 @@ fitness_state fitness_of(const struct replica *replica)
     if (replica->state == REPLICA_FAILED || (log != NULL && partition_log_has_failed(log))) {
         return FITNESS_FAILED;
     }
-    return log != NULL && partition_log_is_damaged(log) ? FITNESS_DAMAGED : FITNESS_FIT;
+    bool is_damaged = log != NULL && (partition_log_is_damaged(log) ||
+                                      partition_has_impossible_epoch(&replica->partition));
+    return is_damaged ? FITNESS_DAMAGED : FITNESS_FIT;
 }
 
 /* What the coordinator believes, by this node's last acknowledged word or by its metadata. */

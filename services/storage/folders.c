@@ -45,8 +45,13 @@ static bool parse_folder_name(const char *name, struct partition_id *out_id)
 
 void storage_throw_away(struct storage *s, struct data_dir *dir, const char *name)
 {
-    ria_err err = trash_throw(&dir->trash, name);
+    struct partition_id id;
 
+    if (parse_folder_name(name, &id)) {
+        checkpoint_remove(dir->checkpoint, &id.topic_id, partition_id_number(&id));
+    }
+    ria_err err = trash_throw(&dir->trash, name);
+    storage_release_trash(s, dir);
     if (err == RIA_OK) {
         storage_forget_orphan(s, name);
     } else { /* the next start tries again */
@@ -56,13 +61,6 @@ void storage_throw_away(struct storage *s, struct data_dir *dir, const char *nam
     }
 }
 
-struct scan {
-    struct storage *s;
-    struct data_dir *dir;
-    struct ria_buf garbage; /* names, each with its NUL */
-    ria_err err;
-};
-
 static bool ends_with(const char *text, const char *suffix)
 {
     size_t size = strlen(text);
@@ -70,6 +68,73 @@ static bool ends_with(const char *text, const char *suffix)
 
     return size > suffix_size && strcmp(text + size - suffix_size, suffix) == 0;
 }
+
+/* ---- what was removed ---- */
+
+struct removed {
+    struct data_dir *dir;
+    struct ria_buf names; /* of garbage, each with its NUL */
+    ria_err err;
+};
+
+static bool on_removed_entry(void *arg, const char *name, bool is_dir)
+{
+    struct removed *removed = arg;
+
+    if (is_dir && ends_with(name, TRASH_SUFFIX)) {
+        removed->err = ria_buf_append(&removed->names, name, strlen(name) + 1);
+    }
+    return removed->err == RIA_OK;
+}
+
+/* "<folder>.deleted", "<folder>.1.deleted". */
+static void forget_one(struct data_dir *dir, struct ria_fs *fs, const char *garbage)
+{
+    char name[STORAGE_FOLDER_MAX];
+    char path[IDENTITY_PATH_MAX + STORAGE_FOLDER_MAX + sizeof("/partition.meta")];
+    struct partition_id id;
+    struct ria_file *file = NULL;
+    size_t size = strcspn(garbage, ".");
+
+    if (size >= sizeof(name)) {
+        return;
+    }
+    memcpy(name, garbage, size);
+    name[size] = '\0';
+    if (!parse_folder_name(name, &id)) {
+        return;
+    }
+    /* It has come back since, which waited for the checkpoint: the entry is the new log's. */
+    (void)snprintf(path, sizeof(path), "%s/%s/partition.meta", dir->path, name);
+    bool is_back = ria_fs_open(fs, path, RIA_FS_READ, &file) == RIA_OK;
+    ria_fs_close(file);
+    if (!is_back) {
+        checkpoint_remove(dir->checkpoint, &id.topic_id, partition_id_number(&id));
+    }
+}
+
+void storage_forget_removed(struct storage *s, struct data_dir *dir)
+{
+    struct removed removed = {.dir = dir, .err = RIA_OK};
+
+    ria_buf_init(&removed.names, FOLDER_LIST_MAX);
+    ria_err err = ria_fs_list(s->env->fs, dir->path, on_removed_entry, &removed);
+    for (size_t at = 0; err == RIA_OK && at < removed.names.size;) {
+        const char *name = (const char *)removed.names.data + at;
+        forget_one(dir, s->env->fs, name);
+        trash_resume(&dir->trash, name);
+        at += strlen(name) + 1;
+    }
+    ria_buf_fini(&removed.names);
+    storage_release_trash(s, dir);
+}
+
+struct scan {
+    struct storage *s;
+    struct data_dir *dir;
+    struct ria_buf garbage; /* names, each with its NUL */
+    ria_err err;
+};
 
 /* ---- orphans ---- */
 
@@ -194,8 +259,7 @@ static bool on_folder_entry(void *arg, const char *name, bool is_dir)
         return true;
     }
     if (ends_with(name, TRASH_SUFFIX)) {
-        trash_resume(&scan->dir->trash, name);
-        return true;
+        return true; /* storage_forget_removed() */
     }
     if (!parse_folder_name(name, &id) || storage_find_id(scan->s, &id) != NULL) {
         return true;

@@ -81,6 +81,8 @@ void handle_range_fetch(const struct handle_request *r)
     range_fetch_response_init(&response);
     response.high_watermark = p->high_watermark;
     response.log_start_offset = partition_log_start_offset(p->log);
+    response.leader_epoch = p->role == PARTITION_LEADER ? p->leader_epoch : -1;
+    response.end_offset = partition_log_end_offset(p->log);
     if (!copy_epochs(r, p->log, &response)) {
         return;
     }

@@ -217,6 +217,10 @@ static ria_err prepare_one(
     ria_err err = partition_prepare(p, in->leader_epoch, &leader, out_end);
     if (err == RIA_OK) {
         replica->refusal_logged = false;
+        storage_report_fitness(replica);
+        if (partition_log_lost_offset(p->log) > 0) {
+            doubts_want(r->storage->doubts, replica);
+        }
         if (*out_end != old_end) {
             r->storage->metrics.truncations.value++;
             log_event(replica, RIA_LOG_INFO, "storage.log_cut", old_end, *out_end, err);
@@ -231,7 +235,11 @@ static ria_err prepare_one(
                 err
             );
         }
-    } else if (err == RIA_ERR_CONFLICT && !replica->refusal_logged) {
+    }
+    if (err == RIA_ERR_CONFLICT) { /* or is it the same log, and an epoch has a flipped bit? */
+        doubts_want(r->storage->doubts, replica);
+    }
+    if (err == RIA_ERR_CONFLICT && !replica->refusal_logged) {
         replica->refusal_logged = true;
         log_event(
             replica, RIA_LOG_ERROR, "storage.cut_of_committed_refused", old_end, in->end_offset, err

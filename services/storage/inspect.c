@@ -20,9 +20,11 @@ bool storage_describe_replica(
         .open = p->log != NULL,
         .leader = p->role == PARTITION_LEADER,
         .leader_epoch = p->leader_epoch,
+        .last_epoch = -1,
         .high_watermark = p->high_watermark,
     };
     if (p->log != NULL) {
+        out_info->last_epoch = partition_last_epoch(p);
         out_info->damaged = partition_log_is_damaged(p->log);
         out_info->failed = partition_log_has_failed(p->log);
         out_info->start_offset = partition_log_start_offset(p->log);

@@ -144,6 +144,35 @@ int64_t leader_epochs_divergence(
     return end;
 }
 
+int64_t leader_epochs_agreement(
+    const struct leader_epochs *epochs,
+    int64_t from_offset,
+    int64_t end_offset,
+    const struct leader_epoch_entry *other,
+    uint32_t other_count
+)
+{
+    int64_t offset = from_offset;
+
+    while (offset < end_offset) {
+        int64_t next = end_offset;
+        if (leader_epochs_at(epochs->entries, epochs->count, offset) ==
+            leader_epochs_at(other, other_count, offset)) {
+            return offset;
+        }
+        /* The next place where one of them changes. A peer's entries may not ascend. */
+        for (uint32_t i = 0; i < epochs->count; i++) {
+            int64_t start = epochs->entries[i].start_offset;
+            next = start > offset ? ria_min_i64(next, start) : next;
+        }
+        for (uint32_t i = 0; i < other_count; i++) {
+            next = other[i].start_offset > offset ? ria_min_i64(next, other[i].start_offset) : next;
+        }
+        offset = next;
+    }
+    return end_offset;
+}
+
 ria_err leader_epochs_encode(const struct leader_epochs *epochs, struct ria_buf *out)
 {
     struct leader_epochs_file file;

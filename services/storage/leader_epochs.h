@@ -61,6 +61,16 @@ int64_t leader_epochs_divergence(
     int64_t other_end_offset
 );
 
+/* First offset at or behind from_offset at which both histories name the same epoch; end_offset if
+ * there is none below it. */
+int64_t leader_epochs_agreement(
+    const struct leader_epochs *epochs,
+    int64_t from_offset,
+    int64_t end_offset,
+    const struct leader_epoch_entry *other,
+    uint32_t other_count
+);
+
 /* The content of the file `leader-epochs`. Errors: RIA_ERR_NOMEM, RIA_ERR_LIMIT. */
 ria_err leader_epochs_encode(const struct leader_epochs *epochs, struct ria_buf *out) RIA_MUST_USE;
 

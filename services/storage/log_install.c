@@ -115,8 +115,7 @@ static void take_place(struct install *in)
     log_forget_hints(log);
 }
 
-/* The epochs of [from, to) are those found in its batches. */
-static ria_err merge_epochs(
+ria_err log_merge_epochs(
     struct partition_log *log,
     const struct leader_epochs *found,
     int64_t from_offset,
@@ -128,15 +127,21 @@ static ria_err merge_epochs(
     uint32_t i = 0;
 
     leader_epochs_init(&merged);
-    RIA_TRY(leader_epochs_reserve(&merged, old->count + found->count));
+    RIA_TRY(leader_epochs_reserve(&merged, old->count + found->count + 1));
     for (; i < old->count && old->entries[i].start_offset < from_offset; i++) {
         (void)leader_epochs_note(&merged, old->entries[i].epoch, old->entries[i].start_offset);
     }
     for (uint32_t k = 0; k < found->count; k++) {
         (void)leader_epochs_note(&merged, found->entries[k].epoch, found->entries[k].start_offset);
     }
+    if (to_offset <
+        partition_log_end_offset(log)) { /* it may have begun within, or be a mistake's */
+        (void)leader_epochs_note(
+            &merged, leader_epochs_at(old->entries, old->count, to_offset), to_offset
+        );
+    }
     for (; i < old->count; i++) {
-        if (old->entries[i].start_offset >= to_offset) {
+        if (old->entries[i].start_offset > to_offset) {
             (void)leader_epochs_note(&merged, old->entries[i].epoch, old->entries[i].start_offset);
         }
     }
@@ -168,7 +173,7 @@ ria_err log_close_hole(
     int64_t to_offset
 )
 {
-    RIA_TRY(merge_epochs(log, found, from_offset, to_offset));
+    RIA_TRY(log_merge_epochs(log, found, from_offset, to_offset));
     log_forget_hole(log, from_offset, to_offset);
     ria_err err = log_fail_on_io(log, log_save_meta(log, true));
     if (err != RIA_OK) {

@@ -495,11 +495,19 @@ static ria_err install(struct log_repair *r)
     return err;
 }
 
+/* The hole begins where it began. Else it was cut off, or more was found in front of it. */
+static bool has_its_hole(const struct log_repair *r)
+{
+    const struct log_damage *hole = log_damage_from(r->log, r->from_offset);
+
+    return hole != NULL && hole->from_offset == r->from_offset;
+}
+
 ria_err log_repair_step(struct log_repair *r)
 {
     RIA_ASSERT(r->log != NULL);
 
-    if (r->log->generation != r->generation) {
+    if (r->log->generation != r->generation || (r->state != LOG_REPAIR_DONE && !has_its_hole(r))) {
         return RIA_ERR_CONFLICT;
     }
     if (r->log->failed) {
@@ -543,7 +551,7 @@ agrees_behind(const struct log_repair *r, const struct log_repair_source *source
 /* How much of the batches is taken: whole ones that fit, as much as the file should hold. */
 static ria_err check_source(
     const struct log_repair *r,
-    struct ria_slice batches,
+    const struct log_repair_source *source,
     int32_t epoch_max,
     struct ria_slice *out_taken
 )
@@ -551,6 +559,7 @@ static ria_err check_source(
     const struct leader_epochs *own = &r->log->epochs;
     int64_t offset = r->next_offset;
     int32_t epoch = leader_epochs_last(&r->found);
+    struct ria_slice batches = source->batches;
     struct batch_header header;
     size_t size = 0;
 
@@ -559,7 +568,8 @@ static ria_err check_source(
         if (batch_header_decode(rest, &header) != RIA_OK || batch_size(&header) > rest.size) {
             return RIA_ERR_MALFORMED;
         }
-        int32_t known = leader_epochs_at(own->entries, own->count, header.base_offset);
+        int32_t known =
+            source->is_leader ? -1 : leader_epochs_at(own->entries, own->count, header.base_offset);
         epoch = known > epoch ? known : epoch;
         if (!segment_header_joins(&header, offset) || header.leader_epoch < epoch ||
             header.leader_epoch > epoch_max || batch_last_offset(&header) >= r->to_offset) {
@@ -572,6 +582,38 @@ static ria_err check_source(
     }
     *out_taken = ria_slice_sub(batches, 0, size);
     return RIA_OK;
+}
+
+ria_err log_repair_doubt_end(struct log_repair *r, const struct log_repair_source *source)
+{
+    struct partition_log *log = r->log;
+    const struct log_damage *hole = log_damage_from(log, r->from_offset);
+    struct segment_place place;
+
+    RIA_ASSERT(r->state == LOG_REPAIR_WANTING);
+
+    if (!has_its_hole(r) || hole->to_offset >= source->end_offset ||
+        hole->to_offset >= partition_log_end_offset(log) || r->to_offset != hole->to_offset ||
+        !agrees_behind(r, source, hole->to_offset)) {
+        return RIA_ERR_NOT_FOUND;
+    }
+    struct segment *segment = log->segments[log_segment_at(log, r->to_offset)];
+    if (segment->base_offset == r->to_offset) {
+        return RIA_ERR_NOT_FOUND; /* the file's name says so, too */
+    }
+    ria_err err = segment_seek(segment, r->to_offset, NULL, &place);
+    if (err == RIA_OK && place.offset == r->to_offset) {
+        struct segment_walk walk;
+        struct batch_header header;
+        bool more = false;
+        RIA_TRY(segment_walk_init(&walk, segment, place));
+        err = segment_walk_next(&walk, &header, &more);
+        if (err == RIA_OK && more) {
+            log_report_damage(log, r->to_offset, batch_last_offset(&header) + 1);
+            return RIA_ERR_CORRUPT;
+        }
+    }
+    return err == RIA_OK ? RIA_ERR_NOT_FOUND : err;
 }
 
 ria_err log_repair_put(struct log_repair *r, const struct log_repair_source *source)
@@ -593,7 +635,7 @@ ria_err log_repair_put(struct log_repair *r, const struct log_repair_source *sou
         hole->to_offset < partition_log_end_offset(log)
             ? leader_epochs_at(log->epochs.entries, log->epochs.count, hole->to_offset)
             : INT32_MAX;
-    RIA_TRY(check_source(r, source->batches, epoch_max, &taken));
+    RIA_TRY(check_source(r, source, epoch_max, &taken));
     RIA_TRY(write_batches(r, taken));
     r->fetched += taken.size;
     r->next_offset = r->fresh->next_offset;

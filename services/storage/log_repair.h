@@ -74,9 +74,18 @@ struct log_repair_source {
     const struct leader_epoch_entry *epochs;
     uint32_t epoch_count;
     int64_t end_offset; /* the peer's high watermark */
+    /* It leads under the epoch that this log was prepared for: of what the hole hides its word
+     * counts, not this log's history, which may be of batches that were never committed. */
+    bool is_leader;
 };
 ria_err
 log_repair_put(struct log_repair *repair, const struct log_repair_source *source) RIA_MUST_USE;
+
+/* WANTING: a peer has no batch that ends where the hole does, and everything is committed there:
+ * the offset of the batch behind the hole, which is under no CRC, is wrong. Then it belongs to the
+ * hole, and the repair ends with RIA_ERR_CORRUPT. RIA_ERR_NOT_FOUND: that is not so. */
+ria_err log_repair_doubt_end(struct log_repair *repair, const struct log_repair_source *source)
+    RIA_MUST_USE;
 
 /* DONE: the offsets that are good again, and how many bytes came from peers (0: it could be read).
  */

@@ -142,7 +142,33 @@ struct replay {
     int64_t producers_from;
     int64_t epochs_from;
     int64_t now_us;
+    int64_t last_offset; /* of the batch before whose epoch was noted; -1: none */
 };
+
+/* Epochs never fall. If only the batch before has the larger one, that one is a flipped bit; if
+ * more have it, this one's is. */
+static ria_err replay_epoch(struct replay *replay, const struct batch_header *header)
+{
+    struct partition_log *log = replay->log;
+    struct leader_epochs *epochs = &log->epochs;
+
+    RIA_TRY(leader_epochs_reserve(epochs, 1));
+    if (header->leader_epoch < leader_epochs_last(epochs) && log->epoch_unsure &&
+        replay->last_offset == epochs->entries[epochs->count - 1].start_offset) {
+        (void)leader_epochs_truncate(epochs, replay->last_offset);
+        log->epoch_unsure = false; /* batches behind it are of the epoch before, or a later one */
+        log_report_damage(log, replay->last_offset, header->base_offset);
+    }
+    if (header->leader_epoch < leader_epochs_last(epochs)) {
+        log_report_damage(log, header->base_offset, batch_last_offset(header) + 1);
+        return RIA_OK;
+    }
+    bool is_new = leader_epochs_note(epochs, header->leader_epoch, header->base_offset);
+    log->epochs_changed = log->epochs_changed || is_new;
+    log->epoch_unsure = is_new;
+    replay->last_offset = header->base_offset;
+    return RIA_OK;
+}
 
 static ria_err replay_batch(struct replay *replay, const struct batch_header *header)
 {
@@ -157,10 +183,7 @@ static ria_err replay_batch(struct replay *replay, const struct batch_header *he
         producer_table_note(&log->producers, header, replay->now_us);
     }
     if (header->base_offset >= replay->epochs_from) {
-        RIA_TRY(leader_epochs_reserve(&log->epochs, 1));
-        if (leader_epochs_note(&log->epochs, header->leader_epoch, header->base_offset)) {
-            log->epochs_changed = true;
-        }
+        RIA_TRY(replay_epoch(replay, header));
     }
     return RIA_OK;
 }
@@ -224,6 +247,7 @@ log_replay(struct partition_log *log, const struct log_offsets *snapshots, int64
         .log = log,
         .epochs_from = epochs_from,
         .now_us = ria_clock_mono_us(log->env->clock),
+        .last_offset = -1,
     };
 
     RIA_TRY(load_newest(log, snapshots, end_offset, &replay.producers_from));

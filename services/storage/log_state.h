@@ -56,6 +56,7 @@ struct partition_log {
     uint32_t generation;
     bool failed;
     bool epochs_changed; /* since the file was written */
+    bool epoch_unsure;   /* of the last entry only one batch was seen, read back from the disk */
     struct leader_epochs epochs;
     struct producer_table producers;
     struct log_damage *damage; /* holes; LOG_DAMAGE_MAX of them once there is any; ascending */
@@ -219,6 +220,15 @@ ria_err log_install(
 /* Forget the front of a hole, whose batches can be read, durably. Errors: RIA_ERR_NOMEM, as
  * ria_fs_replace(), those of log_replay(). */
 ria_err log_close_hole(
+    struct partition_log *log,
+    const struct leader_epochs *found,
+    int64_t from_offset,
+    int64_t to_offset
+) RIA_MUST_USE;
+
+/* The epochs of [from, to) are those found in its batches: in memory. Errors: RIA_ERR_NOMEM,
+ * RIA_ERR_LIMIT. */
+ria_err log_merge_epochs(
     struct partition_log *log,
     const struct leader_epochs *found,
     int64_t from_offset,

@@ -2,6 +2,7 @@
 STORAGE_LOG_SOURCES := $(addprefix services/storage/,\
   checkpoint.c \
   leader_epochs.c \
+  log_doubt.c \
   log_install.c \
   log_meta.c \
   log_metrics.c \
@@ -30,6 +31,7 @@ STORAGE_LOG_SOURCES := $(addprefix services/storage/,\
 STORAGE_SERVICE_SOURCES := $(addprefix services/storage/,\
   data_dirs.c \
   disk_space.c \
+  doubts.c \
   dispatch.c \
   events.c \
   fetch_sessions.c \
@@ -46,6 +48,7 @@ STORAGE_SERVICE_SOURCES := $(addprefix services/storage/,\
   handover.c \
   identity.c \
   inspect.c \
+  marks.c \
   metrics.c \
   node_checkpoint.c \
   parked.c \

@@ -10,6 +10,53 @@ void storage_checkpoint_soon(struct storage *s)
     }
 }
 
+static void note_written(struct data_dir *dir, ria_err err)
+{
+    trash_checkpoint_ended(&dir->trash, err == RIA_OK);
+    if (err == RIA_OK) {
+        return;
+    }
+    checkpoint_set_changed(dir->checkpoint); /* what is on disk is older */
+    ria_log_warn(
+        dir->writer.env->log,
+        "storage.checkpoint_failed",
+        "dir=%s err=\"%s\"",
+        dir->path,
+        ria_err_text(err)
+    );
+    if (err == RIA_ERR_IO) { /* logs on the disk go on until their own first failure */
+        dir->suspect = true;
+        dir->no_checkpoint = true;
+    }
+}
+
+void storage_begin_marks(struct storage *s, struct data_dir *dir)
+{
+    if (marks_raise(s->env, dir->path, dir->checkpoint)) {
+        ria_err err = storage_checkpoint_dir_now(dir);
+        if (err != RIA_OK) { /* then those of before stay, and there are no new ones */
+            note_written(dir, err);
+            return;
+        }
+    }
+    marks_begin(&dir->marks, s->env, dir->path);
+}
+
+void storage_mark_synced(struct replica *replica)
+{
+    const struct partition *p = &replica->partition;
+    struct partition_log_checkpoint entry;
+
+    partition_log_get_checkpoint(p->log, p->high_watermark, &entry);
+    marks_put(
+        &replica->dir->marks,
+        replica->mark_slot,
+        &p->id.topic_id,
+        partition_id_number(&p->id),
+        &entry
+    );
+}
+
 void storage_mark_changed(struct replica *replica)
 {
     struct storage *s = replica->storage;
@@ -45,27 +92,29 @@ static bool is_due(const struct data_dir *dir)
     return !dir->failed && !dir->no_checkpoint && checkpoint_is_changed(dir->checkpoint);
 }
 
-static void note_written(struct data_dir *dir, ria_err err)
+/* A write that has begun tells its end by itself. */
+static void note_started(struct data_dir *dir, ria_err err)
 {
-    if (err == RIA_OK) {
-        return;
-    }
-    ria_log_warn(
-        dir->writer.env->log,
-        "storage.checkpoint_failed",
-        "dir=%s err=\"%s\"",
-        dir->path,
-        ria_err_text(err)
-    );
-    if (err == RIA_ERR_IO) { /* logs on the disk go on until their own first failure */
-        dir->suspect = true;
-        dir->no_checkpoint = true;
+    if (err != RIA_OK) {
+        note_written(dir, err);
     }
 }
 
 void storage_on_checkpoint_written(void *arg, ria_err err)
 {
     note_written(arg, err);
+}
+
+void storage_release_trash(struct storage *s, struct data_dir *dir)
+{
+    if (is_due(dir) || (dir->writer_ready && checkpoint_writer_is_busy(&dir->writer))) {
+        storage_checkpoint_soon(s);
+        return;
+    }
+    if (!dir->no_checkpoint) { /* what is on disk has no entry of it already */
+        trash_checkpoint_begins(&dir->trash);
+        trash_checkpoint_ended(&dir->trash, true);
+    }
 }
 
 bool storage_checkpoint_is_busy(const struct storage *s)
@@ -83,6 +132,7 @@ static ria_err start_write(struct data_dir *dir)
     struct ria_buf bytes;
 
     ria_buf_init(&bytes, CHECKPOINT_SIZE_MAX);
+    trash_checkpoint_begins(&dir->trash);
     ria_err err = checkpoint_encode(dir->checkpoint, &bytes);
     if (err == RIA_OK) {
         err = checkpoint_writer_start(&dir->writer, ria_buf_slice(&bytes));
@@ -109,7 +159,9 @@ void storage_checkpoint(struct storage *s)
     note_gather_failed(s, gather(s));
     for (uint32_t i = 0; i < s->dirs.count; i++) {
         if (is_due(&s->dirs.items[i])) {
-            note_written(&s->dirs.items[i], start_write(&s->dirs.items[i]));
+            note_started(&s->dirs.items[i], start_write(&s->dirs.items[i]));
+        } else if (!s->dirs.items[i].failed) {
+            storage_release_trash(s, &s->dirs.items[i]);
         }
     }
 }
@@ -119,11 +171,13 @@ ria_err storage_checkpoint_dir_now(struct data_dir *dir)
     struct ria_buf bytes;
 
     ria_buf_init(&bytes, CHECKPOINT_SIZE_MAX);
+    trash_checkpoint_begins(&dir->trash);
     ria_err err = checkpoint_encode(dir->checkpoint, &bytes);
     if (err == RIA_OK) {
         err = checkpoint_writer_write(&dir->writer, ria_buf_slice(&bytes));
     }
     ria_buf_fini(&bytes);
+    trash_checkpoint_ended(&dir->trash, err == RIA_OK);
     return err;
 }
 

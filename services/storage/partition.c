@@ -59,8 +59,6 @@ void partition_fini(struct partition *p)
 
 void partition_attach_log(struct partition *p, struct partition_log *log, int64_t high_watermark)
 {
-    uint32_t count = 0;
-
     RIA_ASSERT(p->log == NULL);
     RIA_ASSERT(p->role == PARTITION_IDLE);
 
@@ -69,10 +67,20 @@ void partition_attach_log(struct partition *p, struct partition_log *log, int64_
         partition_log_start_offset(log), ria_min_i64(high_watermark, partition_log_end_offset(log))
     );
     /* What is written under an epoch proves that the epoch existed. */
-    const struct leader_epoch_entry *epochs = partition_log_epochs(log, &count);
-    if (count > 0 && epochs[count - 1].epoch > p->leader_epoch) {
-        p->leader_epoch = epochs[count - 1].epoch;
-    }
+    p->leader_epoch = (int32_t)ria_max_i64(p->leader_epoch, partition_log_sure_epoch(log));
+}
+
+int32_t partition_last_epoch(const struct partition *p)
+{
+    uint32_t count = 0;
+    const struct leader_epoch_entry *epochs = partition_log_epochs(p->log, &count);
+
+    return count == 0 ? -1 : epochs[count - 1].epoch;
+}
+
+bool partition_has_impossible_epoch(const struct partition *p)
+{
+    return partition_last_epoch(p) > p->leader_epoch;
 }
 
 /* ---- settings ---- */
@@ -172,7 +180,8 @@ static bool may_lead(const struct partition *p, const struct cluster_partition *
         forced && partition_log_lost_offset(p->log) > 0 && partition_log_is_syncing(p->log);
 
     return !partition_log_has_failed(p->log) && !waits &&
-           (forced || !partition_log_is_damaged(p->log));
+           (forced || (!partition_log_is_damaged(p->log) &&
+                       partition_last_epoch(p) <= assigned->leader_epoch));
 }
 
 static partition_role role_of(const struct partition *p, const struct cluster_partition *assigned)

@@ -175,6 +175,14 @@ static inline int64_t partition_told_high_watermark(const struct partition *p)
  * checkpoint and is clamped to the log. Before any other call but init. */
 void partition_attach_log(struct partition *p, struct partition_log *log, int64_t high_watermark);
 
+/* What the log's last batch says; -1: there is none. */
+int32_t partition_last_epoch(const struct partition *p);
+
+/* The log's last batch says an epoch that is newer than any known here: a flipped bit, or the word
+ * of a coordinator that was set back. It is no proof (partition_log_sure_epoch()) and nobody is
+ * fenced by it, but the replica does not begin to lead before it was compared with the others. */
+bool partition_has_impossible_epoch(const struct partition *p);
+
 /* ---- roles ---- */
 
 /* What the coordinator says; older than what is known changes nothing. A replica whose log is

@@ -33,10 +33,15 @@ divergence(const struct partition *p, int32_t leader_epoch, const struct partiti
 {
     uint32_t count = 0;
     const struct leader_epoch_entry *own = partition_log_epochs(p->log, &count);
+    int32_t own_last = count > 0 ? own[count - 1].epoch : -1;
 
     /* Batches of this very epoch came after an earlier prepare for it, so everything here is the
-     * leader's; its history in hand may be older than they are, and must not cut them off. */
-    if (count > 0 && own[count - 1].epoch >= leader_epoch) {
+     * leader's; its history in hand may be older than they are, and must not cut them off. That the
+     * last one is of this epoch is not sure if only its header says so (it is under no CRC): then
+     * the history decides if it reaches that far. */
+    bool is_unsure = partition_log_sure_epoch(p->log) != own_last;
+    if (own_last == leader_epoch &&
+        (!is_unsure || leader->end_offset <= own[count - 1].start_offset)) {
         return partition_log_end_offset(p->log);
     }
     return partition_log_divergence(
@@ -70,15 +75,13 @@ static ria_err may_cut_committed(const struct partition *p, int32_t leader_epoch
 /* Up to where this log has to grow before what went with its end is there again. What was lost is
  * of no later epoch than the one this node opened the log under; a leader of a later one began with
  * all that was committed by then, so what it lacks never was. Of the same epoch the history in hand
- * may be older than what was lost. A log that was made anew lost nobody knows how much; but it was
- * in no set any more when it was, so it comes back into one only by what it has. */
+ * may be older than what was lost: then the leader is asked (doubts.h). */
 static int64_t
 lost_end(const struct partition *p, int32_t leader_epoch, const struct partition_history *leader)
 {
     int64_t lost_offset = partition_log_lost_offset(p->log);
 
-    return leader_epoch > p->opened_epoch || lost_offset == INT64_MAX ? leader->end_offset
-                                                                      : lost_offset;
+    return leader_epoch > p->opened_epoch ? leader->end_offset : lost_offset;
 }
 
 ria_err partition_prepare(

@@ -249,6 +249,16 @@ partition_log_epochs(const struct partition_log *log, uint32_t *out_count)
     return log->epochs.entries;
 }
 
+int32_t partition_log_sure_epoch(const struct partition_log *log)
+{
+    uint32_t count = log->epochs.count;
+
+    if (count > 0 && log->epoch_unsure) {
+        count--;
+    }
+    return count == 0 ? -1 : log->epochs.entries[count - 1].epoch;
+}
+
 int64_t partition_log_divergence(
     const struct partition_log *log,
     const struct leader_epoch_entry *leader_epochs,

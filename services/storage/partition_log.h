@@ -41,6 +41,7 @@ struct partition_log_checkpoint {
     int64_t synced_offset; /* on disk for certain, of a relaxed topic too. INT64_MAX: nobody knows,
                               the log is gone, and an empty one takes its place */
     int64_t high_watermark;
+    bool is_unknown;     /* the entry may have been lost: nothing bad in the log is a mere tail */
     uint32_t generation; /* of the log when this was taken: truncation begins a new one, to which an
                             older synced_offset means nothing */
 };
@@ -203,6 +204,10 @@ ria_err partition_log_find_time(
 /* Borrowed; valid until the next append or truncate. */
 const struct leader_epoch_entry *
 partition_log_epochs(const struct partition_log *log, uint32_t *out_count);
+
+/* Newest epoch of which there is more proof than one batch header that was read back from the disk:
+ * no CRC covers a header's epoch. -1 if there is none. */
+int32_t partition_log_sure_epoch(const struct partition_log *log);
 
 /* First offset at which this log and one with that history may differ: where a follower truncates
  * to (at most its own end). Pure function of the two histories, see leader_epochs_divergence(). */

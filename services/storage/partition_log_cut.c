@@ -93,7 +93,11 @@ static ria_err prepare(struct cut *cut)
     RIA_ASSERT(offset >= segment->base_offset);
     cut->place = (struct segment_place){segment->next_offset, segment->size};
     if (offset < segment->next_offset) {
-        RIA_TRY(segment_seek(segment, offset, NULL, &cut->place));
+        ria_err err = segment_seek(segment, offset, NULL, &cut->place);
+        if (err == RIA_ERR_CORRUPT && cut->place.offset == offset) {
+            err = RIA_OK; /* a hole begins there: where it does is all that a cut has to know */
+        }
+        RIA_TRY(err);
     }
     RIA_TRY(segment_reserve(segment, 0)); /* its index files are about to go */
     for (uint32_t i = 0; i < cut->index; i++) {
@@ -113,6 +117,7 @@ static void lower_marks(struct partition_log *log, int64_t offset)
     log->synced_offset = ria_min_i64(log->synced_offset, offset);
     if (leader_epochs_truncate(&log->epochs, offset)) {
         log->epochs_changed = true;
+        log->epoch_unsure = false;
     }
 }
 
@@ -264,6 +269,7 @@ static ria_err start_again(struct partition_log *log, struct segment *fresh)
     log->start_offset = fresh->base_offset;
     leader_epochs_clear(&log->epochs);
     log->epochs_changed = true;
+    log->epoch_unsure = false;
     producer_table_clear(&log->producers);
     log->producers_complete = true;
     log->tail_is_bad = false;

@@ -154,7 +154,9 @@ ria_err log_check_batch(
         return RIA_ERR_MALFORMED;
     }
     int32_t epoch = leader_epochs_at(epochs->entries, epochs->count, out_header->base_offset);
-    if (epoch >= 0 && epoch != out_header->leader_epoch) {
+    bool is_before = epoch < 0 && epochs->count > 0; /* epochs never fall */
+    if ((epoch >= 0 && epoch != out_header->leader_epoch) ||
+        (is_before && out_header->leader_epoch > epochs->entries[0].epoch)) {
         return RIA_ERR_CORRUPT;
     }
     return batch_check_crc(ria_slice_sub(bytes, 0, batch_size(out_header)));

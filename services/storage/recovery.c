@@ -13,11 +13,12 @@ struct recovery {
     struct partition_log *log;
     struct log_listing listing;
     uint64_t *file_sizes; /* of the segments */
-    int64_t mark;         /* everything below was on disk */
+    int64_t mark; /* everything below was on disk; INT64_MAX: all that is in the files may be */
+    int64_t rewrite_from; /* what is here and above is written again */
     int64_t indexed;      /* next offset of the last valid index */
     int64_t orphaned;     /* the same of indexes without their log file */
     uint32_t kept;        /* segments that stay; the rest are set aside */
-    int32_t epoch;        /* of the last batch scanned */
+    int32_t epoch;        /* no batch that is scanned may have an older one */
     bool must_cut;        /* the last kept segment's file has a bad tail */
     bool names_changed;
 };
@@ -111,6 +112,10 @@ static ria_err load_segments(struct recovery *r, const struct partition_log_chec
         RIA_TRY(look_at_orphan(r, r->listing.indexes.items[i]));
     }
     r->mark = ria_max_i64(r->mark, ria_max_i64(r->indexed, r->orphaned));
+    r->rewrite_from = r->mark;
+    if (checkpoint->is_unknown) {
+        r->mark = INT64_MAX;
+    }
     return RIA_OK;
 }
 
@@ -145,10 +150,12 @@ static ria_err scan(struct recovery *r, uint32_t i)
         .segment = segment,
         .file_size = r->file_sizes[i],
         .mark = r->mark,
+        .rewrite_from = r->rewrite_from,
         .epoch = r->epoch,
+        .sure_epoch = r->epoch,
     };
     RIA_TRY(recovery_scan_run(&job));
-    r->epoch = job.epoch;
+    r->epoch = job.sure_epoch;
     return RIA_OK;
 }
 
@@ -197,6 +204,10 @@ static ria_err follow_chain(struct recovery *r)
     if (end_offset < r->mark) {
         log->tail_is_bad =
             r->kept > 0 && log->segments[r->kept - 1]->size < r->file_sizes[r->kept - 1];
+    }
+    /* Without a mark only bad bytes tell that something was there. */
+    bool is_lost = end_offset < r->rewrite_from || log->tail_is_bad;
+    if (end_offset < r->mark && is_lost) {
         log_report_lost(log, end_offset, r->mark);
     }
     return RIA_OK;

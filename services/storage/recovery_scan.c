@@ -127,19 +127,21 @@ static ria_err take_good(struct window *w)
         if (wrong) {
             return RIA_OK;
         }
-        if (header.base_offset >= scan->mark) {
+        if (header.base_offset >= scan->rewrite_from) {
             RIA_TRY(window_get(w, segment->size, batch_size(&header), &batch));
             RIA_TRY(write_again(w, segment->size, batch));
         }
         RIA_TRY(segment_reserve(segment, 1));
         segment_note(segment, &header);
+        scan->sure_epoch = scan->epoch;
         scan->epoch = header.leader_epoch;
     }
     return RIA_OK;
 }
 
-/* The offset is under no CRC either. A hole ends at the mark at the latest, and the batch behind
- * the one that ends it goes on from there, or neither is believed. The window moves. */
+/* The offset is under no CRC either. A hole has no more records than bytes, it ends at the mark at
+ * the latest, and the batch behind the one that ends it goes on from there, or neither is believed.
+ * The window moves. */
 static ria_err check_offset(
     struct window *w, uint64_t position, const struct batch_header *header, bool *out_wrong
 )
@@ -154,7 +156,9 @@ static ria_err check_offset(
     bool parts =
         !ria_slice_is_null(batch) && !segment_header_joins(&next, batch_last_offset(header) + 1) &&
         next.base_offset > w->scan->segment->next_offset && next.base_offset <= header->base_offset;
-    *out_wrong = header->base_offset > w->scan->mark || parts;
+    int64_t hidden = header->base_offset - w->scan->segment->next_offset;
+    *out_wrong = header->base_offset > w->scan->mark || parts ||
+                 (uint64_t)hidden > position - w->scan->segment->size;
     return RIA_OK;
 }
 

@@ -15,9 +15,13 @@ struct recovery_scan {
     struct segment *segment; /* indexes in memory; scanning begins at its size */
     uint64_t file_size;
     int64_t mark;
-    int32_t epoch; /* of the batch before; no batch may have an older one */
+    int64_t rewrite_from; /* at most the mark */
+    int32_t epoch;        /* of the batch before; no batch may have an older one */
+    /* The same of the batch before that one: what is left if the last batch of a file, which has no
+     * successor to tell, has a flipped epoch. */
+    int32_t sure_epoch;
 };
 
-/* Batches at or above the mark are written again in place, so that the sync that follows is a real
- * one. Errors: RIA_ERR_IO, RIA_ERR_NOMEM, RIA_ERR_LIMIT. */
+/* Batches at or above rewrite_from are written again in place, so that the sync that follows is a
+ * real one. Errors: RIA_ERR_IO, RIA_ERR_NOMEM, RIA_ERR_LIMIT. */
 ria_err recovery_scan_run(struct recovery_scan *scan) RIA_MUST_USE;

@@ -16,6 +16,7 @@ enum {
     SYNC_POLL_US = 10000,     /* while the disk works */
     FETCH_SIZE = 1024 * 1024, /* of one RangeFetch */
     FETCH_MS = 5000,          /* deadline of one */
+    FINDS_MAX = 64,           /* more damage found in one replica, until a repair ends well */
     RETRY_MS_MIN = 1000,      /* no peer could help, or the disk is full */
     RETRY_MS_MAX = 60 * 1000,
 };
@@ -106,6 +107,18 @@ static void fail_turn(struct repairs *repairs, ria_err err)
     end_turn(repairs);
 }
 
+/* More damage was found, and is known now: that is a step forward. */
+static void begin_again(struct repairs *repairs)
+{
+    struct replica *replica = repairs->replica;
+
+    if (replica->repair_finds++ < FINDS_MAX) {
+        end_turn(repairs);
+    } else {
+        fail_turn(repairs, RIA_ERR_CORRUPT);
+    }
+}
+
 static void finish_turn(struct repairs *repairs)
 {
     struct replica *replica = repairs->replica;
@@ -128,6 +141,7 @@ static void finish_turn(struct repairs *repairs)
         fetched > 0 ? "peers" : "reading"
     );
     replica->repair_failures = 0;
+    replica->repair_finds = 0;
     replica->repair_err = RIA_OK;
     storage_mark_changed(replica);
     end_turn(repairs);
@@ -168,6 +182,7 @@ static ria_err take_batches(
     struct repairs *repairs, const struct range_fetch_response *response, struct ria_slice batches
 )
 {
+    const struct partition *p = &repairs->replica->partition;
     struct ria_arena *arena = &repairs->storage->arena;
     struct leader_epoch_entry *epochs =
         ria_arena_alloc_array(arena, response->epochs_count, sizeof(*epochs));
@@ -184,8 +199,10 @@ static ria_err take_batches(
         .epochs = epochs,
         .epoch_count = response->epochs_count,
         .end_offset = response->high_watermark,
+        .is_leader = response->leader_epoch >= 0 && response->leader_epoch == p->prepared_epoch,
     };
-    return log_repair_put(repairs->repair, &source);
+    return batches.size == 0 ? log_repair_doubt_end(repairs->repair, &source)
+                             : log_repair_put(repairs->repair, &source);
 }
 
 /* An error of this node's own, which another peer would not mend. */
@@ -210,11 +227,8 @@ static ria_err open_answer(struct repairs *repairs, struct ria_msg *reply, bool 
     RIA_TRY(envelope_decode_body(
         schema_response(API_RANGE_FETCH), header.api_version, body, &s->arena, &response
     ));
-    if (payload.size == 0) {
-        return RIA_ERR_NOT_FOUND;
-    }
     ria_err err = take_batches(repairs, &response, payload);
-    *out_own = is_own(err);
+    *out_own = is_own(err) || (payload.size == 0 && err == RIA_ERR_CORRUPT);
     return err;
 }
 
@@ -237,9 +251,14 @@ static void on_answer(void *arg, ria_err err, struct ria_msg *reply)
     if (err == RIA_OK) {
         repairs->peer = 0; /* of what follows, another one may be good again */
         repairs->replica->repair_peer_err = RIA_OK;
+    } else if (own && err == RIA_ERR_CORRUPT) {
+        begin_again(repairs);
     } else if (own) {
         fail_turn(repairs, err);
     } else {
+        if (err == RIA_ERR_CONFLICT && repairs->peer == 0) { /* whose history is wrong? */
+            doubts_want(repairs->storage->doubts, repairs->replica);
+        }
         repairs->replica->repair_peer_err = err;
         repairs->peer++;
     }
@@ -349,7 +368,9 @@ static void work(struct repairs *repairs)
         err = log_repair_step(repairs->repair);
         break;
     }
-    if (err != RIA_OK && repairs->repair != NULL) {
+    if (err == RIA_ERR_CORRUPT && repairs->repair != NULL) {
+        begin_again(repairs);
+    } else if (err != RIA_OK && repairs->repair != NULL) {
         fail_turn(repairs, err);
     }
     wake_in(repairs, next_us);

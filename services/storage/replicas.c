@@ -6,6 +6,8 @@
 
 #include "services/storage/storage.h"
 
+enum { RETURN_POLL_MS = 50 }; /* of a replica that was removed less than a second ago */
+
 /* ---- finding ---- */
 
 struct replica *storage_find_id(const struct storage *s, const struct partition_id *id)
@@ -80,12 +82,14 @@ static struct replica *replica_new(struct storage *s, const struct partition_id 
     }
     replica->storage = s;
     replica->state = REPLICA_OPENING;
+    replica->mark_slot = MARKS_NO_SLOT;
     ria_list_init(&replica->dirty_link);
     ria_list_init(&replica->relaxed_link);
     ria_list_init(&replica->tick_link);
     ria_list_init(&replica->changed_link);
     ria_list_init(&replica->fitness_link);
     ria_list_init(&replica->repair_link);
+    ria_list_init(&replica->doubt_link);
     for (size_t i = 0; i < REPLICA_WAITS; i++) {
         ria_list_init(&replica->waits[i]);
     }
@@ -108,6 +112,7 @@ void storage_replica_free(struct replica *replica)
     ria_list_remove(&replica->changed_link);
     ria_list_remove(&replica->fitness_link);
     repairs_forget(s->repairs, replica);
+    doubts_forget(s->doubts, replica);
     if (replica->dir != NULL) {
         replica->dir->replica_count--;
     }
@@ -136,6 +141,7 @@ static void begin_removal(struct replica *replica, ria_err waiting)
     }
     replica->state = REPLICA_REMOVING;
     repairs_forget(s->repairs, replica);
+    doubts_forget(s->doubts, replica);
     ria_list_remove(&replica->queue_link);
     ria_list_push_back(&s->removing, &replica->queue_link);
     storage_want_flush(s);
@@ -194,7 +200,8 @@ static bool may_delete(const struct replica *replica, const struct cluster_parti
 
     return storage_is_dropped(replica->storage, assigned) &&
            p->partition_epoch <= assigned->partition_epoch &&
-           p->leader_epoch <= assigned->leader_epoch;
+           p->leader_epoch <= assigned->leader_epoch &&
+           partition_last_epoch(p) <= assigned->leader_epoch;
 }
 
 /* Dropped, and nothing is here, though its checkpoint may be: what died before it was written.
@@ -392,6 +399,7 @@ static ria_err open_log(struct replica *replica, const struct cluster_partition 
         &log
     ));
     replica->state = REPLICA_OPEN;
+    replica->mark_slot = marks_take_slot(&replica->dir->marks);
     partition_log_on_damaged(log, on_damaged);
     partition_attach_log(&replica->partition, log, checkpoint.high_watermark);
     return RIA_OK;
@@ -418,6 +426,23 @@ static void note_open_failed(struct replica *replica, ria_err err)
     replica->retry_us = ria_clock_mono_us(s->env->clock) + (int64_t)STORAGE_OPEN_RETRY_MS * 1000;
 }
 
+/* It comes back while the checkpoint on disk may still have the entry of the log that was removed,
+ * which would be taken for the new one's. */
+static bool waits_for_checkpoint(const struct replica *replica)
+{
+    const struct storage *s = replica->storage;
+    char name[STORAGE_FOLDER_MAX];
+
+    storage_folder_name(&replica->partition.id, name);
+    for (uint32_t i = 0; i < s->dirs.count; i++) {
+        const struct data_dir *dir = &s->dirs.items[i];
+        if (!dir->failed && !dir->no_checkpoint && trash_holds(&dir->trash, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* True: it needs no further attempt. */
 static bool open_replica(struct replica *replica)
 {
@@ -427,6 +452,11 @@ static bool open_replica(struct replica *replica)
         cluster_partition(s->cluster, &id->topic_id, partition_id_number(id));
 
     RIA_ASSERT(assigned != NULL); /* topics and partitions never leave the view */
+    if (waits_for_checkpoint(replica)) {
+        replica->state = REPLICA_OPENING;
+        replica->retry_us = ria_clock_mono_us(s->env->clock) + (int64_t)RETURN_POLL_MS * 1000;
+        return false;
+    }
     ria_err err = open_log(replica, assigned);
     if (err != RIA_OK) {
         note_open_failed(replica, err);
@@ -444,10 +474,33 @@ static bool open_replica(struct replica *replica)
     if (storage_is_assigned(s, assigned)) {
         apply(replica, assigned);
         storage_report_fitness(replica);
+        if (partition_has_impossible_epoch(&replica->partition)) {
+            doubts_want(s->doubts, replica);
+        }
     } else {
         unassign(s, assigned); /* it was opened to see how new it is */
     }
     return true;
+}
+
+/* Every log that is claimed is open, and has its entry: what has none from now on is new. */
+static void settle_checkpoints(struct storage *s)
+{
+    if (!s->scanned || !ria_list_is_empty(&s->opening) || !data_dirs_are_partial(&s->dirs)) {
+        return;
+    }
+    RIA_LIST_FOREACH (node, &s->replicas) {
+        struct replica *replica = RIA_CONTAINER(node, struct replica, link);
+        if (replica->state != REPLICA_OPEN) {
+            return;
+        }
+        storage_mark_changed(replica);
+    }
+    for (uint32_t i = 0; i < s->dirs.count; i++) {
+        if (!s->dirs.items[i].failed) {
+            checkpoint_set_whole(s->dirs.items[i].checkpoint);
+        }
+    }
 }
 
 void storage_open_step(struct storage *s)
@@ -458,7 +511,7 @@ void storage_open_step(struct storage *s)
 
     RIA_LIST_FOREACH (node, &s->opening) {
         struct replica *replica = RIA_CONTAINER(node, struct replica, queue_link);
-        if (replica->state == REPLICA_FAILED && replica->retry_us > now_us) {
+        if (replica->retry_us > now_us) {
             next_us = ria_min_i64(next_us, replica->retry_us);
             continue;
         }
@@ -478,6 +531,7 @@ void storage_open_step(struct storage *s)
     if (next_us != INT64_MAX) {
         ria_timer_start(s->env->timers, &s->open_timer, ria_max_i64(next_us - now_us, 0));
     }
+    settle_checkpoints(s);
     storage_settle_lost(s);
     storage_note_ready(s);
 }
@@ -512,7 +566,8 @@ void storage_assign(struct storage *s, struct cluster_partition *assigned)
         replica = storage_find_id(s, &id);
         if (replica != NULL) {
             /* What comes later than the first metadata is new, and was never anywhere. */
-            replica->lost = !s->scanned && (s->dirs.missing_count > 0 || s->identity.lost_data);
+            replica->lost = !s->scanned && (s->dirs.missing_count > 0 || s->identity.lost_data ||
+                                            data_dirs_are_partial(&s->dirs));
         }
     } else if (replica->state == REPLICA_OPEN) {
         apply(replica, assigned);
@@ -588,11 +643,12 @@ static void finish_removal(struct replica *replica)
     storage_folder_name(&id, name);
     partition_log_free(replica->partition.log);
     replica->partition.log = NULL;
+    if (dir != NULL) {
+        marks_clear(&dir->marks, replica->mark_slot);
+    }
     ria_err err = dir == NULL ? data_dirs_find(&s->dirs, name, &dir) : RIA_OK;
     storage_replica_free(replica);
     if (err == RIA_OK && dir != NULL) {
-        checkpoint_remove(dir->checkpoint, &id.topic_id, partition_id_number(&id));
-        storage_checkpoint_soon(s);
         storage_throw_away(s, dir, name);
     }
     ria_log_info(

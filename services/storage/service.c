@@ -256,10 +256,13 @@ static ria_err new_parts(struct storage *s, const struct storage_options *option
                 &dir->writer, env, dir->path, storage_on_checkpoint_written, dir
             ));
             dir->writer_ready = true;
+            storage_forget_removed(s, dir);
+            storage_begin_marks(s, dir);
         }
     }
     RIA_TRY(fitness_new(s, &s->fitness));
     RIA_TRY(repairs_new(s, &s->repairs));
+    RIA_TRY(doubts_new(s, &s->doubts));
     RIA_TRY(scrub_new(s, options->scrub_period_ms, options->scrub_rate, &s->scrub));
     RIA_TRY(segment_cache_new(env->fs, (uint32_t)options->open_segments, &s->cache));
     RIA_TRY(cluster_new(env, options->coordinator, &cluster_callbacks, s, &s->cluster));
@@ -361,8 +364,12 @@ void storage_free(struct storage *s)
     if (s->repairs != NULL) {
         repairs_stop(s->repairs);
     }
+    if (s->doubts != NULL) {
+        doubts_stop(s->doubts);
+    }
     free_replicas(s);
     repairs_free(s->repairs);
+    doubts_free(s->doubts);
     scrub_free(s->scrub);
     fetch_sessions_fini(&s->fetch_sessions);
     storage_forget_orphans(s);

@@ -19,6 +19,7 @@
 #include "services/shared/cluster.h"
 #include "services/shared/membership.h"
 #include "services/storage/data_dirs.h"
+#include "services/storage/doubts.h"
 #include "services/storage/fetch_sessions.h"
 #include "services/storage/fitness.h"
 #include "services/storage/identity.h"
@@ -80,6 +81,7 @@ struct replica {
     struct storage *storage;
     replica_state state;
     struct data_dir *dir; /* NULL: not known yet */
+    int32_t mark_slot;    /* in dir->marks */
     bool lost; /* if it is found nowhere, it was in a folder that is missing or was given up */
     ria_err open_err;
     int64_t retry_us; /* FAILED: not opened again before */
@@ -97,8 +99,12 @@ struct replica {
     struct ria_list repair_link;  /* in repairs.queue */
     int64_t repair_us;            /* not repaired before */
     uint32_t repair_failures;     /* since the last one that ended well */
+    uint32_t repair_finds;        /* the same: of more damage, which is no failure */
     ria_err repair_err;           /* last one logged */
     ria_err repair_peer_err;      /* what the last peer said */
+    struct ria_list doubt_link;   /* in doubts.queue */
+    int64_t doubt_us;             /* not asked about before */
+    uint32_t doubt_failures;      /* since the last answer */
     struct ria_list waits[REPLICA_WAITS];
 };
 
@@ -140,6 +146,7 @@ struct storage {
     struct ria_list changed; /* to be brought up to date in the checkpoint */
     struct fitness *fitness;
     struct repairs *repairs;
+    struct doubts *doubts;
     struct scrub *scrub;
     struct parked_set parked;
     struct fetch_sessions fetch_sessions;
@@ -263,12 +270,22 @@ void storage_replica_free(struct replica *replica);
 
 /* ---- node_checkpoint.c ---- */
 
+/* At the start: what the marks know goes into the checkpoint, durably; then they begin anew. */
+void storage_begin_marks(struct storage *s, struct data_dir *dir);
+
 /* Write what has changed within a second. */
 void storage_checkpoint_soon(struct storage *s);
+
+/* A sync has ended: the marks are to know. */
+void storage_mark_synced(struct replica *replica);
 
 /* Synced end or high watermark moved: the checkpoint is to know. */
 void storage_mark_changed(struct replica *replica);
 void storage_checkpoint(struct storage *s);
+
+/* Something came into the folder's trash: it waits for the checkpoint, if that has to be written.
+ */
+void storage_release_trash(struct storage *s, struct data_dir *dir);
 
 /* Blocks; at the end. */
 void storage_checkpoint_now(struct storage *s);
@@ -300,6 +317,10 @@ void storage_folder_name(const struct partition_id *id, char out_name[STORAGE_FO
 
 /* Rename and remove a replica's folder, step by step. */
 void storage_throw_away(struct storage *s, struct data_dir *dir, const char *name);
+
+/* At the start, before any log is opened: of what was removed and is still garbage the checkpoint
+ * may have an entry, which is not believed. The removal goes on. */
+void storage_forget_removed(struct storage *s, struct data_dir *dir);
 
 /* Once, after the first metadata: what else is in the data folders. */
 void storage_scan_folders(struct storage *s);

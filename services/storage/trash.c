@@ -1,5 +1,6 @@
 #include "services/storage/trash.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +10,15 @@ enum {
     TRASH_NAMES_MAX = 10, /* of one folder that comes back and goes again while the last is going */
 };
 
+typedef enum trash_state {
+    TRASH_HELD,    /* the checkpoint on disk may have its entry */
+    TRASH_COVERED, /* one without it is being written */
+    TRASH_FREE,
+} trash_state;
+
 struct trash_folder {
     struct ria_list link;
+    trash_state state;
     char name[];
 };
 
@@ -54,8 +62,48 @@ void trash_resume(struct trash *trash, const char *name)
         return; /* the next start finds it */
     }
     memcpy(folder->name, name, size);
+    folder->state = TRASH_HELD;
     ria_list_push_back(&trash->folders, &folder->link);
-    ria_timer_start(trash->env->timers, &trash->timer, (int64_t)TRASH_STEP_MS * 1000);
+}
+
+void trash_checkpoint_begins(struct trash *trash)
+{
+    RIA_LIST_FOREACH (node, &trash->folders) {
+        struct trash_folder *folder = RIA_CONTAINER(node, struct trash_folder, link);
+        folder->state = folder->state == TRASH_HELD ? TRASH_COVERED : folder->state;
+    }
+}
+
+void trash_checkpoint_ended(struct trash *trash, bool on_disk)
+{
+    bool any = false;
+
+    RIA_LIST_FOREACH (node, &trash->folders) {
+        struct trash_folder *folder = RIA_CONTAINER(node, struct trash_folder, link);
+        if (folder->state == TRASH_COVERED) {
+            folder->state = on_disk ? TRASH_FREE : TRASH_HELD;
+        }
+        any = any || folder->state == TRASH_FREE;
+    }
+    if (any && !trash->timer.active) {
+        ria_timer_start(trash->env->timers, &trash->timer, (int64_t)TRASH_STEP_MS * 1000);
+    }
+}
+
+bool trash_holds(const struct trash *trash, const char *name)
+{
+    size_t size = strlen(name);
+
+    for (const struct ria_list *it = trash->folders.next; it != &trash->folders; it = it->next) {
+        const struct trash_folder *folder =
+            (const struct trash_folder
+                 *)(const void *)((const char *)it - offsetof(struct trash_folder, link));
+        if (folder->state != TRASH_FREE && strncmp(folder->name, name, size) == 0 &&
+            folder->name[size] == '.') {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Its name as garbage: "<name>.deleted", or one with a number if there is such a folder already: a
@@ -134,15 +182,26 @@ static ria_err step(struct trash *trash, const char *name, bool *out_done)
     return ria_fs_rmdir(fs, dir);
 }
 
+static struct trash_folder *first_free(struct trash *trash)
+{
+    RIA_LIST_FOREACH (node, &trash->folders) {
+        struct trash_folder *folder = RIA_CONTAINER(node, struct trash_folder, link);
+        if (folder->state == TRASH_FREE) {
+            return folder;
+        }
+    }
+    return NULL;
+}
+
 static void on_step(struct ria_timer *timer, void *arg)
 {
     struct trash *trash = arg;
+    struct trash_folder *folder = first_free(trash);
     bool done = false;
 
-    if (ria_list_is_empty(&trash->folders)) {
+    if (folder == NULL) {
         return;
     }
-    struct trash_folder *folder = RIA_CONTAINER(trash->folders.next, struct trash_folder, link);
     ria_err err = step(trash, folder->name, &done);
     if (err != RIA_OK && err != RIA_ERR_NOT_FOUND) {
         ria_log_warn(
@@ -158,7 +217,7 @@ static void on_step(struct ria_timer *timer, void *arg)
         ria_list_remove(&folder->link);
         free(folder);
     }
-    if (!ria_list_is_empty(&trash->folders)) {
+    if (first_free(trash) != NULL) {
         ria_timer_start(trash->env->timers, timer, (int64_t)TRASH_STEP_MS * 1000);
     }
 }

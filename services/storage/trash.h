@@ -4,6 +4,10 @@
  * then on it is garbage, whatever happens, and a start that finds one goes on removing it.
  * Unlinking a large file can take the disk a while, hence one per step.
  *
+ * The garbage is also the sign that the checkpoint's entry of that name, if it is still there after
+ * a crash, speaks of a log that was removed (storage_forget_removed()). So it stays until a
+ * checkpoint without the entry is on disk: one that was begun after the folder came here.
+ *
  * Thread: the loop's.
  */
 #pragma once
@@ -35,5 +39,12 @@ ria_err trash_throw(struct trash *trash, const char *name) RIA_MUST_USE;
 
 /* Go on with a folder that was renamed by an earlier process. */
 void trash_resume(struct trash *trash, const char *name);
+
+/* A checkpoint begins to be written, which covers all that is here / has ended. */
+void trash_checkpoint_begins(struct trash *trash);
+void trash_checkpoint_ended(struct trash *trash, bool on_disk);
+
+/* Is garbage of this folder waiting for a checkpoint? */
+bool trash_holds(const struct trash *trash, const char *name);
 
 bool trash_is_empty(const struct trash *trash);

@@ -554,50 +554,50 @@ static const struct vector_length check_transform_response_v0_mixed_lengths[] = 
     {31, LENGTH_COMPACT, true, 0},
 };
 
-static const struct checkpoint_file checkpoint_file_v0_empty = {.partitions = NULL, .partitions_count = 0};
+static const struct checkpoint_file checkpoint_file_v0_empty = {.is_partial = false, .partitions = NULL, .partitions_count = 0};
 static const uint8_t checkpoint_file_v0_empty_bytes[] = {
-    0x01, 0x00
+    0x00, 0x01, 0x00
 };
 static const struct vector_length checkpoint_file_v0_empty_lengths[] = {
-    {0, LENGTH_COMPACT, false, 100000},
-    {1, LENGTH_COMPACT, true, 0},
+    {1, LENGTH_COMPACT, false, 100000},
+    {2, LENGTH_COMPACT, true, 0},
 };
 
-static const struct checkpoint_file checkpoint_file_v0_full = {.partitions = (struct checkpoint_file_checkpoint_entry[]){{.topic_id = {{28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43}}, .partition = 2076108926, .generation = 4199801000U, .synced_offset = INT64_C(-5896688285880100654), .high_watermark = INT64_C(-1542002720943255300)}, {.topic_id = {{105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115, 116, 117, 118, 119, 120}}, .partition = -202228379, .generation = 1921463695U, .synced_offset = INT64_C(8830710284417772985), .high_watermark = INT64_C(-5261348224354933277)}}, .partitions_count = 2};
+static const struct checkpoint_file checkpoint_file_v0_full = {.is_partial = true, .partitions = (struct checkpoint_file_checkpoint_entry[]){{.topic_id = {{42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57}}, .partition = 2052317352, .generation = 4176009426U, .synced_offset = INT64_C(-1542002720943255300), .high_watermark = INT64_C(2812682843993590054)}, {.topic_id = {{119, 120, 121, 122, 123, 124, 125, 126, 127, 128, 129, 130, 131, 132, 133, 134}}, .partition = -226019953, .generation = 1897672121U, .synced_offset = INT64_C(-5261348224354933277), .high_watermark = INT64_C(-906662659418087923)}}, .partitions_count = 2};
 static const uint8_t checkpoint_file_v0_full_bytes[] = {
-    0x03, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29,
-    0x2a, 0x2b, 0x7b, 0xbe, 0xe8, 0x7e, 0xfa, 0x53, 0xe0, 0xa8, 0xae, 0x2a, 0xc1, 0x3e, 0xf8,
-    0xe8, 0xd8, 0xd2, 0xea, 0x99, 0xb4, 0xb1, 0xf7, 0x7d, 0xd0, 0xfc, 0x00, 0x69, 0x6a, 0x6b,
-    0x6c, 0x6d, 0x6e, 0x6f, 0x70, 0x71, 0x72, 0x73, 0x74, 0x75, 0x76, 0x77, 0x78, 0xf3, 0xf2,
-    0x3d, 0x65, 0x72, 0x87, 0x35, 0x8f, 0x7a, 0x8c, 0xfc, 0x37, 0x71, 0x1c, 0x2d, 0xb9, 0xb6,
-    0xfb, 0xef, 0xaa, 0x6f, 0xb1, 0x25, 0xe3, 0x00, 0x00
+    0x01, 0x03, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36,
+    0x37, 0x38, 0x39, 0x7a, 0x53, 0xe0, 0xa8, 0xf8, 0xe8, 0xd8, 0xd2, 0xea, 0x99, 0xb4, 0xb1,
+    0xf7, 0x7d, 0xd0, 0xfc, 0x27, 0x08, 0xa8, 0x24, 0xf6, 0x12, 0xc9, 0x26, 0x00, 0x77, 0x78,
+    0x79, 0x7a, 0x7b, 0x7c, 0x7d, 0x7e, 0x7f, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0xf2,
+    0x87, 0x35, 0x8f, 0x71, 0x1c, 0x2d, 0xb9, 0xb6, 0xfb, 0xef, 0xaa, 0x6f, 0xb1, 0x25, 0xe3,
+    0xf3, 0x6a, 0xe3, 0x1d, 0x6e, 0x46, 0x1e, 0x0d, 0x00, 0x00
 };
 static const uint8_t checkpoint_file_v0_full_newer[] = {
-    0x03, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29,
-    0x2a, 0x2b, 0x7b, 0xbe, 0xe8, 0x7e, 0xfa, 0x53, 0xe0, 0xa8, 0xae, 0x2a, 0xc1, 0x3e, 0xf8,
-    0xe8, 0xd8, 0xd2, 0xea, 0x99, 0xb4, 0xb1, 0xf7, 0x7d, 0xd0, 0xfc, 0x01, 0x90, 0x4e, 0x03,
-    0x6e, 0x65, 0x77, 0x69, 0x6a, 0x6b, 0x6c, 0x6d, 0x6e, 0x6f, 0x70, 0x71, 0x72, 0x73, 0x74,
-    0x75, 0x76, 0x77, 0x78, 0xf3, 0xf2, 0x3d, 0x65, 0x72, 0x87, 0x35, 0x8f, 0x7a, 0x8c, 0xfc,
-    0x37, 0x71, 0x1c, 0x2d, 0xb9, 0xb6, 0xfb, 0xef, 0xaa, 0x6f, 0xb1, 0x25, 0xe3, 0x01, 0x90,
-    0x4e, 0x03, 0x6e, 0x65, 0x77, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
+    0x01, 0x03, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36,
+    0x37, 0x38, 0x39, 0x7a, 0x53, 0xe0, 0xa8, 0xf8, 0xe8, 0xd8, 0xd2, 0xea, 0x99, 0xb4, 0xb1,
+    0xf7, 0x7d, 0xd0, 0xfc, 0x27, 0x08, 0xa8, 0x24, 0xf6, 0x12, 0xc9, 0x26, 0x01, 0x90, 0x4e,
+    0x03, 0x6e, 0x65, 0x77, 0x77, 0x78, 0x79, 0x7a, 0x7b, 0x7c, 0x7d, 0x7e, 0x7f, 0x80, 0x81,
+    0x82, 0x83, 0x84, 0x85, 0x86, 0xf2, 0x87, 0x35, 0x8f, 0x71, 0x1c, 0x2d, 0xb9, 0xb6, 0xfb,
+    0xef, 0xaa, 0x6f, 0xb1, 0x25, 0xe3, 0xf3, 0x6a, 0xe3, 0x1d, 0x6e, 0x46, 0x1e, 0x0d, 0x01,
+    0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
 };
 static const struct vector_length checkpoint_file_v0_full_lengths[] = {
-    {0, LENGTH_COMPACT, false, 100000},
-    {41, LENGTH_COMPACT, true, 0},
-    {82, LENGTH_COMPACT, true, 0},
+    {1, LENGTH_COMPACT, false, 100000},
+    {42, LENGTH_COMPACT, true, 0},
     {83, LENGTH_COMPACT, true, 0},
+    {84, LENGTH_COMPACT, true, 0},
 };
 
-static const struct checkpoint_file checkpoint_file_v0_mixed = {.partitions = (struct checkpoint_file_checkpoint_entry[]){{.topic_id = {{28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43}}, .partition = 2147483647, .generation = 4294967295U, .synced_offset = INT64_C(9223372036854775807), .high_watermark = INT64_C(9223372036854775807)}}, .partitions_count = 1};
+static const struct checkpoint_file checkpoint_file_v0_mixed = {.is_partial = true, .partitions = (struct checkpoint_file_checkpoint_entry[]){{.topic_id = {{42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57}}, .partition = 2147483647, .generation = 4294967295U, .synced_offset = INT64_C(9223372036854775807), .high_watermark = INT64_C(9223372036854775807)}}, .partitions_count = 1};
 static const uint8_t checkpoint_file_v0_mixed_bytes[] = {
-    0x02, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29,
-    0x2a, 0x2b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff,
-    0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00
+    0x01, 0x02, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36,
+    0x37, 0x38, 0x39, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00
 };
 static const struct vector_length checkpoint_file_v0_mixed_lengths[] = {
-    {0, LENGTH_COMPACT, false, 100000},
-    {41, LENGTH_COMPACT, true, 0},
+    {1, LENGTH_COMPACT, false, 100000},
     {42, LENGTH_COMPACT, true, 0},
+    {43, LENGTH_COMPACT, true, 0},
 };
 
 static const struct command command_v0_empty = {.kind = 0, .body_version = 0, .time_ms = INT64_C(0), .sender_id = -1, .default_partitions = 0, .default_replicas = 0, .live_nodes = NULL, .live_nodes_count = 0, .lease_ms = INT64_C(0), .body = {(const uint8_t *)"", 0}};
@@ -4125,45 +4125,47 @@ static const struct vector_length range_fetch_request_v0_mixed_lengths[] = {
     {40, LENGTH_COMPACT, true, 0},
 };
 
-static const struct range_fetch_response range_fetch_response_v0_empty = {.high_watermark = INT64_C(0), .log_start_offset = INT64_C(0), .epochs = NULL, .epochs_count = 0};
+static const struct range_fetch_response range_fetch_response_v0_empty = {.high_watermark = INT64_C(0), .log_start_offset = INT64_C(0), .leader_epoch = -1, .end_offset = INT64_C(-1), .epochs = NULL, .epochs_count = 0};
 static const uint8_t range_fetch_response_v0_empty_bytes[] = {
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x00, 0x01, 0x00
+    0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0x00
 };
 static const struct vector_length range_fetch_response_v0_empty_lengths[] = {
-    {16, LENGTH_COMPACT, false, 100000},
-    {17, LENGTH_COMPACT, true, 0},
+    {28, LENGTH_COMPACT, false, 100000},
+    {29, LENGTH_COMPACT, true, 0},
 };
 
-static const struct range_fetch_response range_fetch_response_v0_full = {.high_watermark = INT64_C(-4868686471917930454), .log_start_offset = INT64_C(-514000906981085100), .epochs = (struct range_fetch_response_range_epoch[]){{.epoch = 2052317352, .start_offset = INT64_C(-5896688285880100654)}, {.epoch = -154645231, .start_offset = INT64_C(-4233346410392763077)}}, .epochs_count = 2};
+static const struct range_fetch_response range_fetch_response_v0_full = {.high_watermark = INT64_C(-4868686471917930454), .log_start_offset = INT64_C(-514000906981085100), .leader_epoch = 2076108926, .end_offset = INT64_C(8195370222892605608), .epochs = (struct range_fetch_response_range_epoch[]){{.epoch = 2004734204, .start_offset = INT64_C(2812682843993590054)}, {.epoch = -202228379, .start_offset = INT64_C(4476024719480927631)}}, .epochs_count = 2};
 static const uint8_t range_fetch_response_v0_full_bytes[] = {
     0xbc, 0x6e, 0xf3, 0x72, 0xfe, 0x94, 0xf8, 0x2a, 0xf8, 0xdd, 0xe6, 0xe5, 0xfd, 0x29, 0xf0,
-    0x54, 0x03, 0x7a, 0x53, 0xe0, 0xa8, 0xae, 0x2a, 0xc1, 0x3e, 0xf8, 0xe8, 0xd8, 0xd2, 0x00,
-    0xf6, 0xc8, 0x4d, 0x11, 0xc5, 0x40, 0x21, 0xde, 0x75, 0x5d, 0x45, 0x3b, 0x00, 0x00
+    0x54, 0x7b, 0xbe, 0xe8, 0x7e, 0x71, 0xbb, 0xcd, 0xcb, 0xfa, 0x53, 0xe0, 0xa8, 0x03, 0x77,
+    0x7d, 0xd0, 0xfc, 0x27, 0x08, 0xa8, 0x24, 0xf6, 0x12, 0xc9, 0x26, 0x00, 0xf3, 0xf2, 0x3d,
+    0x65, 0x3e, 0x1e, 0x08, 0xc4, 0x72, 0x87, 0x35, 0x8f, 0x00, 0x00
 };
 static const uint8_t range_fetch_response_v0_full_newer[] = {
     0xbc, 0x6e, 0xf3, 0x72, 0xfe, 0x94, 0xf8, 0x2a, 0xf8, 0xdd, 0xe6, 0xe5, 0xfd, 0x29, 0xf0,
-    0x54, 0x03, 0x7a, 0x53, 0xe0, 0xa8, 0xae, 0x2a, 0xc1, 0x3e, 0xf8, 0xe8, 0xd8, 0xd2, 0x01,
-    0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0xf6, 0xc8, 0x4d, 0x11, 0xc5, 0x40, 0x21, 0xde, 0x75,
-    0x5d, 0x45, 0x3b, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0x01, 0x90, 0x4e, 0x03, 0x6e,
-    0x65, 0x77
+    0x54, 0x7b, 0xbe, 0xe8, 0x7e, 0x71, 0xbb, 0xcd, 0xcb, 0xfa, 0x53, 0xe0, 0xa8, 0x03, 0x77,
+    0x7d, 0xd0, 0xfc, 0x27, 0x08, 0xa8, 0x24, 0xf6, 0x12, 0xc9, 0x26, 0x01, 0x90, 0x4e, 0x03,
+    0x6e, 0x65, 0x77, 0xf3, 0xf2, 0x3d, 0x65, 0x3e, 0x1e, 0x08, 0xc4, 0x72, 0x87, 0x35, 0x8f,
+    0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
 };
 static const struct vector_length range_fetch_response_v0_full_lengths[] = {
-    {16, LENGTH_COMPACT, false, 100000},
-    {29, LENGTH_COMPACT, true, 0},
-    {42, LENGTH_COMPACT, true, 0},
-    {43, LENGTH_COMPACT, true, 0},
+    {28, LENGTH_COMPACT, false, 100000},
+    {41, LENGTH_COMPACT, true, 0},
+    {54, LENGTH_COMPACT, true, 0},
+    {55, LENGTH_COMPACT, true, 0},
 };
 
-static const struct range_fetch_response range_fetch_response_v0_mixed = {.high_watermark = INT64_C(9223372036854775807), .log_start_offset = INT64_C(9223372036854775807), .epochs = (struct range_fetch_response_range_epoch[]){{.epoch = 2147483647, .start_offset = INT64_C(9223372036854775807)}}, .epochs_count = 1};
+static const struct range_fetch_response range_fetch_response_v0_mixed = {.high_watermark = INT64_C(9223372036854775807), .log_start_offset = INT64_C(9223372036854775807), .leader_epoch = 2147483647, .end_offset = INT64_C(9223372036854775807), .epochs = (struct range_fetch_response_range_epoch[]){{.epoch = 2147483647, .start_offset = INT64_C(9223372036854775807)}}, .epochs_count = 1};
 static const uint8_t range_fetch_response_v0_mixed_bytes[] = {
     0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-    0xff, 0x02, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00
+    0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0x7f,
+    0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00
 };
 static const struct vector_length range_fetch_response_v0_mixed_lengths[] = {
-    {16, LENGTH_COMPACT, false, 100000},
-    {29, LENGTH_COMPACT, true, 0},
-    {30, LENGTH_COMPACT, true, 0},
+    {28, LENGTH_COMPACT, false, 100000},
+    {41, LENGTH_COMPACT, true, 0},
+    {42, LENGTH_COMPACT, true, 0},
 };
 
 static const struct reassign_partitions_request reassign_partitions_request_v0_empty = {.partitions = NULL, .partitions_count = 0};
@@ -5279,9 +5281,9 @@ static const struct vector vectors[] = {
     {"CheckTransformResponse", "empty", 0, &check_transform_response_v0_empty, check_transform_response_v0_empty_bytes, 4, NULL, 0, check_transform_response_v0_empty_lengths, RIA_COUNT(check_transform_response_v0_empty_lengths)},
     {"CheckTransformResponse", "full", 0, &check_transform_response_v0_full, check_transform_response_v0_full_bytes, 41, check_transform_response_v0_full_newer, sizeof(check_transform_response_v0_full_newer), check_transform_response_v0_full_lengths, RIA_COUNT(check_transform_response_v0_full_lengths)},
     {"CheckTransformResponse", "mixed", 0, &check_transform_response_v0_mixed, check_transform_response_v0_mixed_bytes, 32, NULL, 0, check_transform_response_v0_mixed_lengths, RIA_COUNT(check_transform_response_v0_mixed_lengths)},
-    {"CheckpointFile", "empty", 0, &checkpoint_file_v0_empty, checkpoint_file_v0_empty_bytes, 2, NULL, 0, checkpoint_file_v0_empty_lengths, RIA_COUNT(checkpoint_file_v0_empty_lengths)},
-    {"CheckpointFile", "full", 0, &checkpoint_file_v0_full, checkpoint_file_v0_full_bytes, 84, checkpoint_file_v0_full_newer, sizeof(checkpoint_file_v0_full_newer), checkpoint_file_v0_full_lengths, RIA_COUNT(checkpoint_file_v0_full_lengths)},
-    {"CheckpointFile", "mixed", 0, &checkpoint_file_v0_mixed, checkpoint_file_v0_mixed_bytes, 43, NULL, 0, checkpoint_file_v0_mixed_lengths, RIA_COUNT(checkpoint_file_v0_mixed_lengths)},
+    {"CheckpointFile", "empty", 0, &checkpoint_file_v0_empty, checkpoint_file_v0_empty_bytes, 3, NULL, 0, checkpoint_file_v0_empty_lengths, RIA_COUNT(checkpoint_file_v0_empty_lengths)},
+    {"CheckpointFile", "full", 0, &checkpoint_file_v0_full, checkpoint_file_v0_full_bytes, 85, checkpoint_file_v0_full_newer, sizeof(checkpoint_file_v0_full_newer), checkpoint_file_v0_full_lengths, RIA_COUNT(checkpoint_file_v0_full_lengths)},
+    {"CheckpointFile", "mixed", 0, &checkpoint_file_v0_mixed, checkpoint_file_v0_mixed_bytes, 44, NULL, 0, checkpoint_file_v0_mixed_lengths, RIA_COUNT(checkpoint_file_v0_mixed_lengths)},
     {"Command", "empty", 0, &command_v0_empty, command_v0_empty_bytes, 25, NULL, 0, command_v0_empty_lengths, RIA_COUNT(command_v0_empty_lengths)},
     {"Command", "full", 0, &command_v0_full, command_v0_full_bytes, 49, command_v0_full_newer, sizeof(command_v0_full_newer), command_v0_full_lengths, RIA_COUNT(command_v0_full_lengths)},
     {"Command", "mixed", 0, &command_v0_mixed, command_v0_mixed_bytes, 44, NULL, 0, command_v0_mixed_lengths, RIA_COUNT(command_v0_mixed_lengths)},
@@ -5465,9 +5467,9 @@ static const struct vector vectors[] = {
     {"RangeFetchRequest", "empty", 0, &range_fetch_request_v0_empty, range_fetch_request_v0_empty_bytes, 41, NULL, 0, range_fetch_request_v0_empty_lengths, RIA_COUNT(range_fetch_request_v0_empty_lengths)},
     {"RangeFetchRequest", "full", 0, &range_fetch_request_v0_full, range_fetch_request_v0_full_bytes, 41, range_fetch_request_v0_full_newer, sizeof(range_fetch_request_v0_full_newer), range_fetch_request_v0_full_lengths, RIA_COUNT(range_fetch_request_v0_full_lengths)},
     {"RangeFetchRequest", "mixed", 0, &range_fetch_request_v0_mixed, range_fetch_request_v0_mixed_bytes, 41, NULL, 0, range_fetch_request_v0_mixed_lengths, RIA_COUNT(range_fetch_request_v0_mixed_lengths)},
-    {"RangeFetchResponse", "empty", 0, &range_fetch_response_v0_empty, range_fetch_response_v0_empty_bytes, 18, NULL, 0, range_fetch_response_v0_empty_lengths, RIA_COUNT(range_fetch_response_v0_empty_lengths)},
-    {"RangeFetchResponse", "full", 0, &range_fetch_response_v0_full, range_fetch_response_v0_full_bytes, 44, range_fetch_response_v0_full_newer, sizeof(range_fetch_response_v0_full_newer), range_fetch_response_v0_full_lengths, RIA_COUNT(range_fetch_response_v0_full_lengths)},
-    {"RangeFetchResponse", "mixed", 0, &range_fetch_response_v0_mixed, range_fetch_response_v0_mixed_bytes, 31, NULL, 0, range_fetch_response_v0_mixed_lengths, RIA_COUNT(range_fetch_response_v0_mixed_lengths)},
+    {"RangeFetchResponse", "empty", 0, &range_fetch_response_v0_empty, range_fetch_response_v0_empty_bytes, 30, NULL, 0, range_fetch_response_v0_empty_lengths, RIA_COUNT(range_fetch_response_v0_empty_lengths)},
+    {"RangeFetchResponse", "full", 0, &range_fetch_response_v0_full, range_fetch_response_v0_full_bytes, 56, range_fetch_response_v0_full_newer, sizeof(range_fetch_response_v0_full_newer), range_fetch_response_v0_full_lengths, RIA_COUNT(range_fetch_response_v0_full_lengths)},
+    {"RangeFetchResponse", "mixed", 0, &range_fetch_response_v0_mixed, range_fetch_response_v0_mixed_bytes, 43, NULL, 0, range_fetch_response_v0_mixed_lengths, RIA_COUNT(range_fetch_response_v0_mixed_lengths)},
     {"ReassignPartitionsRequest", "empty", 0, &reassign_partitions_request_v0_empty, reassign_partitions_request_v0_empty_bytes, 2, NULL, 0, reassign_partitions_request_v0_empty_lengths, RIA_COUNT(reassign_partitions_request_v0_empty_lengths)},
     {"ReassignPartitionsRequest", "full", 0, &reassign_partitions_request_v0_full, reassign_partitions_request_v0_full_bytes, 70, reassign_partitions_request_v0_full_newer, sizeof(reassign_partitions_request_v0_full_newer), reassign_partitions_request_v0_full_lengths, RIA_COUNT(reassign_partitions_request_v0_full_lengths)},
     {"ReassignPartitionsRequest", "mixed", 0, &reassign_partitions_request_v0_mixed, reassign_partitions_request_v0_mixed_bytes, 32, NULL, 0, reassign_partitions_request_v0_mixed_lengths, RIA_COUNT(reassign_partitions_request_v0_mixed_lengths)},

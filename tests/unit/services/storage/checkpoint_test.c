@@ -1,5 +1,7 @@
 #include "services/storage/checkpoint.h"
 
+#include <stdlib.h>
+
 #include "common/assert.h"
 #include "common/fs_sim.h"
 
@@ -121,16 +123,63 @@ static void what_is_written_is_loaded(void)
     end();
 }
 
-static void a_bad_file_is_ignored(void)
+/* Of two copies one bad byte takes one, wherever it is. */
+static void a_bad_copy_is_no_loss(void)
 {
+    uint8_t *data = NULL;
+    size_t size = 0;
+
     begin(2);
     struct checkpoint *checkpoint = load();
     put(checkpoint, 1, 100);
     write_now(checkpoint);
     checkpoint_free(checkpoint);
+    CU_ASSERT_EQUAL_FATAL(ria_fs_read_all(env.fs, "data/checkpoint", 4096, &data, &size), RIA_OK);
+    free(data);
+    for (size_t i = 0; i < size; i++) {
+        CU_ASSERT_EQUAL(ria_fs_sim_flip_bit(env.fs, "data/checkpoint", i, 3), RIA_OK);
+        checkpoint = load();
+        CU_ASSERT_EQUAL(synced(checkpoint, 1), 100);
+        CU_ASSERT_FALSE(checkpoint_is_partial(checkpoint));
+        checkpoint_free(checkpoint);
+        CU_ASSERT_EQUAL(ria_fs_sim_flip_bit(env.fs, "data/checkpoint", i, 3), RIA_OK);
+    }
+    end();
+}
+
+/* And stays so, through other processes, until somebody says that it has everything again. */
+static void a_bad_file_is_partial_until_it_is_whole(void)
+{
+    struct partition_log_checkpoint entry;
+
+    begin(5);
+    struct checkpoint *checkpoint = load();
+    CU_ASSERT_FALSE(checkpoint_is_partial(checkpoint));
+    put(checkpoint, 1, 100);
+    write_now(checkpoint);
+    checkpoint_free(checkpoint);
     CU_ASSERT_EQUAL(ria_fs_sim_flip_bit(env.fs, "data/checkpoint", 30, 3), RIA_OK);
+    CU_ASSERT_EQUAL(ria_fs_sim_flip_bit(env.fs, "data/checkpoint", 80, 3), RIA_OK);
+    for (int i = 0; i < 2; i++) {
+        checkpoint = load();
+        CU_ASSERT_TRUE(checkpoint_is_partial(checkpoint));
+        checkpoint_get(checkpoint, &topic, 1, &entry);
+        CU_ASSERT_TRUE(entry.is_unknown);
+        CU_ASSERT_EQUAL(synced(checkpoint, 1), 0);
+        put(checkpoint, 2, 200);
+        checkpoint_get(checkpoint, &topic, 2, &entry);
+        CU_ASSERT_FALSE(entry.is_unknown);
+        write_now(checkpoint);
+        checkpoint_free(checkpoint);
+    }
     checkpoint = load();
-    CU_ASSERT_EQUAL(synced(checkpoint, 1), 0);
+    checkpoint_set_whole(checkpoint);
+    CU_ASSERT_TRUE(checkpoint_is_changed(checkpoint));
+    write_now(checkpoint);
+    checkpoint_free(checkpoint);
+    checkpoint = load();
+    CU_ASSERT_FALSE(checkpoint_is_partial(checkpoint));
+    CU_ASSERT_EQUAL(synced(checkpoint, 2), 200);
     checkpoint_free(checkpoint);
     end();
 }
@@ -214,7 +263,8 @@ static void a_write_that_fails_is_reported_and_may_be_repeated(void)
 
 static const struct harness_test tests[] = {
     HARNESS_TEST(what_is_written_is_loaded),
-    HARNESS_TEST(a_bad_file_is_ignored),
+    HARNESS_TEST(a_bad_copy_is_no_loss),
+    HARNESS_TEST(a_bad_file_is_partial_until_it_is_whole),
     HARNESS_TEST(a_crash_leaves_the_old_file_or_the_new),
     HARNESS_TEST(a_write_that_fails_is_reported_and_may_be_repeated),
 };

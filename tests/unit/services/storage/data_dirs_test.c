@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "schemas/envelope.h"
+#include "schemas/gen/range_fetch_response.h"
 #include "schemas/gen/replica_append_request.h"
 #include "schemas/gen/replica_append_response.h"
 #include "schemas/gen/replica_prepare_request.h"
@@ -368,6 +369,24 @@ static void eligible_leaders_are_not_made_anew(void)
     teardown(f);
 }
 
+/* Nobody knows how much was lost, so the leader is asked where its log ends. */
+static void tell_end(struct storage_fixture *f)
+{
+    struct range_fetch_response response;
+    struct range_fetch_response_range_epoch epoch = {.epoch = 6, .start_offset = 0};
+    struct fake_rpc_call *call = fake_rpc_find(&f->rpc, API_RANGE_FETCH);
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(call);
+    range_fetch_response_init(&response);
+    response.high_watermark = 3;
+    response.leader_epoch = 6;
+    response.end_offset = 3;
+    response.epochs = &epoch;
+    response.epochs_count = 1;
+    fake_rpc_answer(call, &response);
+    fixture_run_ms(f, 200);
+}
+
 /* As the replication worker does: compare with a leader's log [0, 3) of epoch 6, then fill. */
 static void replicate(struct storage_fixture *f, int32_t partition)
 {
@@ -403,6 +422,7 @@ static void replicate(struct storage_fixture *f, int32_t partition)
     CU_ASSERT_EQUAL(fixture_reply(f, API_REPLICA_APPEND, sent, &appended), RIA_OK);
     CU_ASSERT_EQUAL(appended.partitions[0].error_code, RIA_OK);
     free((void *)(uintptr_t)batches.data);
+    tell_end(f);
 }
 
 static void a_replica_made_anew_is_fit_when_it_has_caught_up_whatever_happens_meanwhile(void)
@@ -420,6 +440,9 @@ static void a_replica_made_anew_is_fit_when_it_has_caught_up_whatever_happens_me
     CU_ASSERT_TRUE(info_of(f, lost).damaged);
     take_report(f, states);
     CU_ASSERT_EQUAL(states[lost], 2);
+    fixture_node(f, 2, 0);
+    fixture_publish(f);
+    fixture_run_ms(f, 10);
     replicate(f, lost);
     CU_ASSERT_EQUAL(info_of(f, lost).end_offset, 3);
     CU_ASSERT_FALSE(info_of(f, lost).damaged);

@@ -364,6 +364,34 @@ static void added_again_after_a_removal_and_a_crash_it_is_whole(void)
     }
 }
 
+/* It died within a second of the removal, and was a replica again when it came back; or came back
+ * before that second was over, and died then. The checkpoint's entry is the removed log's. */
+static void added_again_it_has_nothing_of_the_removed_logs_checkpoint(void)
+{
+    for (int pass = 0; pass < 3; pass++) {
+        struct storage_fixture *f = setup();
+        fixture_run_ms(f, GONE_MS); /* the checkpoint has it */
+        move_away(f, 2, "1");
+        fixture_publish(f);
+        fixture_run_ms(f, pass == 1 ? 400 : 50);
+        CU_ASSERT_EQUAL(entries(f, ".deleted"), 1); /* it waits for the checkpoint */
+        fixture_partition(f, 1, 0, 2, 7, 3, "2341", "234");
+        if (pass == 2) {
+            fixture_publish(f);
+            fixture_run_ms(f, 100);
+        }
+        fixture_power_cut(f);
+        f->metadata_version++;
+        CU_ASSERT_TRUE(fixture_start(f));
+        fixture_run_ms(f, GONE_MS);
+        CU_ASSERT_EQUAL(fixture_info(f).end_offset, 0);
+        CU_ASSERT_FALSE(fixture_info(f).damaged);
+        CU_ASSERT_EQUAL(fixture_logged(f, "storage.log_damaged"), 0);
+        CU_ASSERT_EQUAL(entries(f, ".deleted"), 0);
+        teardown(f);
+    }
+}
+
 static void a_removal_that_fails_is_tried_again_at_the_next_start(void)
 {
     struct storage_fixture *f = setup();
@@ -399,6 +427,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(added_again_during_the_removal_it_begins_empty),
     HARNESS_TEST(dropped_again_before_the_first_folder_is_gone),
     HARNESS_TEST(added_again_after_a_removal_and_a_crash_it_is_whole),
+    HARNESS_TEST(added_again_it_has_nothing_of_the_removed_logs_checkpoint),
     HARNESS_TEST(a_removal_that_fails_is_tried_again_at_the_next_start),
 };
 HARNESS_MAIN(tests);

@@ -7,6 +7,7 @@
 
 #include "common/assert.h"
 
+#include "services/storage/log_doubt.h"
 #include "services/storage/log_state.h"
 #include "tests/lib/harness.h"
 #include "tests/unit/services/storage/log_fixture.h"
@@ -742,7 +743,180 @@ static void dying_at_any_call_leaves_the_hole_or_the_repaired_log(void)
     }
 }
 
+/* ---- epochs, which are under no CRC ---- */
+
+/* Nothing but the batches tells of epochs when the log is opened again. */
+static void lose_what_vouches(void)
+{
+    log_fixture_crash(f, false);
+    for (int64_t o = 0; o <= RECORDS; o++) {
+        if (log_fixture_exists(f, log_fixture_path(o, ".index"))) {
+            log_fixture_unlink(f, log_fixture_path(o, ".index"));
+        }
+    }
+    if (log_fixture_exists(f, LOG_FIXTURE_DIR "/leader-epochs")) {
+        log_fixture_unlink(f, LOG_FIXTURE_DIR "/leader-epochs");
+    }
+}
+
+static void flip_epoch(int64_t offset, int bit)
+{
+    int64_t segment = 0;
+    uint64_t at = position_of(offset, &segment) + 12;
+
+    CU_ASSERT_EQUAL(
+        ria_fs_sim_flip_bit(
+            f->fs, log_fixture_path(segment, ".log"), at + 3 - (uint64_t)bit / 8, (unsigned)bit % 8
+        ),
+        RIA_OK
+    );
+}
+
+/* One question after the other, as long as the histories contradict. */
+static ria_err settle_all(void)
+{
+    struct log_doubt doubt;
+    ria_err err = RIA_OK;
+
+    for (int i = 0; err == RIA_OK && i < 10; i++) {
+        if (!log_doubt_find(f->log, peer_epochs, peer_epoch_count, peer_end, &doubt)) {
+            log_doubt_fini(&doubt);
+            return RIA_OK;
+        }
+        while (err == RIA_OK && doubt.next_offset < doubt.to_offset) {
+            struct ria_slice batches = peer_read(doubt.next_offset, doubt.to_offset);
+            CU_ASSERT_FATAL(batches.size > 0);
+            err = log_doubt_compare(f->log, &doubt, batches);
+        }
+        if (err == RIA_OK) {
+            err = log_doubt_settle(f->log, &doubt);
+        }
+        log_doubt_fini(&doubt);
+    }
+    return err;
+}
+
+/* A lost tail is the leader's to bring: cut to what it has, then appended to. */
+static void catch_up(void)
+{
+    int64_t end = partition_log_end_offset(f->log);
+
+    if (end < peer_end) {
+        CU_ASSERT_EQUAL(partition_log_truncate(f->log, peer_end), RIA_OK);
+        CU_ASSERT_EQUAL(partition_log_append_batches(f->log, peer_read(end, peer_end)), RIA_OK);
+        log_fixture_sync(f);
+    }
+}
+
+/* A flipped epoch could end a repair in CONFLICT for ever, or keep a replica out of sync. */
+static void every_flipped_epoch_comes_right(void)
+{
+    static const int BITS[] = {0, 1, 2, 9, 30};
+
+    for (int64_t offset = 0; offset < RECORDS; offset += 3) {
+        for (size_t b = 0; b < RIA_COUNT(BITS); b++) {
+            begin(20);
+            flip_epoch(offset, BITS[b]);
+            lose_what_vouches();
+            open_again();
+            for (int i = 0; i < 4; i++) {
+                ria_err err = repair_all();
+                CU_ASSERT(err == RIA_OK || err == RIA_ERR_CONFLICT || err == RIA_ERR_CORRUPT);
+                CU_ASSERT_EQUAL(settle_all(), RIA_OK);
+            }
+            catch_up();
+            check_whole_twice();
+        }
+    }
+}
+
+/* It would have been the highest one that anybody knows, and fenced everybody for ever. */
+static void the_epoch_of_one_batch_that_was_read_back_is_no_proof(void)
+{
+    begin(21);
+    CU_ASSERT_EQUAL(partition_log_sure_epoch(f->log), 5);
+    flip_epoch(RECORDS - 3, 9);
+    lose_what_vouches();
+    open_again();
+    CU_ASSERT_EQUAL(partition_log_sure_epoch(f->log), 5);
+    end();
+    begin(21);
+    lose_what_vouches();
+    open_again();
+    CU_ASSERT_EQUAL(partition_log_sure_epoch(f->log), 5); /* of many batches */
+    end();
+}
+
+/* A log that contradicts because it has other records keeps them: this copy may be the last. */
+static void other_records_are_never_given_up_for_the_peers(void)
+{
+    begin(22);
+    CU_ASSERT_EQUAL(partition_log_truncate(f->log, 270), RIA_OK);
+    f->epoch = 6;
+    int64_t offset = 0;
+    for (int i = 90; i < 95; i++) {
+        CU_ASSERT_EQUAL(log_fixture_produce(f, 9, 0, i * 3, 3, &offset), RIA_OK);
+    }
+    log_fixture_sync(f);
+    CU_ASSERT_EQUAL(settle_all(), RIA_ERR_CONFLICT);
+    CU_ASSERT_FALSE(partition_log_is_damaged(f->log));
+    CU_ASSERT_EQUAL(log_fixture_verify(f, 0), 285);
+    end();
+}
+
+/* The epoch of a file's last batch has no successor in it, and made the whole next file look bad.
+ */
+static void a_flipped_epoch_at_the_end_of_a_file_takes_no_more_than_its_batch(void)
+{
+    begin(23);
+    flip_epoch(segment_base(2) - 1, 9);
+    lose_what_vouches();
+    open_again();
+    CU_ASSERT_EQUAL(f->log->damage_count, 1);
+    CU_ASSERT_EQUAL(f->log->damage[0].from_offset, segment_base(2) - 3);
+    CU_ASSERT_EQUAL(f->log->damage[0].to_offset, segment_base(2));
+    CU_ASSERT_EQUAL(repair_all(), RIA_OK);
+    check_whole_twice();
+}
+
+/* What a read finds joins the hole, which then begins elsewhere than the repair does: an assertion.
+ */
+static void damage_found_in_front_of_a_repair_begins_it_anew(void)
+{
+    struct log_repair *repair = NULL;
+    int64_t from = 0;
+    int64_t to = 0;
+    ria_err err = RIA_OK;
+
+    begin(24);
+    spoil(150, 70);
+    CU_ASSERT_EQUAL(log_fixture_verify(f, 150), 150);
+    CU_ASSERT_EQUAL_FATAL(log_repair_new(f->log, &repair), RIA_OK);
+    while (log_repair_get_state(repair) != LOG_REPAIR_WANTING) {
+        CU_ASSERT_EQUAL_FATAL(log_repair_step(repair), RIA_OK);
+    }
+    log_repair_wanted(repair, &from, &to);
+    struct log_repair_source source = peer_source(peer_read(from, to));
+    CU_ASSERT_EQUAL(log_repair_put(repair, &source), RIA_OK);
+    spoil(147, 70);
+    CU_ASSERT_EQUAL(log_fixture_verify(f, 147), 147);
+    for (int i = 0; err == RIA_OK && i < STEPS_MAX; i++) {
+        err = log_repair_step(repair);
+        log_fixture_advance_us(f, 1000);
+    }
+    CU_ASSERT_EQUAL(err, RIA_ERR_CONFLICT);
+    log_fixture_advance_us(f, 1000000);
+    log_repair_free(repair);
+    CU_ASSERT_EQUAL(repair_all(), RIA_OK);
+    check_whole_twice();
+}
+
 static const struct harness_test tests[] = {
+    HARNESS_TEST(every_flipped_epoch_comes_right),
+    HARNESS_TEST(the_epoch_of_one_batch_that_was_read_back_is_no_proof),
+    HARNESS_TEST(other_records_are_never_given_up_for_the_peers),
+    HARNESS_TEST(a_flipped_epoch_at_the_end_of_a_file_takes_no_more_than_its_batch),
+    HARNESS_TEST(damage_found_in_front_of_a_repair_begins_it_anew),
     HARNESS_TEST(a_bad_payload_that_a_read_found_is_replaced),
     HARNESS_TEST(every_byte_of_a_batch_may_be_bad),
     HARNESS_TEST(damage_in_the_active_segment_is_repaired_while_it_grows),

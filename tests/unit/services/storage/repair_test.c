@@ -675,6 +675,123 @@ static void the_scrub_finds_a_flipped_bit_and_it_is_repaired(void)
     end();
 }
 
+/* Nobody but the leader can tell. It stayed out of sync for ever, and fenced its leader. */
+static void a_flipped_epoch_in_the_last_batch_is_corrected_by_the_leader(void)
+{
+    begin();
+    flip(1, RECORDS - 1, 14); /* 5 becomes 2053 */
+    restart(1);
+    run_ms(5);
+    CU_ASSERT_EQUAL(fixture_info(nodes[1]).leader_epoch, 5);
+    for (int i = 0; i < 100 && fixture_logged(nodes[1], "storage.repaired") == 0; i++) {
+        run_ms(10);
+    }
+    CU_ASSERT_EQUAL(fixture_logged(nodes[1], "storage.epochs_corrected"), 1);
+    heal(1);
+    run_ms(100);
+    CU_ASSERT_EQUAL(told[1], 0);
+    check_same_files();
+    end();
+}
+
+/* What the leader of this epoch does not have now, after the loss, need not come back. It stayed
+ * unfit until the leader's log had grown, or a new epoch began. */
+static void an_idle_leader_tells_where_a_lost_tail_ends(void)
+{
+    begin();
+    CU_ASSERT_EQUAL(append(1, RECORDS, 5, RECORDS), RIA_OK);
+    run_ms(1500); /* the checkpoint */
+    lose_tail(1, RECORDS);
+    CU_ASSERT_EQUAL(prepare(1, RECORDS), RIA_OK);
+    run_ms(300);
+    CU_ASSERT_FALSE(fixture_info(nodes[1]).damaged);
+    CU_ASSERT_EQUAL(told[1], 0);
+    end();
+}
+
+/* A history from before the loss does not shorten it: the leader has more now. */
+static void a_lost_tail_that_the_leader_has_stays_lost(void)
+{
+    begin();
+    lose_tail(1, 40);
+    CU_ASSERT_EQUAL(prepare(1, 40), RIA_OK);
+    run_ms(300);
+    CU_ASSERT_TRUE(fixture_info(nodes[1]).damaged);
+    CU_ASSERT_EQUAL(told[1], 2);
+    end();
+}
+
+/* Within the second before the checkpoint. It was cut as a tail, and the replica knew nothing. */
+static void damage_of_a_moment_ago_is_no_tail_after_a_kill(void)
+{
+    begin();
+    CU_ASSERT_EQUAL(append(1, RECORDS, 5, RECORDS), RIA_OK);
+    fixture_run_ms(nodes[1], 5);
+    flip(1, RECORDS + 4, 66);
+    restart(1);
+    CU_ASSERT_TRUE(fixture_info(nodes[1]).damaged);
+    CU_ASSERT_EQUAL(fixture_info(nodes[1]).end_offset, RECORDS + 4);
+    CU_ASSERT_EQUAL(fixture_logged(nodes[1], "storage.tail_cut"), 0);
+    end();
+}
+
+static void spoil_checkpoint(int32_t number, int copies)
+{
+    uint8_t *data = NULL;
+    size_t size = 0;
+
+    fixture_kill(nodes[number]);
+    CU_ASSERT_EQUAL_FATAL(
+        ria_fs_read_all(nodes[number]->fs, "data/checkpoint", BYTES_MAX, &data, &size), RIA_OK
+    );
+    free(data);
+    for (int i = 0; i < copies; i++) {
+        CU_ASSERT_EQUAL(
+            ria_fs_sim_flip_bit(
+                nodes[number]->fs, "data/checkpoint", (size_t)i * (size / 2) + 30, 3
+            ),
+            RIA_OK
+        );
+    }
+    if (copies == 2) { /* after a power cut there may be no marks either */
+        CU_ASSERT_EQUAL(ria_fs_unlink(nodes[number]->fs, "data/marks"), RIA_OK);
+    }
+}
+
+/* It was taken for a missing one; with it went what tells damage from a tail. */
+static void a_damaged_checkpoint_takes_no_damage_for_a_tail(void)
+{
+    for (int copies = 1; copies <= 2; copies++) {
+        begin();
+        spoil_checkpoint(1, copies);
+        flip(1, RECORDS - 1, 66);
+        CU_ASSERT_TRUE_FATAL(fixture_start(nodes[1]));
+        run_ms(50);
+        CU_ASSERT_TRUE(fixture_info(nodes[1]).damaged);
+        CU_ASSERT_EQUAL(told[1], 2);
+        CU_ASSERT_EQUAL(fixture_logged(nodes[1], "storage.tail_cut"), 0);
+        CU_ASSERT_EQUAL(prepare(1, RECORDS), RIA_OK);
+        CU_ASSERT_EQUAL(append(1, RECORDS - 1, 1, RECORDS), RIA_OK);
+        run_ms(300);
+        CU_ASSERT_FALSE(fixture_info(nodes[1]).damaged);
+        CU_ASSERT_EQUAL(told[1], 0);
+        check_same_files();
+        end();
+    }
+}
+
+/* Where the log itself shows no damage, none is made up. */
+static void a_damaged_checkpoint_alone_makes_nothing_unfit(void)
+{
+    begin();
+    spoil_checkpoint(1, 2);
+    CU_ASSERT_TRUE_FATAL(fixture_start(nodes[1]));
+    run_ms(50);
+    CU_ASSERT_FALSE(fixture_info(nodes[1]).damaged);
+    CU_ASSERT_EQUAL(fixture_info(nodes[1]).end_offset, RECORDS);
+    end();
+}
+
 static void a_removed_topic_ends_its_repair(void)
 {
     begin();
@@ -716,6 +833,12 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_repaired_replica_leads_what_it_was_given),
     HARNESS_TEST(a_hole_in_what_was_never_committed_goes_with_the_leaders_history),
     HARNESS_TEST(the_scrub_finds_a_flipped_bit_and_it_is_repaired),
+    HARNESS_TEST(a_flipped_epoch_in_the_last_batch_is_corrected_by_the_leader),
+    HARNESS_TEST(an_idle_leader_tells_where_a_lost_tail_ends),
+    HARNESS_TEST(a_lost_tail_that_the_leader_has_stays_lost),
+    HARNESS_TEST(damage_of_a_moment_ago_is_no_tail_after_a_kill),
+    HARNESS_TEST(a_damaged_checkpoint_takes_no_damage_for_a_tail),
+    HARNESS_TEST(a_damaged_checkpoint_alone_makes_nothing_unfit),
     HARNESS_TEST(a_removed_topic_ends_its_repair),
 };
 HARNESS_MAIN(tests);
