@@ -18,6 +18,7 @@
 #include "schemas/gen/reassign_partitions_request.h"
 
 #include "tests/sim/client.h"
+#include "tests/sim/inspect.h"
 #include "tests/sim/world.h"
 
 enum { RETRY_US = 200 * 1000, CALL_TIMEOUT_MS = 1000, CONFIGS_MAX = 4, SQL_SIZE = 256 };
@@ -356,6 +357,45 @@ static void on_due(struct ria_timer *timer, void *arg)
         on_answered,
         op
     );
+}
+
+static void on_forced(void *arg, ria_err err, const void *response, struct ria_slice payload)
+{
+    (void)arg;
+    (void)err; /* asked again until somebody leads */
+    (void)response;
+    (void)payload;
+}
+
+void admin_rescue(struct admin *admin)
+{
+    struct world *world = admin->world;
+    struct elect_leader_request request;
+    uint32_t topic = 0;
+
+    for (uint32_t p = 0; p < world->plan->partition_count; p++) {
+        int32_t successor = plan_is_doomed(world->plan, p) ? -1 : inspect_successor(world, p);
+        if (successor < 0) {
+            continue;
+        }
+        elect_leader_request_init(&request);
+        world_find_partition(world, p, &topic, &request.partition);
+        request.topic_id = world_topic_id(world, topic);
+        request.node = successor;
+        request.partition_epoch = -1;
+        request.force = true;
+        trace_say(&world->trace, "an operator forces node %" PRId32 " to lead", successor);
+        client_call(
+            admin->node->client,
+            world_coordinator_address,
+            API_ELECT_LEADER,
+            &request,
+            RIA_SLICE_NULL,
+            CALL_TIMEOUT_MS,
+            on_forced,
+            admin
+        );
+    }
 }
 
 /* ---- life ---- */

@@ -39,5 +39,9 @@ bool admin_is_done(const struct admin *admin);
 /* Say which are not (world_break). */
 void admin_report_stuck(const struct admin *admin);
 
+/* The faults have been over for long, and nobody leads some partition: its last replica in sync is
+ * damaged where nobody can help. An operator forces the one with the newest log. */
+void admin_rescue(struct admin *admin);
+
 /* The run is over. */
 void admin_close(struct admin *admin);

@@ -42,6 +42,30 @@ find_leader(const struct world *world, uint32_t partition, struct storage_replic
     return found;
 }
 
+int32_t inspect_successor(const struct world *world, uint32_t partition)
+{
+    struct storage_replica_info info;
+    struct storage_replica_info best = {.last_epoch = -1, .end_offset = -1};
+    int32_t node_id = -1;
+
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        const struct sim_node *node = &world->nodes[i];
+        if (!describe(node, partition, &info)) {
+            continue;
+        }
+        if (info.leader) {
+            return -1;
+        }
+        bool is_newer = info.last_epoch > best.last_epoch ||
+                        (info.last_epoch == best.last_epoch && info.end_offset > best.end_offset);
+        if (!info.damaged && !info.failed && !node->has_bad_disk && is_newer) {
+            best = info;
+            node_id = storage_node_id(node->storage);
+        }
+    }
+    return node_id;
+}
+
 int64_t inspect_leader_end(const struct world *world, uint32_t partition)
 {
     struct storage_replica_info info;
@@ -99,7 +123,8 @@ static void walk_log(struct walk *walk, const struct sim_node *node)
         if (err == RIA_OK && size > 0) {
             err = records_walk(ria_slice_of(bytes, size), walk->next, on_record, walk, &next);
         }
-        bool may_fail = node->has_bad_disk && walk->kind == HISTORY_STORED;
+        bool may_fail = (node->has_bad_disk || plan_has(walk->world->plan, PLAN_ROT)) &&
+                        walk->kind == HISTORY_STORED;
         /* TOO_LARGE: a length of which a bit is wrong. */
         bool is_bad = err == RIA_ERR_CORRUPT || err == RIA_ERR_IO || err == RIA_ERR_TOO_LARGE;
         if (is_bad && may_fail) {
@@ -217,10 +242,9 @@ static void look_at(struct inspector *inspector, struct sim_node *node, uint32_t
     if (!describe(node, partition, &info)) {
         return;
     }
-    /* Who died within a second of a removal may still find the removed log in its checkpoint, and
-     * takes the new one for a part of it, until that has grown as long. */
-    bool may_be_short = info.damaged && !info.failed && node->has_removed[partition];
-    if ((info.damaged || info.failed) && !node->has_bad_disk && !may_be_short) {
+    /* A leader's flipped epoch may look like the followers'. */
+    bool may_be_damaged = node->has_bad_disk || plan_has(world->plan, PLAN_ROT);
+    if ((info.damaged && !may_be_damaged) || (info.failed && !node->has_bad_disk)) {
         world_break(
             world,
             "bad-log",
@@ -275,7 +299,6 @@ static void note_replica(struct sim_node *node, uint32_t partition)
 
     if (!describe(node, partition, &info)) {
         if (holds_nothing(node, partition)) {
-            node->has_removed[partition] |= node->durable[partition] > 0;
             node->durable[partition] = 0;
             node->on_disk[partition] = 0;
         }

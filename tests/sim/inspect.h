@@ -39,6 +39,10 @@ void inspector_glance(struct inspector *inspector);
 void inspect_note_durable(struct sim_node *node);
 
 /* The log end of the partition's leader; -1: there is none. */
+/* Where nobody leads, or is going to: the node id an operator would force, which has the newest log
+ * of those that are whole. -1: somebody leads, or there is none. */
+int32_t inspect_successor(const struct world *world, uint32_t partition);
+
 int64_t inspect_leader_end(const struct world *world, uint32_t partition);
 
 /* The derived topic has as many records as its source demands; *out_missing are not there, -1: a

@@ -47,7 +47,7 @@ enum {
     X(DISK_FULL,  "disk-full",  8, "a's disk takes `amount` bytes more")                          \
     X(IO_ERROR,   "io-error",   0, "of a's writes and opens one in `amount` fails; then it reboots") \
     X(SYNC_ERROR, "sync-error", 0, "of a's syncs one in `amount` fails; then it reboots")         \
-    X(ROT,        "rot",        0, "a's process dies, and `amount` bits of its files flip")
+    X(ROT,        "rot",        2, "a's process dies, and `amount` bits of its files flip")
 /* clang-format on */
 
 #define PLAN_ENUM_(name, text, weight, about) PLAN_##name,

@@ -13,9 +13,10 @@
 #include "tests/sim/world.h"
 
 enum {
-    LOOK_US = 250 * 1000,  /* between two looks at the disks */
-    GLANCE_US = 5 * 1000,  /* ... at what is committed */
-    SETTLE_US = 50 * 1000, /* between two looks whether all is well */
+    LOOK_US = 250 * 1000,    /* between two looks at the disks */
+    GLANCE_US = 5 * 1000,    /* ... at what is committed */
+    SETTLE_US = 50 * 1000,   /* between two looks whether all is well */
+    RESCUE_US = 1000 * 1000, /* between two attempts of an operator */
     HISTORY_LINES_MAX = 40,
 };
 
@@ -70,6 +71,8 @@ static int64_t settle(struct run *run)
 {
     struct world *world = &run->world;
     int64_t start_us = world->now_us;
+    int64_t heal_us = plan_has(world->plan, PLAN_ROT) ? RUN_REPAIR_US : RUN_HEAL_US;
+    int64_t rescue_us = RUN_HEAL_US;
 
     nemesis_heal(&run->nemesis);
     workload_finish(&run->workload);
@@ -77,7 +80,11 @@ static int64_t settle(struct run *run)
         if (workload_is_done(&run->workload) && inspect_is_whole(world)) {
             break;
         }
-        if (world->now_us - start_us >= RUN_HEAL_US) {
+        if (heal_us == RUN_REPAIR_US && world->now_us - start_us >= rescue_us) {
+            admin_rescue(&run->workload.admin);
+            rescue_us += RESCUE_US;
+        }
+        if (world->now_us - start_us >= heal_us) {
             workload_report_stuck(&run->workload);
             inspect_report_stuck(world);
             break;

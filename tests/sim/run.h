@@ -13,6 +13,8 @@
 #include "tests/sim/plan.h"
 
 #define RUN_HEAL_US INT64_C(15000000)
+/* With rot: a hundred ranges come back one after the other, each with a sync. */
+#define RUN_REPAIR_US INT64_C(45000000)
 
 struct run_result {
     struct checker_result verdict;

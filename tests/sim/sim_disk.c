@@ -330,6 +330,9 @@ static bool add_folder(void *arg, const char *name, bool is_dir)
     if (is_dir) {
         (void)snprintf(walk->folder, ROT_PATH_MAX, "/data/%.250s", name);
         (void)!ria_fs_list(walk->fs, walk->folder, add_file, walk);
+    } else if (strcmp(name, "node") != 0) {
+        (void)snprintf(walk->folder, ROT_PATH_MAX, "/data");
+        (void)add_file(walk, name, false);
     }
     return true;
 }

@@ -60,9 +60,7 @@ struct sim_node {
     int32_t node_id;                      /* storage: -1 until seen */
     int64_t durable[PLAN_PARTITIONS_MAX]; /* storage: ends; of relaxed topics those of the writes */
     int64_t on_disk[PLAN_PARTITIONS_MAX]; /* the same, on disk in any case */
-    bool has_removed[PLAN_PARTITIONS_MAX]; /* storage: it deleted its data, as one that was dropped
-                                            */
-    bool is_known[PLAN_PARTITIONS_MAX];    /* coordinator */
+    bool is_known[PLAN_PARTITIONS_MAX];   /* coordinator */
     struct coordinator_partition_info known[PLAN_PARTITIONS_MAX];
 };
 
