@@ -237,6 +237,13 @@ static ria_err open_answer(
     );
 }
 
+/* The request as a whole was refused for now, or nobody knows what became of it. */
+static bool may_pass(ria_err err)
+{
+    return err == RIA_ERR_BUSY || err == RIA_ERR_SHUTDOWN || err == RIA_ERR_NO_LEADER ||
+           err == RIA_ERR_UNKNOWN_OUTCOME || err == RIA_ERR_TIMEOUT;
+}
+
 /* Takes reply. The flight's operations are in list, of which there are count. */
 static void
 answered(struct group_ops *ops, struct ria_list *list, uint32_t count, struct ria_msg *reply)
@@ -252,9 +259,11 @@ answered(struct group_ops *ops, struct ria_list *list, uint32_t count, struct ri
     }
     if (err == RIA_OK) {
         for (uint32_t i = 0; i < count; i++) {
-            answer_one(ops, op_at(ria_list_pop_front(list)), &response.results[i]);
+            struct ria_list *link = ria_list_pop_front(list);
+            RIA_ASSERT(link != NULL);
+            answer_one(ops, op_at(link), &response.results[i]);
         }
-    } else if (err == RIA_ERR_BUSY || err == RIA_ERR_SHUTDOWN || err == RIA_ERR_NO_LEADER || err == RIA_ERR_UNKNOWN_OUTCOME || err == RIA_ERR_TIMEOUT) {
+    } else if (may_pass(err)) {
         send_again(ops, list, err);
     } else {
         finish_all(ops, list, err, text);

@@ -32,8 +32,8 @@ enum {
     GROUP_OPS_FLIGHTS = 2,
     GROUP_OPS_QUEUE_MAX = 16384,
     GROUP_OPS_BATCH_MAX = 500,
-    GROUP_OPS_BYTES_MAX = 4 * 1024 * 1024,
-    GROUP_OP_SIZE_MAX = 256 * 1024, /* of one, encoded */
+    GROUP_OPS_BYTES_MAX = 960 * 1024, /* a command's body has 1 MiB at most */
+    GROUP_OP_SIZE_MAX = 256 * 1024,   /* of one, encoded */
     GROUP_OP_ANSWER_MIN = 1024,
 };
 
