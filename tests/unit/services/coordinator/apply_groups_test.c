@@ -120,20 +120,24 @@ static void results_that_do_not_fit_are_refused(void)
     struct group_read_group_read_topic topic = {.topic_id = fixture_uuid(5)};
     struct group_request_group_operation operations[OPERATIONS];
     const struct group_request request = {.operations = operations, .operations_count = OPERATIONS};
-    const struct group_read r = {
-        .group = RIA_SLICE_LITERAL("g"),
-        .member = RIA_SLICE_EMPTY,
+    struct group_read r = {
+        .member = RIA_SLICE_LITERAL("m"),
         .member_epoch = -1,
+        .session_ms = GROUP_SESSION_MS,
         .lease_ms = GROUP_LEASE_MS,
         .partitions_max = 1,
         .topics = &topic,
         .topics_count = 1,
     };
     uint32_t done = 0;
+    uint32_t woken = 0;
+    char name[32];
 
     group_open(&m);
     CU_ASSERT_EQUAL(fixture_apply(&m, API_CREATE_TOPIC, &wide), RIA_OK);
     for (uint32_t i = 0; i < OPERATIONS; i++) {
+        (void)snprintf(name, sizeof(name), "g%u", i);
+        r.group = ria_slice_cstr(name);
         operations[i] = fixture_operation(&m.arena, GROUP_OPERATION_READ, &r);
     }
     CU_ASSERT_EQUAL(fixture_apply(&m, API_GROUP, &request), RIA_OK);
@@ -146,6 +150,9 @@ static void results_that_do_not_fit_are_refused(void)
     for (uint32_t i = done; i < OPERATIONS; i++) {
         CU_ASSERT_EQUAL(response->results[i].error_code, RIA_ERR_BUSY);
     }
+    /* A member that joins changes its group; one that was refused has not joined. */
+    (void)state_woken(m.state, &woken);
+    CU_ASSERT_EQUAL(woken, done);
     fixture_machine_close(&m);
 }
 

@@ -75,6 +75,23 @@ static void who_knows_less_is_answered_at_once(void)
     fixture_close(&f);
 }
 
+/* Its own operation told it: the change is no news. */
+static void who_knows_of_a_change_already_is_not_woken(void)
+{
+    struct fixture f;
+
+    group_up(&f);
+    int64_t changed = join(&f, "g", "one");
+    struct fixture_request *request = watch(&f, 1, "g", changed + 1, 10000);
+    CU_ASSERT_EQUAL(join(&f, "g", "two"), changed + 1);
+    fixture_advance(&f, 0);
+    CU_ASSERT_FALSE(fixture_is_answered(request));
+    CU_ASSERT_EQUAL(join(&f, "g", "three"), changed + 2);
+    fixture_advance(&f, 0);
+    CU_ASSERT_TRUE(fixture_is_answered(request));
+    fixture_close(&f);
+}
+
 static void a_group_that_vanishes_is_told(void)
 {
     struct fixture f;
@@ -231,6 +248,7 @@ static void what_was_refused_for_being_late_stays_refused(void)
 static const struct harness_test tests[] = {
     HARNESS_TEST(a_change_wakes_who_waits_for_it),
     HARNESS_TEST(who_knows_less_is_answered_at_once),
+    HARNESS_TEST(who_knows_of_a_change_already_is_not_woken),
     HARNESS_TEST(a_group_that_vanishes_is_told),
     HARNESS_TEST(a_topic_that_is_deleted_wakes_its_groups),
     HARNESS_TEST(a_refused_operation_wakes_nobody),
