@@ -7,7 +7,8 @@
  * leases again, six partitions each, of one of many groups; 1, 10 or 100 of them are a request, and
  * each request is a transaction with its sync, or 64 requests are ("grouped": what the coordinator
  * does under load). Bytes are what the process wrote, write-ahead log and checkpoints together.
- * "named": by named members, four in a group. "wide": one group of 1,000 partitions.
+ * "named": by named members, four in a group. "wide": one group of 1,000 partitions. "join": a
+ * thousand members come to a group of 1,000 partitions, each with a new plan.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -286,6 +287,44 @@ static void set_consumers(struct bench *b, const char *prefix, uint32_t groups, 
     b->stride = STRIDE;
 }
 
+/* A group of 1,000 partitions to which a thousand members come, one after the other. */
+static void rebalance(struct bench *b)
+{
+    struct group_read_group_read_topic topic = {.topic_id = b->wide};
+    struct group_request_group_operation operation = {.kind = GROUP_OPERATION_READ};
+    const struct group_request body = {.operations = &operation, .operations_count = 1};
+    char member[24];
+    double slowest = 0;
+    double sum = 0;
+
+    for (int i = 0; i < PARTITIONS_WIDE; i++) {
+        (void)snprintf(member, sizeof(member), "m%04d", i);
+        const struct group_read read = {
+            .group = RIA_SLICE_LITERAL("many"),
+            .member = ria_slice_cstr(member),
+            .member_epoch = -1,
+            .session_ms = 3600 * 1000,
+            .lease_ms = 30000,
+            .partitions_max = 1,
+            .topics = &topic,
+            .topics_count = 1,
+        };
+        ria_arena_reset(&b->arena);
+        operation.body = encode_read(b, &read);
+        double start = cpu_us();
+        apply_alone(b, API_GROUP, &body);
+        double took = cpu_us() - start;
+        sum += took;
+        slowest = took > slowest ? took : slowest;
+    }
+    (void)printf(
+        "\"join_1000\": {\"per_s\": %.0f, \"cpu_us\": %.1f, \"bytes\": 0, \"slowest_us\": %.0f}",
+        PARTITIONS_WIDE * 1e6 / sum,
+        sum / PARTITIONS_WIDE,
+        slowest
+    );
+}
+
 static void run(struct bench *b, int64_t ms)
 {
     static const uint32_t batches[] = {1, 10, 100};
@@ -304,6 +343,8 @@ static void run(struct bench *b, int64_t ms)
     (void)printf(", ");
     set_consumers(b, "wide", 1, 0);
     measure(b, "wide_1", 1, 1, true, ms);
+    (void)printf(", ");
+    rebalance(b);
 }
 
 static struct ria_uuid uuid_of(uint8_t n)
