@@ -296,6 +296,7 @@ static void rebalance(struct bench *b)
     char member[24];
     double slowest = 0;
     double sum = 0;
+    int64_t bytes = bytes_written();
 
     for (int i = 0; i < PARTITIONS_WIDE; i++) {
         (void)snprintf(member, sizeof(member), "m%04d", i);
@@ -318,9 +319,10 @@ static void rebalance(struct bench *b)
         slowest = took > slowest ? took : slowest;
     }
     (void)printf(
-        "\"join_1000\": {\"per_s\": %.0f, \"cpu_us\": %.1f, \"bytes\": 0, \"slowest_us\": %.0f}",
+        "\"join_1000\": {\"per_s\": %.0f, \"cpu_us\": %.1f, \"bytes\": %.0f, \"slowest_us\": %.0f}",
         PARTITIONS_WIDE * 1e6 / sum,
         sum / PARTITIONS_WIDE,
+        (double)(bytes_written() - bytes) / PARTITIONS_WIDE,
         slowest
     );
 }
