@@ -139,7 +139,7 @@ static void entries_are_done_or_refused_one_by_one(void)
         {.partition = 0, .first = 3, .last = 3, .action = QUEUE_EXTEND, .delay_ms = 999},
         {.partition = 0, .first = 3, .last = 3, .action = QUEUE_ACK, .delay_ms = -1},
     };
-    static const ria_err wanted[] = {
+    static const int16_t wanted[] = {
         RIA_OK,
         RIA_ERR_CONFLICT,
         RIA_OK,

@@ -169,7 +169,7 @@ static void a_failure_waits_by_the_schedule(void)
         w.m.lease_ms++;
         receive(&w, 1);
         CU_ASSERT_EQUAL_FATAL(w.received.granted_count, 1);
-        CU_ASSERT_EQUAL(w.received.granted[0].deliveries, i + 2);
+        CU_ASSERT_EQUAL(w.received.granted[0].deliveries, (int32_t)i + 2);
     }
     queue_world_close(&w);
 }
