@@ -7,10 +7,10 @@ import time
 
 from cluster import riacho
 
-# Those of OPTIONAL want code that may not be there yet: --with=flip,flip-tail.
+# Those of OPTIONAL want code that may not be there yet: --with=KIND.
 ALWAYS = ("kill", "kill-some", "pause", "restart", "split", "one-way", "ring", "cut-off", "scale",
-          "fill", "move")
-OPTIONAL = ("flip", "flip-tail")
+          "fill", "move", "flip", "flip-tail")
+OPTIONAL = ()
 SETTLED_S = 5  # a process catches signals
 MARKED_S = 3  # what was written has been synced and is below the checkpoint's mark
 WEIGHTS = {"kill": 5, "kill-some": 1, "pause": 4, "restart": 2, "split": 3, "one-way": 3, "ring": 1,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A cluster of real processes in network namespaces, under load, with a nemesis; see README.md.
 
-    nemesis.py [--seconds=60] [--seed=N] [--with=flip,flip-tail] [--only=kill,pause] [--keep] [--checker=PROGRAM]
+    nemesis.py [--seconds=60] [--seed=N] [--only=kill,pause] [--keep] [--checker=PROGRAM]
 """
 import argparse
 import os
