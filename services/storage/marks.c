@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/codec.h"
 #include "common/crc.h"
@@ -73,8 +74,9 @@ bool marks_raise(const struct ria_env *env, const char *data_dir, struct checkpo
     bool raised = false;
 
     log_path_join(path, data_dir, MARKS_NAME);
-    if (record_file_load(env->fs, path, (size_t)MARKS_SLOTS_MAX * MARKS_SLOT_SIZE, &data, &size) !=
-        RIA_OK) {
+    if (record_file_load(
+            env->fs, path, (size_t)MARKS_SLOTS_MAX * 2 * MARKS_SLOT_SIZE, &data, &size
+        ) != RIA_OK) {
         return false;
     }
     for (size_t at = 0; at + MARKS_SLOT_SIZE <= size; at += MARKS_SLOT_SIZE) {
@@ -108,10 +110,14 @@ int32_t marks_take_slot(struct marks *marks)
     return marks->slot_count < MARKS_SLOTS_MAX ? marks->slot_count++ : MARKS_NO_SLOT;
 }
 
+/* Twice: a bad bit takes one. */
 static void write_slot(struct marks *marks, int32_t slot, const uint8_t bytes[MARKS_SLOT_SIZE])
 {
-    if (ria_fs_pwrite(marks->file, bytes, MARKS_SLOT_SIZE, (uint64_t)slot * MARKS_SLOT_SIZE) !=
-        RIA_OK) {
+    uint8_t both[2 * MARKS_SLOT_SIZE];
+
+    memcpy(both, bytes, MARKS_SLOT_SIZE);
+    memcpy(both + MARKS_SLOT_SIZE, bytes, MARKS_SLOT_SIZE);
+    if (ria_fs_pwrite(marks->file, both, sizeof(both), (uint64_t)slot * sizeof(both)) != RIA_OK) {
         marks_end(marks);
     }
 }
