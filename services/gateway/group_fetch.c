@@ -654,8 +654,8 @@ static ria_err add_starts(
     if (out->starts == NULL) {
         return ria_arena_err(&fetch->round);
     }
-    for (uint32_t i = 0; i < fetch->fresh_count && fetch->starts_tried; i++) {
-        if (is_of(&fetch->fresh[i], topic)) {
+    for (uint32_t i = 0; i < fetch->fresh_count; i++) {
+        if (fetch->fresh[i].offset >= 0 && is_of(&fetch->fresh[i], topic)) {
             out->starts[out->starts_count++] = (struct group_read_group_start){
                 .partition = fetch->fresh[i].partition->number,
                 .offset = fetch->fresh[i].offset,

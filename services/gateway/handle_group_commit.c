@@ -233,11 +233,12 @@ open_word(struct gateway *gateway, struct request *request, commit_verb verb)
 
 static void say(struct gateway *gateway, struct request *request, commit_verb verb)
 {
-    static const char *const known[] = {"cursor", NULL};
-    static const char *const known_of_extend[] = {"cursor", "lease_ms", NULL};
+    static const char *const known[] = {"cursor", "member", NULL};
+    static const char *const known_of_extend[] = {"cursor", "member", "lease_ms", NULL};
     struct group_word *word = open_word(gateway, request, verb);
     struct group_input input;
     struct ria_slice text = RIA_SLICE_NULL;
+    struct ria_slice member = RIA_SLICE_NULL;
     struct failure failure;
     int64_t lease_ms = GROUP_LEASE_MS_DEFAULT;
 
@@ -248,6 +249,7 @@ static void say(struct gateway *gateway, struct request *request, commit_verb ve
     }
     bool fine = group_input_cursor(&input, "cursor", &word->entries, &word->count) &&
                 group_input_text(&input, "cursor", &text) &&
+                group_input_text(&input, "member", &member) &&
                 (verb != VERB_EXTEND || group_input_i64(
                                             &input,
                                             "lease_ms",
@@ -265,10 +267,16 @@ static void say(struct gateway *gateway, struct request *request, commit_verb ve
         request_fail(request, &failure);
         return;
     }
+    if (member.size > 0 && !group_input_name(request, "member", member)) {
+        return;
+    }
     ria_err err = build(word, input.group, lease_ms);
     if (err != RIA_OK) {
         request_fail_err(request, err, "");
         return;
+    }
+    if (member.size > 0) {
+        word->commit.member = member; /* it is heard of */
     }
     word->check.marks = &gateway->marks;
     word->check.count = word->count;

@@ -516,6 +516,56 @@ static void latest_is_the_end_at_the_first_call(void)
     teardown(&s);
 }
 
+/* A start of -1 was once sent for what had no leader to ask. */
+static void a_partition_whose_start_is_not_known_is_left_alone(void)
+{
+    struct setup s;
+
+    setup(&s);
+    s.t->leaders[1] = -1;
+    world_publish(&s.world);
+    world_run(&s.world);
+    get(&s, 0, "/v1/groups/g/records?topics=t");
+    (void)expect_read(&s);
+    offer(&s, 2, -1);
+    say_range(&s, 3, 9);
+    world_advance(&s.world, 3 * SECOND);
+    CU_ASSERT_EQUAL(expect_read(&s)->topics[0].starts_count, 1);
+    {
+        struct group_read_result result;
+        struct group_read_result_group_offer offers[2] = {
+            {.topic_id = s.t->id, .partition = 0, .offset = 3},
+            {.topic_id = s.t->id, .partition = 1, .offset = -1},
+        };
+        group_read_result_init(&result);
+        result.offered = offers;
+        result.offered_count = 2;
+        s.asked.results[0] = &result;
+        answer(&s);
+    }
+    /* The mark says that there are records: it asks again, without a start. */
+    CU_ASSERT_EQUAL(expect_read(&s)->topics[0].starts_count, 0);
+    grant(&s, 1, 3);
+    give_records(&s, 3, 6);
+    CU_ASSERT_TRUE(answered(&s, 0, 200, "\"next_offset\":9"));
+    teardown(&s);
+}
+
+static void a_topic_that_is_a_queue_is_refused(void)
+{
+    struct setup s;
+
+    setup(&s);
+    s.one->delivery = "queue";
+    s.one->config_epoch++;
+    world_publish(&s.world);
+    world_run(&s.world);
+    get(&s, 0, "/v1/groups/g/records?topics=t,one");
+    CU_ASSERT_TRUE(answered(&s, 0, 409, "topic one is a queue"));
+    CU_ASSERT_TRUE(nothing_asked(&s));
+    teardown(&s);
+}
+
 static void a_gateway_that_knows_nothing_asks_each_leader_once(void)
 {
     struct setup s;
@@ -1071,6 +1121,8 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(one_dead_leader_does_not_hold_up_the_rest),
     HARNESS_TEST(a_new_group_starts_at_the_earliest_record),
     HARNESS_TEST(latest_is_the_end_at_the_first_call),
+    HARNESS_TEST(a_partition_whose_start_is_not_known_is_left_alone),
+    HARNESS_TEST(a_topic_that_is_a_queue_is_refused),
     HARNESS_TEST(a_gateway_that_knows_nothing_asks_each_leader_once),
     HARNESS_TEST(who_waits_is_answered_when_records_come),
     HARNESS_TEST(of_two_who_wait_one_is_woken),

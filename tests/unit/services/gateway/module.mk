@@ -14,6 +14,7 @@ $(foreach t,\
   group_ops \
   group_watch \
   handle_group \
+  handle_groups \
   handle_read \
   openapi \
   produce \

@@ -147,11 +147,14 @@ fill_topics(const struct world *world, struct metadata_response *response, struc
         to->partition_count = topic->partition_count;
         to->replication_factor = 3;
         to->config_epoch = topic->config_epoch;
+        to->configs = ria_arena_alloc_array(arena, 2, sizeof(*to->configs));
         if (topic->max_message_bytes != NULL) {
-            to->configs = ria_arena_alloc_array(arena, 1, sizeof(*to->configs));
-            to->configs[0].name = RIA_SLICE_LITERAL("max.message.bytes");
-            to->configs[0].value = ria_slice_cstr(topic->max_message_bytes);
-            to->configs_count = 1;
+            to->configs[to->configs_count].name = RIA_SLICE_LITERAL("max.message.bytes");
+            to->configs[to->configs_count++].value = ria_slice_cstr(topic->max_message_bytes);
+        }
+        if (topic->delivery != NULL) {
+            to->configs[to->configs_count].name = RIA_SLICE_LITERAL("delivery");
+            to->configs[to->configs_count++].value = ria_slice_cstr(topic->delivery);
         }
         for (int32_t p = 0; p < topic->partition_count; p++) {
             struct metadata_response_metadata_partition *row = &response->partitions[partitions++];

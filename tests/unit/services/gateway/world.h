@@ -27,6 +27,7 @@ struct world_topic {
     int32_t epochs[WORLD_PARTITIONS_MAX];
     int32_t moving_to[WORLD_PARTITIONS_MAX]; /* 0: it is not; else the target is that and node 1 */
     const char *max_message_bytes;           /* NULL: default */
+    const char *delivery;                    /* NULL: default */
     int32_t config_epoch;
 };
 
