@@ -1,29 +1,22 @@
 #include "services/gateway/group_fetch.h"
 
-#include <string.h>
-
 #include "common/assert.h"
 
-#include "schemas/gen/group_reset.h"
+#include "services/gateway/group_fetch_internal.h"
 
 enum {
     ROUND_ARENA_MAX = 16 * 1024 * 1024,
-    ROUNDS_MAX = 4, /* Reads in a row of which nothing came: hints were wrong again and again */
-    STARTS_TIMEOUT_MS = 2000,
     PROBE_TIMEOUT_MS = 1000,
     OFFER_SIZE = 40, /* of an answer, for each partition */
     ENDS_MAX = 8000, /* of all topics of one Read: GROUP_OP_SIZE_MAX */
 };
-
-static void ask(struct group_fetch *fetch);
-static void read_held(struct group_fetch *fetch);
 
 static int64_t now_us(const struct group_fetch *fetch)
 {
     return ria_clock_mono_us(fetch->gateway->env->clock);
 }
 
-static int64_t request_deadline_us(const struct group_fetch *fetch)
+int64_t group_fetch_deadline_us(const struct group_fetch *fetch)
 {
     return now_us(fetch) + (int64_t)fetch->gateway->options.request_timeout_ms * 1000;
 }
@@ -66,7 +59,7 @@ void group_fetch_release(struct group_fetch *fetch)
     group_reading_drop(&fetch->reading);
 }
 
-static void finish(struct group_fetch *fetch)
+void group_fetch_finish(struct group_fetch *fetch)
 {
     ria_list_remove(&fetch->link);
     ria_arena_fini(&fetch->round);
@@ -74,7 +67,7 @@ static void finish(struct group_fetch *fetch)
 }
 
 /* fetch->failure says why. */
-static void fail(struct group_fetch *fetch)
+void group_fetch_fail(struct group_fetch *fetch)
 {
     for (uint32_t i = 0; i < fetch->held_count; i++) {
         fetch->held[i].next = fetch->held[i].offset;
@@ -88,10 +81,10 @@ static void fail(struct group_fetch *fetch)
     fetch->done(fetch, &fetch->failure);
 }
 
-static void fail_err(struct group_fetch *fetch, ria_err err, const char *text)
+void group_fetch_fail_err(struct group_fetch *fetch, ria_err err, const char *text)
 {
     failure_of_err(&fetch->failure, err, text);
-    fail(fetch);
+    group_fetch_fail(fetch);
 }
 
 /* --- waiting -----------------------------------------------------------------------------------*/
@@ -123,13 +116,13 @@ static void woken(struct group_wait *wait, group_wake why)
 
     fetch->waits = false;
     if (why == GROUP_WAKE_DEADLINE) {
-        finish(fetch);
+        group_fetch_finish(fetch);
         return;
     }
     fetch->rounds = 0;
     fetch->starts_tried = false;
     fetch->offer_count = 0; /* it may be something else that has become free */
-    ask(fetch);
+    group_fetch_ask(fetch);
 }
 
 static struct group_news news_of(const struct group_fetch *fetch)
@@ -150,13 +143,13 @@ static struct group_news news_of(const struct group_fetch *fetch)
     };
 }
 
-static void wait_or_finish(struct group_fetch *fetch)
+void group_fetch_wait(struct group_fetch *fetch)
 {
     struct gateway *gateway = fetch->gateway;
     struct group_news news = news_of(fetch);
 
     if (fetch->wait_until_us <= now_us(fetch) || gateway->stopping) {
-        finish(fetch);
+        group_fetch_finish(fetch);
         return;
     }
     fetch->wait = (struct group_wait){
@@ -167,7 +160,7 @@ static void wait_or_finish(struct group_fetch *fetch)
         .arg = fetch,
     };
     if (group_wait_start(&gateway->group_watch, &fetch->wait, &news) != RIA_OK) {
-        finish(fetch);
+        group_fetch_finish(fetch);
         return;
     }
     fetch->waits = true;
@@ -178,7 +171,7 @@ void group_fetch_hang_up(struct group_fetch *fetch)
     if (fetch->waits) {
         fetch->waits = false;
         group_wait_cancel(&fetch->gateway->group_watch, &fetch->wait);
-        finish(fetch);
+        group_fetch_finish(fetch);
     }
 }
 
@@ -189,9 +182,9 @@ static void probe_done(struct marks_probe *probe)
     struct group_fetch *fetch = probe->arg;
 
     if (has_news(fetch)) {
-        ask(fetch);
+        group_fetch_ask(fetch);
     } else {
-        wait_or_finish(fetch);
+        group_fetch_wait(fetch);
     }
 }
 
@@ -212,11 +205,11 @@ static void starts_known(struct offset_lookups *lookups)
     }
     fetch->fresh_count = known;
     if (known > 0) {
-        ask(fetch);
+        group_fetch_ask(fetch);
     } else if (fetch->held_count > 0) {
-        read_held(fetch);
+        group_fetch_read(fetch);
     } else {
-        wait_or_finish(fetch);
+        group_fetch_wait(fetch);
     }
 }
 
@@ -237,13 +230,13 @@ static void find_starts(struct group_fetch *fetch)
             &fetch->round,
             items,
             fetch->fresh_count,
-            STARTS_TIMEOUT_MS,
+            GROUP_FETCH_LOOKUP_MS,
             starts_known,
             fetch
         );
     }
     if (err != RIA_OK) {
-        fail_err(fetch, err, "");
+        group_fetch_fail_err(fetch, err, "");
     }
 }
 
@@ -258,12 +251,12 @@ static void go_on(struct group_fetch *fetch)
         return;
     }
     if (fetch->held_count > 0) {
-        read_held(fetch);
+        group_fetch_read(fetch);
         return;
     }
-    if (has_news(fetch) && fetch->rounds < ROUNDS_MAX) {
+    if (has_news(fetch) && fetch->rounds < GROUP_FETCH_ROUNDS_MAX) {
         fetch->rounds++;
-        ask(fetch);
+        group_fetch_ask(fetch);
         return;
     }
     if (!fetch->probed && fetch->offer_count > 0 && (!waits || !knows_all_ends(fetch))) {
@@ -279,118 +272,10 @@ static void go_on(struct group_fetch *fetch)
             return;
         }
     }
-    wait_or_finish(fetch);
+    group_fetch_wait(fetch);
 }
 
-/* --- reading -----------------------------------------------------------------------------------*/
-
-/* What was read to no avail is given back; the rest stays. */
-static void drop_empty(struct group_fetch *fetch)
-{
-    struct group_lease leases[GROUP_PARTITIONS_MAX];
-    uint32_t count = 0;
-    uint32_t kept = 0;
-
-    for (uint32_t i = 0; i < fetch->held_count; i++) {
-        struct group_held *held = &fetch->held[i];
-        if (held->msg != NULL || !held->is_read) {
-            fetch->held[kept++] = *held;
-            continue;
-        }
-        leases[count++] = (struct group_lease){
-            .topic_id = held->partition->topic->id,
-            .partition = held->partition->number,
-            .id = held->lease,
-        };
-    }
-    fetch->held_count = kept;
-    fetch->reading.count = kept;
-    if (!fetch->hold) {
-        group_release(&fetch->gateway->group_releases, fetch->group, fetch->member, leases, count);
-    }
-}
-
-static void settle(struct group_fetch *fetch)
-{
-    const struct group_held *failed = NULL;
-    uint32_t before = fetch->held_count;
-
-    for (uint32_t i = 0; i < before; i++) {
-        if (failed == NULL && fetch->held[i].err != RIA_OK) {
-            failed = &fetch->held[i];
-        }
-    }
-    if (failed != NULL) {
-        failure_of_err(&fetch->failure, failed->err, failed->text);
-    }
-    drop_empty(fetch);
-    if (fetch->held_count > 0) {
-        finish(fetch);
-    } else if (failed != NULL) {
-        fail(fetch);
-    } else if (fetch->rounds < ROUNDS_MAX) {
-        /* Hints were too high; by now they are not. */
-        group_reading_drop(&fetch->reading);
-        fetch->rounds++;
-        ask(fetch);
-    } else {
-        group_reading_drop(&fetch->reading);
-        wait_or_finish(fetch);
-    }
-}
-
-static void fail_range(
-    struct group_fetch *fetch, const struct group_held *held, const struct offset_lookup *range
-)
-{
-    failure_set(
-        &fetch->failure,
-        400,
-        "offset_out_of_range",
-        "on_out_of_range",
-        "the group's position %lld is outside of partition %d of topic %s, which has %lld to %lld; "
-        "on_out_of_range=earliest or latest goes on there, or POST /v1/groups/{group}/reset",
-        (long long)held->offset,
-        (int)held->partition->number,
-        held->partition->topic->name,
-        (long long)range->log_start,
-        (long long)range->high_watermark
-    );
-    fail(fetch);
-}
-
-static void reset_done(struct group_op *op, const struct group_op_result *result)
-{
-    struct group_fetch *fetch = op->arg;
-
-    /* CONFLICT: another consumer has it by now, and does the same. */
-    if (result->err != RIA_OK && result->err != RIA_ERR_CONFLICT) {
-        group_failure(&fetch->failure, result);
-        fail(fetch);
-        return;
-    }
-    read_held(fetch);
-}
-
-/* The log ends before the position: only a reset moves it back. What cannot be read there goes. */
-static void reset_positions(struct group_fetch *fetch, const struct group_reset *reset)
-{
-    if (reset->entries_count == 0) {
-        read_held(fetch);
-        return;
-    }
-    fetch->reset = (struct group_op){
-        .kind = GROUP_OP_RESET,
-        .body = reset,
-        .deadline_us = request_deadline_us(fetch),
-        .repeat = true,
-        .done = reset_done,
-        .arg = fetch,
-    };
-    group_op_start(&fetch->gateway->group_ops, &fetch->reset);
-}
-
-static struct group_held *find_held(struct group_fetch *fetch, const struct cluster_partition *p)
+struct group_held *group_fetch_find(struct group_fetch *fetch, const struct cluster_partition *p)
 {
     for (uint32_t i = 0; i < fetch->held_count; i++) {
         if (fetch->held[i].partition == p) {
@@ -398,125 +283,6 @@ static struct group_held *find_held(struct group_fetch *fetch, const struct clus
         }
     }
     return NULL;
-}
-
-static void ranges_known(struct offset_lookups *lookups)
-{
-    struct group_fetch *fetch = lookups->arg;
-    struct group_reset *reset = ria_arena_alloc(&fetch->round, sizeof(*reset));
-    struct group_reset_group_reset_entry *entries =
-        ria_arena_alloc_array(&fetch->round, lookups->count, sizeof(*entries));
-
-    if (reset == NULL || entries == NULL) {
-        fail_err(fetch, RIA_ERR_NOMEM, "");
-        return;
-    }
-    group_reset_init(reset);
-    reset->group = fetch->group;
-    reset->entries = entries;
-    for (uint32_t i = 0; i < lookups->count; i++) {
-        const struct offset_lookup *range = &lookups->items[i];
-        struct group_held *held = find_held(fetch, range->partition);
-        if (!range->known) {
-            held->err = RIA_ERR_NO_LEADER;
-            continue;
-        }
-        if (fetch->on_range == GROUP_RANGE_ERROR) {
-            fail_range(fetch, held, range);
-            return;
-        }
-        int64_t to =
-            fetch->on_range == GROUP_RANGE_EARLIEST ? range->log_start : range->high_watermark;
-        held->err = RIA_OK;
-        marks_note(&fetch->gateway->marks, held->partition, range->high_watermark);
-        if (to > held->offset) {
-            held->offset = to; /* the lease covers it */
-            held->next = to;
-            held->is_read = false;
-        } else {
-            entries[reset->entries_count++] = (struct group_reset_group_reset_entry){
-                .topic_id = held->partition->topic->id,
-                .partition = held->partition->number,
-                .offset = to,
-            };
-        }
-    }
-    if (reset->entries_count > 0) {
-        drop_empty(fetch); /* in front of the reset */
-    }
-    reset_positions(fetch, reset);
-}
-
-static bool find_ranges(struct group_fetch *fetch)
-{
-    struct offset_lookup *items =
-        ria_arena_alloc_array(&fetch->round, GROUP_PARTITIONS_MAX, sizeof(*items));
-    uint32_t count = 0;
-    ria_err err = RIA_ERR_NOMEM;
-
-    for (uint32_t i = 0; items != NULL && i < fetch->held_count; i++) {
-        if (fetch->held[i].err == RIA_ERR_OFFSET_OUT_OF_RANGE) {
-            items[count].partition = fetch->held[i].partition;
-            items[count++].timestamp = -1;
-        }
-    }
-    if (items != NULL && count == 0) {
-        return false;
-    }
-    if (items != NULL) {
-        err = offset_lookups_start(
-            &fetch->gateway->leaders,
-            &fetch->round,
-            items,
-            count,
-            STARTS_TIMEOUT_MS,
-            ranges_known,
-            fetch
-        );
-    }
-    if (err != RIA_OK) {
-        fail_err(fetch, err, "");
-    }
-    return true;
-}
-
-static void read_done(struct group_reading *reading, bool entered)
-{
-    struct group_fetch *fetch = reading->arg;
-
-    if (!entered) {
-        failure_overloaded(&fetch->failure);
-        fetch->failure.outcome = OUTCOME_NONE;
-        fail(fetch);
-    } else if (fetch->rounds >= ROUNDS_MAX || !find_ranges(fetch)) {
-        settle(fetch);
-    }
-}
-
-static void read_held(struct group_fetch *fetch)
-{
-    struct gateway *gateway = fetch->gateway;
-    struct group_reading *reading = &fetch->reading;
-    bool any = false;
-
-    for (uint32_t i = 0; i < fetch->held_count; i++) {
-        any = any || !fetch->held[i].is_read;
-    }
-    reading->count = fetch->held_count;
-    if (!any) {
-        settle(fetch);
-        return;
-    }
-    reading->env = gateway->env;
-    reading->gate = &gateway->gate;
-    reading->leaders = &gateway->leaders;
-    reading->marks = &gateway->marks;
-    reading->held = fetch->held;
-    reading->bytes_max = fetch->bytes_max;
-    reading->deadline_us = request_deadline_us(fetch);
-    reading->done = read_done;
-    reading->arg = fetch;
-    group_reading_start(reading);
 }
 
 /* --- the coordinator's answer ------------------------------------------------------------------*/
@@ -590,7 +356,7 @@ static void take_grants(struct group_fetch *fetch, const struct group_read_resul
             fetch->gateway->cluster, &result->granted[i].topic_id, result->granted[i].partition
         );
         if (partition == NULL || fetch->held_count >= (uint32_t)fetch->partitions_max ||
-            find_held(fetch, partition) != NULL) {
+            group_fetch_find(fetch, partition) != NULL) {
             continue;
         }
         fetch->held[fetch->held_count++] = (struct group_held){
@@ -611,7 +377,7 @@ static void answered(struct group_op *op, const struct group_op_result *result)
 
     if (result->err != RIA_OK) {
         group_failure(&fetch->failure, result);
-        fail(fetch);
+        group_fetch_fail(fetch);
         return;
     }
     ria_arena_reset(&fetch->round);
@@ -625,7 +391,7 @@ static void answered(struct group_op *op, const struct group_op_result *result)
         err = take_lost(fetch, said, result->repeated);
     }
     if (err != RIA_OK) {
-        fail_err(fetch, err, "");
+        group_fetch_fail_err(fetch, err, "");
         return;
     }
     struct group_news news = news_of(fetch);
@@ -724,13 +490,13 @@ static ria_err build(struct group_fetch *fetch)
     return RIA_OK;
 }
 
-static void ask(struct group_fetch *fetch)
+void group_fetch_ask(struct group_fetch *fetch)
 {
     size_t partitions = 0;
     ria_err err = build(fetch);
 
     if (err != RIA_OK) {
-        fail_err(fetch, err, "");
+        group_fetch_fail_err(fetch, err, "");
         return;
     }
     for (uint32_t i = 0; i < fetch->topic_count; i++) {
@@ -741,7 +507,7 @@ static void ask(struct group_fetch *fetch)
         .kind = GROUP_OP_READ,
         .body = &fetch->body,
         .answer_size = partitions * OFFER_SIZE,
-        .deadline_us = request_deadline_us(fetch),
+        .deadline_us = group_fetch_deadline_us(fetch),
         .repeat = true,
         .done = answered,
         .arg = fetch,
@@ -756,11 +522,11 @@ static void checked(struct commit_check *check, const struct marks_at *beyond)
     struct group_fetch *fetch = check->arg;
 
     if (beyond == NULL) {
-        ask(fetch);
+        group_fetch_ask(fetch);
         return;
     }
     group_fail_beyond(&fetch->failure, "after", beyond);
-    fail(fetch);
+    group_fetch_fail(fetch);
 }
 
 void group_fail_beyond(struct failure *failure, const char *field, const struct marks_at *beyond)

@@ -13,6 +13,7 @@ $(eval $(call library,gateway,\
   services/gateway/framing.c \
   services/gateway/gate.c \
   services/gateway/group_fetch.c \
+  services/gateway/group_fetch_read.c \
   services/gateway/group_input.c \
   services/gateway/group_ops.c \
   services/gateway/group_reading.c \

@@ -1,0 +1,232 @@
+/* The reading half of group_fetch: what was leased is fetched; what is of no use goes back;
+ * positions outside of the log are dealt with as the caller wants. */
+#include "schemas/gen/group_reset.h"
+
+#include "services/gateway/group_fetch_internal.h"
+
+/* --- reading -----------------------------------------------------------------------------------*/
+
+/* What was read to no avail is given back; the rest stays. */
+static void drop_empty(struct group_fetch *fetch)
+{
+    struct group_lease leases[GROUP_PARTITIONS_MAX];
+    uint32_t count = 0;
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < fetch->held_count; i++) {
+        struct group_held *held = &fetch->held[i];
+        if (held->msg != NULL || !held->is_read) {
+            fetch->held[kept++] = *held;
+            continue;
+        }
+        leases[count++] = (struct group_lease){
+            .topic_id = held->partition->topic->id,
+            .partition = held->partition->number,
+            .id = held->lease,
+        };
+    }
+    fetch->held_count = kept;
+    fetch->reading.count = kept;
+    if (!fetch->hold) {
+        group_release(&fetch->gateway->group_releases, fetch->group, fetch->member, leases, count);
+    }
+}
+
+static void settle(struct group_fetch *fetch)
+{
+    const struct group_held *failed = NULL;
+    uint32_t before = fetch->held_count;
+
+    for (uint32_t i = 0; i < before; i++) {
+        if (failed == NULL && fetch->held[i].err != RIA_OK) {
+            failed = &fetch->held[i];
+        }
+    }
+    if (failed != NULL) {
+        failure_of_err(&fetch->failure, failed->err, failed->text);
+    }
+    drop_empty(fetch);
+    if (fetch->held_count > 0) {
+        group_fetch_finish(fetch);
+    } else if (failed != NULL) {
+        group_fetch_fail(fetch);
+    } else if (fetch->rounds < GROUP_FETCH_ROUNDS_MAX) {
+        /* Hints were too high; by now they are not. */
+        group_reading_drop(&fetch->reading);
+        fetch->rounds++;
+        group_fetch_ask(fetch);
+    } else {
+        group_reading_drop(&fetch->reading);
+        group_fetch_wait(fetch);
+    }
+}
+
+static void fail_range(
+    struct group_fetch *fetch, const struct group_held *held, const struct offset_lookup *range
+)
+{
+    failure_set(
+        &fetch->failure,
+        400,
+        "offset_out_of_range",
+        "on_out_of_range",
+        "the group's position %lld is outside of partition %d of topic %s, which has %lld to %lld; "
+        "on_out_of_range=earliest or latest goes on there, or POST /v1/groups/{group}/reset",
+        (long long)held->offset,
+        (int)held->partition->number,
+        held->partition->topic->name,
+        (long long)range->log_start,
+        (long long)range->high_watermark
+    );
+    group_fetch_fail(fetch);
+}
+
+static void reset_done(struct group_op *op, const struct group_op_result *result)
+{
+    struct group_fetch *fetch = op->arg;
+
+    /* CONFLICT: another consumer has it by now, and does the same. */
+    if (result->err != RIA_OK && result->err != RIA_ERR_CONFLICT) {
+        group_failure(&fetch->failure, result);
+        group_fetch_fail(fetch);
+        return;
+    }
+    group_fetch_read(fetch);
+}
+
+/* The log ends before the position: only a reset moves it back. What cannot be read there goes. */
+static void reset_positions(struct group_fetch *fetch, const struct group_reset *reset)
+{
+    if (reset->entries_count == 0) {
+        group_fetch_read(fetch);
+        return;
+    }
+    fetch->reset = (struct group_op){
+        .kind = GROUP_OP_RESET,
+        .body = reset,
+        .deadline_us = group_fetch_deadline_us(fetch),
+        .repeat = true,
+        .done = reset_done,
+        .arg = fetch,
+    };
+    group_op_start(&fetch->gateway->group_ops, &fetch->reset);
+}
+
+static void ranges_known(struct offset_lookups *lookups)
+{
+    struct group_fetch *fetch = lookups->arg;
+    struct group_reset *reset = ria_arena_alloc(&fetch->round, sizeof(*reset));
+    struct group_reset_group_reset_entry *entries =
+        ria_arena_alloc_array(&fetch->round, lookups->count, sizeof(*entries));
+
+    if (reset == NULL || entries == NULL) {
+        group_fetch_fail_err(fetch, RIA_ERR_NOMEM, "");
+        return;
+    }
+    group_reset_init(reset);
+    reset->group = fetch->group;
+    reset->entries = entries;
+    for (uint32_t i = 0; i < lookups->count; i++) {
+        const struct offset_lookup *range = &lookups->items[i];
+        struct group_held *held = group_fetch_find(fetch, range->partition);
+        if (!range->known) {
+            held->err = RIA_ERR_NO_LEADER;
+            continue;
+        }
+        if (fetch->on_range == GROUP_RANGE_ERROR) {
+            fail_range(fetch, held, range);
+            return;
+        }
+        int64_t to =
+            fetch->on_range == GROUP_RANGE_EARLIEST ? range->log_start : range->high_watermark;
+        held->err = RIA_OK;
+        marks_note(&fetch->gateway->marks, held->partition, range->high_watermark);
+        if (to > held->offset) {
+            held->offset = to; /* the lease covers it */
+            held->next = to;
+            held->is_read = false;
+        } else {
+            entries[reset->entries_count++] = (struct group_reset_group_reset_entry){
+                .topic_id = held->partition->topic->id,
+                .partition = held->partition->number,
+                .offset = to,
+            };
+        }
+    }
+    if (reset->entries_count > 0) {
+        drop_empty(fetch); /* in front of the reset */
+    }
+    reset_positions(fetch, reset);
+}
+
+static bool find_ranges(struct group_fetch *fetch)
+{
+    struct offset_lookup *items =
+        ria_arena_alloc_array(&fetch->round, GROUP_PARTITIONS_MAX, sizeof(*items));
+    uint32_t count = 0;
+    ria_err err = RIA_ERR_NOMEM;
+
+    for (uint32_t i = 0; items != NULL && i < fetch->held_count; i++) {
+        if (fetch->held[i].err == RIA_ERR_OFFSET_OUT_OF_RANGE) {
+            items[count].partition = fetch->held[i].partition;
+            items[count++].timestamp = -1;
+        }
+    }
+    if (items != NULL && count == 0) {
+        return false;
+    }
+    if (items != NULL) {
+        err = offset_lookups_start(
+            &fetch->gateway->leaders,
+            &fetch->round,
+            items,
+            count,
+            GROUP_FETCH_LOOKUP_MS,
+            ranges_known,
+            fetch
+        );
+    }
+    if (err != RIA_OK) {
+        group_fetch_fail_err(fetch, err, "");
+    }
+    return true;
+}
+
+static void read_done(struct group_reading *reading, bool entered)
+{
+    struct group_fetch *fetch = reading->arg;
+
+    if (!entered) {
+        failure_overloaded(&fetch->failure);
+        fetch->failure.outcome = OUTCOME_NONE;
+        group_fetch_fail(fetch);
+    } else if (fetch->rounds >= GROUP_FETCH_ROUNDS_MAX || !find_ranges(fetch)) {
+        settle(fetch);
+    }
+}
+
+void group_fetch_read(struct group_fetch *fetch)
+{
+    struct gateway *gateway = fetch->gateway;
+    struct group_reading *reading = &fetch->reading;
+    bool any = false;
+
+    for (uint32_t i = 0; i < fetch->held_count; i++) {
+        any = any || !fetch->held[i].is_read;
+    }
+    reading->count = fetch->held_count;
+    if (!any) {
+        settle(fetch);
+        return;
+    }
+    reading->env = gateway->env;
+    reading->gate = &gateway->gate;
+    reading->leaders = &gateway->leaders;
+    reading->marks = &gateway->marks;
+    reading->held = fetch->held;
+    reading->bytes_max = fetch->bytes_max;
+    reading->deadline_us = group_fetch_deadline_us(fetch);
+    reading->done = read_done;
+    reading->arg = fetch;
+    group_reading_start(reading);
+}
