@@ -103,22 +103,13 @@ static void fail_too_many(const struct gateway *gateway, struct request *request
     request_fail(request, &failure);
 }
 
-void handle_stream(struct gateway *gateway, struct request *request)
+static void begin(struct stream_ask *ask)
 {
-    struct cluster_topic *topic = gateway_topic(gateway, request);
+    struct gateway *gateway = ask->gateway;
+    struct request *request = ask->request;
 
-    if (topic == NULL) {
-        return;
-    }
-    struct stream_ask *ask = ria_arena_alloc(&request->arena, sizeof(*ask));
-    if (ask == NULL) {
-        request_fail_err(request, RIA_ERR_NOMEM, "");
-        return;
-    }
-    ask->gateway = gateway;
-    ask->request = request;
-    ask->topic = topic;
-    if (!stream_query_read(ask)) {
+    ask->topic = gateway_topic(gateway, request);
+    if (ask->topic == NULL || !stream_query_read(ask)) {
         return;
     }
     if (gateway->stopping) {
@@ -132,7 +123,7 @@ void handle_stream(struct gateway *gateway, struct request *request)
     ria_err err = positions_start(
         &gateway->leaders,
         &request->arena,
-        topic,
+        ask->topic,
         ask->items,
         ask->count,
         gateway->options.request_timeout_ms,
@@ -142,5 +133,37 @@ void handle_stream(struct gateway *gateway, struct request *request)
     if (err != RIA_OK) {
         streams_unreserve(&gateway->streams);
         request_fail_err(request, err, "");
+    }
+}
+
+static void view_came(void *arg, bool reached)
+{
+    struct stream_ask *ask = arg;
+
+    if (reached) {
+        begin(ask);
+    } else {
+        request_fail_err(ask->request, RIA_ERR_TIMEOUT, "the coordinator does not answer");
+    }
+}
+
+/* A gateway that has just started waits until it knows its topics: a browser that comes back to it
+ * would take any status but 200 for final. */
+void handle_stream(struct gateway *gateway, struct request *request)
+{
+    struct stream_ask *ask = ria_arena_alloc(&request->arena, sizeof(*ask));
+
+    if (ask == NULL) {
+        request_fail_err(request, RIA_ERR_NOMEM, "");
+        return;
+    }
+    ask->gateway = gateway;
+    ask->request = request;
+    if (cluster_is_ready(gateway->cluster)) {
+        begin(ask);
+    } else {
+        cluster_wait_version(
+            gateway->cluster, 1, gateway->options.request_timeout_ms, view_came, ask
+        );
     }
 }

@@ -35,7 +35,8 @@ struct conn {
     bool watched;      /* our loop watches fd for that */
     bool uri_too_long;
     int64_t since_us; /* when the state began */
-    size_t received;  /* body bytes */
+    int64_t discarded_us;
+    size_t received; /* body bytes */
     size_t body_max;
     struct ria_buf body;
     size_t charged;

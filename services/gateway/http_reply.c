@@ -1,6 +1,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "common/assert.h"
@@ -9,7 +10,9 @@
 
 enum {
     STREAM_UNSENT_MAX = 64 * 1024, /* bytes of a stream in the kernel that were never sent */
-    STREAM_BLOCK = 4096,
+    STREAM_BLOCK = RESPONSE_PIECE_MIN,
+    STREAM_PAGE = 4096,              /* a multiple of the system's */
+    STREAM_DISCARD_US = 1000 * 1000, /* not for every record of a busy stream */
 };
 
 /* --- struct request_ops ------------------------------------------------------------------------*/
@@ -161,6 +164,20 @@ static void count_reply(struct http_metrics *metrics, const struct response *res
     metrics->bytes_sent.value += response->size;
 }
 
+/* A stream that sleeps needs nothing of the library's buffer, which is most of what an idle client
+ * would cost. What is written there next begins on pages of zeros. */
+static void discard(struct conn *conn, char *out, size_t size)
+{
+    int64_t now_us = http_now_us(conn->http);
+    uintptr_t from = ((uintptr_t)out + STREAM_PAGE - 1) / STREAM_PAGE * STREAM_PAGE;
+    uintptr_t to = ((uintptr_t)out + size) / STREAM_PAGE * STREAM_PAGE;
+
+    if (to > from && now_us - conn->discarded_us >= STREAM_DISCARD_US) {
+        conn->discarded_us = now_us;
+        (void)madvise((void *)from, to - from, MADV_DONTNEED);
+    }
+}
+
 /* The socket has taken everything so far. */
 static ssize_t pull(void *arg, uint64_t position, char *out, size_t size)
 {
@@ -179,6 +196,7 @@ static ssize_t pull(void *arg, uint64_t position, char *out, size_t size)
     }
     RIA_ASSERT(given >= 0 && (uint64_t)given <= size);
     if (given == 0) {
+        discard(conn, out, size);
         MHD_suspend_connection(conn->mhd);
         conn->suspended = true;
         return 0;

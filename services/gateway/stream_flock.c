@@ -20,11 +20,15 @@ enum {
     FLOCK_READS = 2,                /* of a flock that has not caught up */
     FLOCK_BEHIND_MAX = 1024 * 1024, /* bytes; who is further behind its flock is evicted */
     FLOCK_CHECK = 256 * 1024,
+    FLOCK_GATHER_MAX = 128 * 1024, /* bytes that are there before streams are woken all the same */
     FLOCK_REPLY_MAX = 4096,
 };
 
-#define FLOCK_RETRY_US (100 * INT64_C(1000))
-#define FLOCK_WATCH_US (3600 * INT64_C(1000000))
+/* Between two wakings, for each stream: what one costs, twice, about. */
+#define FLOCK_WAKE_US     INT64_C(20)
+#define FLOCK_WAKE_US_MAX (50 * INT64_C(1000))
+#define FLOCK_RETRY_US    (100 * INT64_C(1000))
+#define FLOCK_WATCH_US    (3600 * INT64_C(1000000))
 
 /* What is under way for a slot: one after the other. */
 typedef enum read_state {
@@ -194,12 +198,11 @@ void stream_place(const struct stream *stream, int64_t *out_offsets)
     memcpy(out_offsets, node->piece == NULL ? flock->offsets : node->piece->offsets, size);
 }
 
-/* Whoever waits at the end, and flocks that wait for this one. */
-static void wake(struct flock *flock)
+/* Whoever waits at the end. */
+static void wake_streams(struct flock *flock)
 {
-    struct ria_list waiting;
-    struct ria_list *link;
-
+    flock->woken_us = ria_clock_mono_us(flock->class->streams->env->clock);
+    flock->woken = flock->last->position;
     RIA_LIST_FOREACH (it, &flock->streams) {
         struct stream *stream = RIA_CONTAINER(it, struct stream, link);
         if (stream->hungry) {
@@ -208,11 +211,42 @@ static void wake(struct flock *flock)
         }
     }
     flock->hungry = 0;
+}
+
+static void wake_due(struct ria_timer *timer, void *arg)
+{
+    (void)timer;
+    wake_streams(arg);
+}
+
+/* Now, or in a moment; meanwhile what comes next is read. */
+static void wake_soon(struct flock *flock)
+{
+    struct streams *streams = flock->class->streams;
+    int64_t now_us = ria_clock_mono_us(streams->env->clock);
+    int64_t rest_us = ria_min_i64(flock->hungry * FLOCK_WAKE_US, FLOCK_WAKE_US_MAX);
+    int64_t due_us = flock->woken_us + rest_us;
+
+    if (due_us <= now_us || flock->last->position - flock->woken >= FLOCK_GATHER_MAX) {
+        ria_timer_stop(streams->env->timers, &flock->wake);
+        wake_streams(flock);
+    } else if (!flock->wake.active) {
+        ria_timer_start(streams->env->timers, &flock->wake, due_us - now_us);
+    }
+}
+
+/* Flocks that wait for this one to go on, and this one. */
+static void feed_all(struct flock *flock)
+{
+    struct ria_list waiting;
+    struct ria_list *link;
+
     ria_list_init(&waiting);
     ria_list_splice(&waiting, &flock->ahead);
     while ((link = ria_list_pop_front(&waiting)) != NULL) {
         flock_feed(RIA_CONTAINER(link, struct flock, ahead_link));
     }
+    flock_feed(flock);
 }
 
 static void evict_slow(struct flock *flock)
@@ -261,7 +295,8 @@ static void fill(struct flock *flock, struct stream_piece *piece)
     stream_node_unref(flock->last);
     flock->last = next;
     evict_slow(flock);
-    wake(flock);
+    wake_soon(flock);
+    feed_all(flock);
 }
 
 /* --- reading -----------------------------------------------------------------------------------*/
@@ -654,6 +689,9 @@ static void merge(struct flock *flock, struct flock *lead)
 {
     struct ria_list *link;
 
+    if (flock->wake.active) {
+        wake_streams(flock); /* there is something for them before what the other one brings */
+    }
     flock->last->next = node_ref(lead->last);
     while ((link = ria_list_pop_front(&flock->streams)) != NULL) {
         struct stream *stream = RIA_CONTAINER(link, struct stream, link);
@@ -726,6 +764,7 @@ void flock_free(struct flock *flock)
             read_free(flock->reads[i]);
         }
     }
+    ria_timer_stop(class->streams->env->timers, &flock->wake);
     ria_list_remove(&flock->link);
     ria_list_remove(&flock->ahead_link);
     if (class->lead == flock) {
@@ -756,6 +795,7 @@ flock_new(struct stream_class *class, const int64_t *offsets, const int64_t *hig
     ria_list_init(&flock->streams);
     ria_list_init(&flock->ahead);
     ria_list_init(&flock->ahead_link);
+    ria_timer_init(&flock->wake, wake_due, flock);
     ria_list_push_back(&class->flocks, &flock->link);
     class->streams->metrics.flocks.value++;
     flock->offsets = calloc(count, sizeof(flock->offsets[0]));

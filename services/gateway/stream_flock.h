@@ -3,6 +3,8 @@
  * A flock is a chain of nodes: all but the last have a piece; a stream holds the node that it
  * sends, or the last one, where it waits. Nodes behind all streams are freed by themselves. What
  * comes next is read when a stream waits at the end of the chain, never before.
+ * Waking a thousand streams is work: the more there are, the longer they are left alone after they
+ * were woken, so that each takes more at a time.
  *
  * The flock of a class that has caught up with all its partitions leads: it alone watches them.
  * Other flocks read up to where the leading one stands, and join it there.
@@ -39,6 +41,9 @@ struct flock {
     struct ria_list streams;
     uint32_t hungry; /* streams that wait at the end of the chain */
     struct stream_node *last;
+    struct ria_timer wake; /* those who wait are woken when it fires */
+    int64_t woken_us;
+    uint64_t woken;        /* position up to which they were woken */
     uint64_t checked;      /* position up to which slow streams were looked for */
     struct ria_list ahead; /* of the leading one: flocks that wait for it to go on */
     struct ria_list ahead_link;

@@ -87,6 +87,13 @@ class Reader(threading.Thread):
         assert self.failed is None, self.failed
 
 
+def make_topic(cluster, **more):
+    cluster.create_topic(TOPIC, **more)
+    for gateway in range(len(cluster.gateway_ports)):
+        wait_for(lambda: cluster.get("/v1/topics/" + TOPIC, gateway=gateway).status == 200,
+                 "the topic everywhere")
+
+
 def produce(cluster, count, first=0, key=None, gateway=0):
     lines = "".join(json.dumps({"key": key or "k%d" % (i % 50), "value": {"i": i}}) + "\n"
                     for i in range(first, first + count))
@@ -111,7 +118,7 @@ def check_whole(reader, cluster, count):
 
 def records_come_as_they_are_stored():
     with running(gateways=1) as cluster:
-        cluster.create_topic(TOPIC)
+        make_topic(cluster)
         reader = Reader(cluster)
         reader.start()
         assert reader.opened.wait(20 * PATIENCE), "no beginning"
@@ -136,7 +143,7 @@ def records_come_as_they_are_stored():
 
 def a_killed_gateway_costs_a_reader_nothing():
     with running(gateways=2) as cluster:
-        cluster.create_topic(TOPIC, partitions=6)
+        make_topic(cluster, partitions=6)
         readers = [Reader(cluster, "earliest", gateway=n % 2) for n in range(6)]
         for reader in readers:
             reader.start()
@@ -164,7 +171,7 @@ def a_killed_gateway_costs_a_reader_nothing():
 
 def the_end_of_a_gateway_and_of_leaders_costs_a_reader_nothing():
     with running(gateways=2) as cluster:
-        cluster.create_topic(TOPIC, partitions=6, **{"min.insync.replicas": "2"})
+        make_topic(cluster, partitions=6, **{"min.insync.replicas": "2"})
         reader = Reader(cluster)
         reader.start()
         assert reader.opened.wait(20 * PATIENCE), "no beginning"
@@ -185,7 +192,7 @@ def the_end_of_a_gateway_and_of_leaders_costs_a_reader_nothing():
 
 def a_deleted_topic_is_told():
     with running(gateways=2) as cluster:
-        cluster.create_topic(TOPIC)
+        make_topic(cluster)
         reader = Reader(cluster, "earliest")
         reader.start()
         produce(cluster, 10)
@@ -194,8 +201,7 @@ def a_deleted_topic_is_told():
         wait_for(lambda: reader.refused is not None, "the reader to be refused")
         assert reader.events[-1][1]["error"]["code"] == "topic_deleted", reader.events
         assert reader.refused[0] == 404, reader.refused
-        cluster.create_topic(TOPIC)
-        wait_for(lambda: cluster.get("/v1/topics/" + TOPIC, gateway=1).status == 200, "the topic")
+        make_topic(cluster)
         back = cluster.get("/v1/topics/%s/stream?after=%s" % (TOPIC, reader.last_id), gateway=1)
         assert back.status == 410 and b"topic_recreated" in back.body, back
         reader.finish()

@@ -844,6 +844,36 @@ static void the_end_of_the_gateway_is_told(void)
     teardown(&s);
 }
 
+/* A browser would take the 503 for final, and never come back. */
+static void a_gateway_that_has_just_started_lets_streams_wait(void)
+{
+    struct setup s;
+    struct client client;
+    const struct gateway_options options = {
+        .coordinator = "tcp://c",
+        .body_max = 4096,
+        .request_timeout_ms = 30000,
+        .streams_max = STREAMS_MAX,
+    };
+
+    s = (struct setup){.fetches = 0};
+    world_init(&s.world, 3);
+    s.world.coordinator_down = true;
+    (void)world_add_topic(&s.world, "t", PARTITIONS);
+    CU_ASSERT_EQUAL_FATAL(
+        gateway_new(&s.world.env, &options, &s.world.budget, NULL, &s.gateway), RIA_OK
+    );
+    gateway_start(s.gateway);
+    open_stream(&s, &client, "/v1/topics/t/stream");
+    CU_ASSERT_EQUAL(client.fake.answers, 0);
+    s.world.coordinator_down = false;
+    world_advance(&s.world, 5 * 1000 * 1000);
+    settle(&s);
+    CU_ASSERT_EQUAL(client.fake.status, 200);
+    hang_up(&s, &client);
+    teardown(&s);
+}
+
 static void streams_may_outlive_the_gateway(void)
 {
     struct setup s;
@@ -1053,6 +1083,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(records_that_are_gone_are_an_error_or_skipped),
     HARNESS_TEST(a_leader_that_is_away_is_waited_for),
     HARNESS_TEST(the_end_of_the_gateway_is_told),
+    HARNESS_TEST(a_gateway_that_has_just_started_lets_streams_wait),
     HARNESS_TEST(streams_may_outlive_the_gateway),
     HARNESS_TEST(bad_questions_are_refused),
     HARNESS_TEST(streams_past_the_limit_are_429),
