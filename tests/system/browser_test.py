@@ -20,8 +20,10 @@ TOPIC = "live"
 
 # Tells this test what the page shows, whenever that changes.
 SPY = """<script>
+  let told = 0;
   function tell() {
     fetch("/shown", {method: "POST", body: JSON.stringify({
+      number: ++told,
       state: document.getElementById("state").textContent,
       records: Array.from(records.children, (r) => [Number(r.dataset.partition), Number(r.dataset.offset)])
     })});
@@ -33,7 +35,8 @@ SPY = """<script>
 
 class PageServer:
     def __init__(self):
-        self.shown = {"state": None, "records": []}
+        self.shown = {"number": 0, "state": None, "records": []}
+        self.lock = threading.Lock()
         owner = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -47,7 +50,10 @@ class PageServer:
                 self.wfile.write(body)
 
             def do_POST(self):
-                owner.shown = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                shown = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with owner.lock:  # they come on several connections, in any order
+                    if shown["number"] > owner.shown["number"]:
+                        owner.shown = shown
                 self.send_response(204)
                 self.end_headers()
 
@@ -97,7 +103,10 @@ def page_url(pages, cluster, **query):
 def check_shown(pages, cluster):
     """Everything that is stored, once."""
     stored = sorted((p, r["offset"]) for p, records in cluster.read_topic(TOPIC).items() for r in records)
-    wait_for(lambda: len(pages.shown["records"]) >= len(stored), "the page to show all", 60)
+    try:
+        wait_for(lambda: len(pages.shown["records"]) >= len(stored), "the page to show all", 30)
+    except AssertionError as error:
+        raise AssertionError("%s; %d are stored, it shows %r" % (error, len(stored), pages.shown)) from error
     assert sorted(map(tuple, pages.shown["records"])) == stored, pages.shown
 
 
