@@ -83,7 +83,9 @@ static void answer_preflight(struct request *request)
 {
     struct ria_slice names = request_header(request, "Access-Control-Request-Headers");
 
-    request_add_header(request, "Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, DELETE");
+    request_add_header(
+        request, "Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE"
+    );
     if (names.size > 0 && is_harmless(names)) {
         const char *copy = ria_arena_strdup(&request->arena, names);
         if (copy != NULL) {

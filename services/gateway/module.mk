@@ -59,9 +59,11 @@ $(eval $(call library,gateway,\
   services/gateway/router.c \
   services/gateway/routes.c \
   services/gateway/service.c \
+  services/gateway/stream_class.c \
   services/gateway/stream_flock.c \
   services/gateway/stream_piece.c \
   services/gateway/stream_query.c \
+  services/gateway/stream_read.c \
   services/gateway/streams.c \
   services/gateway/topic_render.c \
   services/gateway/topic_settings.c \

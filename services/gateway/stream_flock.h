@@ -1,4 +1,5 @@
-/* stream_flock: what streams.c (one client) and stream_flock.c (those who stand together) share.
+/* stream_flock: what streams.c (one client), stream_flock.c (those who stand together),
+ * stream_read.c (what is under way for them) and stream_class.c (who may stand together) share.
  *
  * A flock is a chain of nodes: all but the last have a piece; a stream holds the node that it
  * sends, or the last one, where it waits. Nodes behind all streams are freed by themselves. What
@@ -82,7 +83,7 @@ struct stream {
     int64_t records_left; /* -1: no limit */
 };
 
-/* stream_flock.c */
+/* stream_class.c */
 
 /* The class for a wish, made if there is none. Errors: RIA_ERR_NOMEM, RIA_ERR_INVALID (filter). */
 ria_err stream_class_get(
@@ -93,6 +94,8 @@ ria_err stream_class_get(
 void stream_class_check(struct stream_class *class);
 
 void stream_class_free(struct stream_class *class);
+
+/* stream_flock.c */
 
 /* Into a flock that stands at these offsets, or one of its own. Errors: RIA_ERR_NOMEM. */
 ria_err flock_join(
@@ -116,6 +119,26 @@ void stream_node_unref(struct stream_node *node);
 
 /* Offsets behind what the stream has sent. */
 void stream_place(const struct stream *stream, int64_t *out_offsets);
+
+/* The piece follows; takes it. The flock may be gone afterwards. */
+void flock_fill(struct flock *flock, struct stream_piece *piece);
+
+/* All streams of the flock end with this error. */
+void flock_fail(struct flock *flock, const char *code, const char *message);
+
+/* stream_read.c */
+
+/* Fetch what the slot has before bound, into flock_fill(). False: no memory, all have been told. */
+bool flock_read_start(struct flock *flock, uint32_t slot, int64_t bound);
+
+/* The slot has nothing: wait for more. False: as above. */
+bool flock_watch_start(struct flock *flock, uint32_t slot);
+
+/* The flock watches nothing any more. */
+void flock_watch_stop(struct flock *flock);
+
+/* Forget it. */
+void flock_read_free(struct flock_read *read);
 
 /* streams.c */
 

@@ -3,6 +3,7 @@ $(call library,gateway_world,\
   tests/unit/services/gateway/front.c \
   tests/unit/services/gateway/group_world.c \
   tests/unit/services/gateway/producing.c \
+  tests/unit/services/gateway/stream_world.c \
   tests/unit/services/gateway/world.c)
 $(foreach t,\
   admin \
@@ -25,6 +26,7 @@ $(foreach t,\
   request \
   router \
   service \
+  stream_flock \
   streams \
   topic_alter,\
   $(call test,tests/unit/services/gateway/$(t)_test,\
