@@ -81,7 +81,7 @@ static void preflights_are_answered(void)
         "/v1/anything",
         "https://a.example",
         "Vary: Origin\nAccess-Control-Allow-Origin: https://a.example\n"
-        "Access-Control-Allow-Methods: GET, HEAD, POST, PUT, DELETE\n"
+        "Access-Control-Allow-Methods: GET, HEAD, POST, PUT, PATCH, DELETE\n"
         "Access-Control-Allow-Headers: riacho-key,content-type\nAccess-Control-Max-Age: 600\n"
     ));
     CU_ASSERT_TRUE(
