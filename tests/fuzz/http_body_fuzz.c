@@ -13,6 +13,7 @@
 
 #include "services/gateway/service.h"
 #include "tests/unit/services/gateway/fake_request.h"
+#include "tests/unit/services/gateway/group_world.h"
 #include "tests/unit/services/gateway/world.h"
 
 enum { BODY_MAX = 1024 * 1024, TIMEOUT_MS = 1000 };
@@ -46,17 +47,27 @@ static const struct shape {
     {PART_HEADER, "POST", "/topics/t", "Content-Type", NULL},
     {PART_HEADER, "POST", "/v1/topics/t/records", "Riacho-Key-Base64", NULL},
     {PART_HEADER, "POST", "/v1/topics/t/records", "Riacho-Timestamp", NULL},
+    {PART_QUERY, "GET", "/v1/groups/g/records?topics=t&", NULL, NULL},
+    {PART_BODY, "POST", "/v1/groups/g/records", "Content-Type", "application/json"},
+    {PART_BODY, "POST", "/v1/groups/g/commit", "Content-Type", "application/json"},
+    {PART_BODY, "POST", "/v1/groups/g/reset", "Content-Type", "application/json"},
 };
 
-/* Storage checks a batch before it acknowledges it; the rest it refuses. */
+/* Storage checks a batch before it acknowledges it; the rest it refuses. The coordinator does what
+ * it is asked of groups, and has nothing to give. */
 static void answer(struct world *world, struct world_call *call)
 {
+    struct group_world_request asked;
     struct produce_request request;
     struct batch_header header;
     struct ria_slice payload;
     struct ria_arena arena;
     const char *reason = NULL;
 
+    if (call->api_key == API_GROUP && group_world_open(world, &asked)) {
+        group_world_answer(world, &asked);
+        return;
+    }
     if (call->api_key != API_PRODUCE) {
         world_refuse(world, call, RIA_ERR_OFFSET_OUT_OF_RANGE, "");
         return;
