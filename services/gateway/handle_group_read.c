@@ -396,6 +396,19 @@ static void fetched(struct group_fetch *fetch, const struct failure *failure)
 
 /* --- the request -------------------------------------------------------------------------------*/
 
+/* The records would be leased, and shown to nobody. */
+static bool fail_head(struct request *request)
+{
+    struct failure failure;
+
+    if (request->is_head) {
+        request_add_header(request, "Allow", "GET, POST");
+        failure_set(&failure, 405, "method_not_allowed", NULL, "a HEAD would lease records");
+        request_fail(request, &failure);
+    }
+    return request->is_head;
+}
+
 static bool take_type(struct group_reader *reader)
 {
     struct failure failure;
@@ -579,7 +592,8 @@ void handle_group_records(struct gateway *gateway, struct request *request)
     reader->fetch.member_epoch = -1;
     reader->fetch.done = fetched;
     reader->fetch.arg = reader;
-    if (!take_type(reader) || !group_input_open(&input, gateway, request, known)) {
+    if (fail_head(request) || !take_type(reader) ||
+        !group_input_open(&input, gateway, request, known)) {
         return;
     }
     bool fine = take_names(&input, &reader->fetch) && take_numbers(&input, reader) &&

@@ -79,6 +79,7 @@ static enum MHD_Result begin(struct conn *conn, const char *method)
 
     http->metrics.requests.value++;
     conn->request.method = framing_method(method);
+    conn->request.is_head = strcmp(method, "HEAD") == 0;
     int status = conn->uri_too_long ? 414 : framing_check(&conn->request, &framing, &text);
     if (conn->uri_too_long) {
         framing = (struct framing){.bad = true};

@@ -92,6 +92,7 @@ struct request_ops {
 struct request {
     const struct request_ops *ops;
     http_method method;
+    bool is_head;           /* method is HTTP_GET, and the answer's body is left away */
     struct ria_slice path;  /* as sent, percent-encoded, without the query */
     struct ria_slice query; /* as sent, without the question mark */
     struct ria_slice body;

@@ -154,7 +154,7 @@ def a_parked_call_is_answered_when_a_record_comes():
         assert answers[2][1]["records"] == [], answers
 
 
-def two_consumers_lose_nothing_while_gateways_die():
+def two_consumers_lose_nothing_while_gateways_and_the_coordinator_die():
     count, partitions = 1200, 4
     with running(gateways=2, transform=0) as cluster:
         cluster.create_topic("t", partitions=partitions)
@@ -164,6 +164,8 @@ def two_consumers_lose_nothing_while_gateways_die():
         for n in range(6):
             produce(cluster, count // 6, partitions, first=n * count // 6)
             cluster["gateway-2"].restart()
+            if n % 2 == 1:
+                cluster["coordinator"].restart()
 
         def all_seen():
             values = set(v for c in consumers for _, _, v in c.seen)
@@ -278,6 +280,7 @@ def wrong_cursors_and_positions_are_clear_errors():
         page = read(cluster, odd).json()
         assert len(page["records"]) == 3
         assert read(cluster, "other", after=page["cursor"]).status == 400
+        assert cluster.request("HEAD", "/v1/groups/g/records?topics=t").status == 405
         assert read(cluster, odd, after=page["cursor"][:-3]).status == 400
         assert read(cluster, odd, after=page["cursor"]).json()["lost"] == []
         assert cluster.request("DELETE", "/v1/topics/t").status in (200, 204)
@@ -292,7 +295,7 @@ if __name__ == "__main__":
     main([
         one_consumer_follows_its_cursor_through_any_gateway,
         a_parked_call_is_answered_when_a_record_comes,
-        two_consumers_lose_nothing_while_gateways_die,
+        two_consumers_lose_nothing_while_gateways_and_the_coordinator_die,
         a_position_is_where_it_was_after_the_coordinator_died,
         named_members_share_the_partitions,
         operators_see_and_reset_a_group,

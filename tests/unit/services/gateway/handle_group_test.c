@@ -551,6 +551,19 @@ static void a_partition_whose_start_is_not_known_is_left_alone(void)
     teardown(&s);
 }
 
+static void a_head_leases_nothing(void)
+{
+    struct setup s;
+
+    setup(&s);
+    fake_request_init(&s.fakes[0], "GET", "/v1/groups/g/records?topics=t", NULL);
+    s.fakes[0].request.is_head = true;
+    start(&s, 0);
+    CU_ASSERT_TRUE(answered(&s, 0, 405, "lease"));
+    CU_ASSERT_TRUE(nothing_asked(&s));
+    teardown(&s);
+}
+
 static void a_topic_that_is_a_queue_is_refused(void)
 {
     struct setup s;
@@ -1122,6 +1135,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_new_group_starts_at_the_earliest_record),
     HARNESS_TEST(latest_is_the_end_at_the_first_call),
     HARNESS_TEST(a_partition_whose_start_is_not_known_is_left_alone),
+    HARNESS_TEST(a_head_leases_nothing),
     HARNESS_TEST(a_topic_that_is_a_queue_is_refused),
     HARNESS_TEST(a_gateway_that_knows_nothing_asks_each_leader_once),
     HARNESS_TEST(who_waits_is_answered_when_records_come),
