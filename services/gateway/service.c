@@ -67,17 +67,56 @@ static ria_err open_cluster(struct gateway *gateway)
 
 /* --- metrics -----------------------------------------------------------------------------------*/
 
+#define COUNTER(name, help, field) ria_metrics_add_counter(to, name, "", help, &(field))
+#define GAUGE(name, help, field)   ria_metrics_add_gauge(to, name, "", help, &(field))
+
+static void add_stream_metrics(struct ria_metrics *to, const struct stream_metrics *s)
+{
+    GAUGE("riacho_gateway_streams", "Live streams.", s->open);
+    GAUGE("riacho_gateway_stream_flocks", "Groups of them that share reads.", s->flocks);
+    COUNTER("riacho_gateway_streams_total", "Live streams begun.", s->opened);
+    COUNTER(
+        "riacho_gateway_streams_refused_total",
+        "Streams answered 429 because of --max-streams.",
+        s->refused
+    );
+    COUNTER("riacho_gateway_stream_records_total", "Records sent, per client.", s->records);
+    COUNTER(
+        "riacho_gateway_stream_filtered_total",
+        "Records read and left out by filters, once for all who share them.",
+        s->filtered
+    );
+    COUNTER("riacho_gateway_stream_pieces_total", "Reads rendered for streams.", s->pieces);
+    COUNTER(
+        "riacho_gateway_stream_evicted_total",
+        "Streams whose client was too slow to share reads.",
+        s->evicted
+    );
+}
+
+static void add_group_metrics(
+    struct ria_metrics *to, const struct group_ops_metrics *o, const struct group_watch_metrics *w
+)
+{
+    COUNTER(
+        "riacho_gateway_group_operations_total", "Operations on groups and queues.", o->operations
+    );
+    COUNTER("riacho_gateway_group_requests_total", "Requests that carried them.", o->requests);
+    COUNTER("riacho_gateway_group_retries_total", "Operations sent again.", o->repeated);
+    COUNTER("riacho_gateway_group_refused_total", "Operations refused: too many.", o->refused);
+    GAUGE("riacho_gateway_group_operations_waiting", "Operations not sent yet.", o->waiting);
+    GAUGE("riacho_gateway_group_waiting", "Consumers of groups that wait for work.", w->waiting);
+    COUNTER("riacho_gateway_group_wakes_total", "Those of them that were woken.", w->woken);
+}
+
 static void add_metrics(struct gateway *gateway)
 {
     struct ria_metrics *to = gateway->metrics;
     const struct produce_metrics *p = produce_metrics(gateway->produce);
     const struct gateway_metrics *g = &gateway->numbers;
-    const struct stream_metrics *s = &gateway->streams.metrics;
-    const struct group_ops_metrics *o = &gateway->group_ops.numbers;
-    const struct group_watch_metrics *w = &gateway->group_watch.numbers;
 
-#define COUNTER(name, help, field) ria_metrics_add_counter(to, name, "", help, &(field))
-#define GAUGE(name, help, field)   ria_metrics_add_gauge(to, name, "", help, &(field))
+    add_stream_metrics(to, &gateway->streams.metrics);
+    add_group_metrics(to, &gateway->group_ops.numbers, &gateway->group_watch.numbers);
     COUNTER("riacho_gateway_records_total", "Records taken to be stored.", p->records);
     COUNTER("riacho_gateway_record_bytes_total", "Their bytes in batches.", p->bytes);
     COUNTER("riacho_gateway_batches_total", "Batches sent, repeats included.", p->batches);
@@ -104,37 +143,6 @@ static void add_metrics(struct gateway *gateway)
     COUNTER("riacho_gateway_fetches_total", "Reads answered with records.", g->fetches);
     COUNTER("riacho_gateway_fetched_bytes_total", "Bytes of their batches.", g->fetched_bytes);
     GAUGE("riacho_gateway_waiting_reads", "Reads that wait for records.", g->waiting_reads);
-    GAUGE("riacho_gateway_streams", "Live streams.", s->open);
-    GAUGE("riacho_gateway_stream_flocks", "Groups of them that share reads.", s->flocks);
-    COUNTER("riacho_gateway_streams_total", "Live streams begun.", s->opened);
-    COUNTER(
-        "riacho_gateway_streams_refused_total",
-        "Streams answered 429 because of --max-streams.",
-        s->refused
-    );
-    COUNTER("riacho_gateway_stream_records_total", "Records sent, per client.", s->records);
-    COUNTER(
-        "riacho_gateway_stream_filtered_total",
-        "Records read and left out by filters, once for all who share them.",
-        s->filtered
-    );
-    COUNTER("riacho_gateway_stream_pieces_total", "Reads rendered for streams.", s->pieces);
-    COUNTER(
-        "riacho_gateway_stream_evicted_total",
-        "Streams whose client was too slow to share reads.",
-        s->evicted
-    );
-    COUNTER(
-        "riacho_gateway_group_operations_total", "Operations on groups and queues.", o->operations
-    );
-    COUNTER("riacho_gateway_group_requests_total", "Requests that carried them.", o->requests);
-    COUNTER("riacho_gateway_group_retries_total", "Operations sent again.", o->repeated);
-    COUNTER("riacho_gateway_group_refused_total", "Operations refused: too many.", o->refused);
-    GAUGE("riacho_gateway_group_operations_waiting", "Operations not sent yet.", o->waiting);
-    GAUGE("riacho_gateway_group_waiting", "Consumers of groups that wait for work.", w->waiting);
-    COUNTER("riacho_gateway_group_wakes_total", "Those of them that were woken.", w->woken);
-#undef COUNTER
-#undef GAUGE
     ria_metrics_add_histogram(
         to,
         "riacho_gateway_batch_ack_seconds",
@@ -153,6 +161,9 @@ static void add_metrics(struct gateway *gateway)
         to, "riacho_gateway_read_seconds", "", "The same of reads that found records.", &g->read_us
     );
 }
+
+#undef COUNTER
+#undef GAUGE
 
 /* --- life --------------------------------------------------------------------------------------*/
 

@@ -13,9 +13,10 @@ enum {
     FLOCK_GATHER_MAX = 128 * 1024, /* bytes that are there before streams are woken all the same */
 };
 
-/* Between two wakings, for each stream: what one costs, twice, about. */
-#define FLOCK_WAKE_US     INT64_C(20)
-#define FLOCK_WAKE_US_MAX (50 * INT64_C(1000))
+/* Streams rest after they were served: as long as that took, and at least so long for each. */
+#define FLOCK_REST_US     INT64_C(10)
+#define FLOCK_SERVE_US    INT64_C(100) /* what serving one may take, on a busy machine */
+#define FLOCK_REST_US_MAX (100 * INT64_C(1000))
 
 /* --- chains ------------------------------------------------------------------------------------*/
 
@@ -94,8 +95,11 @@ static void wake_soon(struct flock *flock)
 {
     struct streams *streams = flock->class->streams;
     int64_t now_us = ria_clock_mono_us(streams->env->clock);
-    int64_t rest_us = ria_min_i64(flock->hungry * FLOCK_WAKE_US, FLOCK_WAKE_US_MAX);
-    int64_t due_us = flock->woken_us + rest_us;
+    int64_t most_us = ria_min_i64(flock->hungry * FLOCK_SERVE_US, FLOCK_REST_US_MAX);
+    /* One that was slow to take it does not count. */
+    int64_t took_us = ria_min_i64(flock->served_us - flock->woken_us, most_us);
+    int64_t rest_us = ria_max_i64(flock->hungry * FLOCK_REST_US, took_us);
+    int64_t due_us = flock->woken_us + took_us + rest_us;
 
     if (due_us <= now_us || flock->last->position - flock->woken >= FLOCK_GATHER_MAX) {
         ria_timer_stop(streams->env->timers, &flock->wake);
@@ -208,6 +212,7 @@ static void merge(struct flock *flock, struct flock *lead)
         struct stream *stream = RIA_CONTAINER(link, struct stream, link);
         ria_list_push_back(&lead->streams, link);
         stream->flock = lead;
+        stream->was_fed = false;
         if (stream->node == flock->last) {
             stream_node_unref(stream->node);
             stream->node = node_ref(lead->last);
@@ -346,6 +351,7 @@ static void enter_flock(struct flock *flock, struct stream *stream)
 {
     ria_list_push_back(&flock->streams, &stream->link);
     stream->flock = flock;
+    stream->was_fed = false;
     stream->node = node_ref(flock->last);
 }
 

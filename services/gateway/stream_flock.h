@@ -4,8 +4,8 @@
  * A flock is a chain of nodes: all but the last have a piece; a stream holds the node that it
  * sends, or the last one, where it waits. Nodes behind all streams are freed by themselves. What
  * comes next is read when a stream waits at the end of the chain, never before.
- * Waking a thousand streams is work: the more there are, the longer they are left alone after they
- * were woken, so that each takes more at a time.
+ * Waking a thousand streams is work: for as long as that took they are left alone afterwards, so
+ * that each takes more at a time.
  *
  * The flock of a class that has caught up with all its partitions leads: it alone watches them.
  * Other flocks read up to where the leading one stands, and join it there.
@@ -44,6 +44,7 @@ struct flock {
     struct stream_node *last;
     struct ria_timer wake; /* those who wait are woken when it fires */
     int64_t woken_us;
+    int64_t served_us;     /* when a stream last had taken all there was */
     uint64_t woken;        /* position up to which they were woken */
     uint64_t checked;      /* position up to which slow streams were looked for */
     struct ria_list ahead; /* of the leading one: flocks that wait for it to go on */
@@ -68,6 +69,7 @@ struct stream {
     uint32_t mark_end;          /* events of it to send */
     size_t at;                  /* bytes of it that were sent */
     bool hungry;
+    bool was_fed; /* it had events since it was last hungry, from this flock */
     bool beat_due;
     bool is_begun;    /* it was asked for the first piece */
     bool is_finished; /* after the control text nothing comes */

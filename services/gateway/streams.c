@@ -199,6 +199,7 @@ static size_t send_events(struct stream *stream, struct ria_slice room, bool is_
     }
     size_t n = copy(room, piece->text + stream->at, to - stream->at);
     stream->at += n;
+    stream->was_fed = true;
     count_events(stream, mark - stream->mark);
     stream->mark = mark;
     if (stream->records_left == 0) {
@@ -263,6 +264,10 @@ static int64_t pull(void *owner, uint8_t *out, size_t size)
     if (used == 0 && !stream->is_finished) {
         stream->hungry = true;
         stream->flock->hungry++;
+        if (stream->was_fed) {
+            stream->was_fed = false;
+            stream->flock->served_us = stream->pulled_us;
+        }
         flock_feed(stream->flock);
         if (stream->end_code != NULL) { /* memory was short just now */
             eat(stream);

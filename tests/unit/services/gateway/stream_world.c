@@ -331,8 +331,17 @@ void stream_client_look(struct stream_client *client)
 
 void stream_client_drain(struct stream_world *s, struct stream_client *client)
 {
-    for (int i = 0; i < 1000 && client->fake.wants && client->fake.pull != NULL; i++) {
-        fake_request_take(&client->fake, 0, 0);
+    bool may_rest = true; /* it was served just now, and is left alone for a moment */
+
+    for (int i = 0; i < 1000 && client->fake.pull != NULL && (client->fake.wants || may_rest);
+         i++) {
+        if (client->fake.wants) {
+            fake_request_take(&client->fake, 0, 0);
+            may_rest = true;
+        } else {
+            world_advance(&s->world, 10 * 1000);
+            may_rest = false;
+        }
         stream_world_settle(s);
     }
     stream_client_look(client);
