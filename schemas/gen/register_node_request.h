@@ -12,7 +12,8 @@ enum { REGISTER_NODE_REQUEST_VERSION_MIN = 0, REGISTER_NODE_REQUEST_VERSION_MAX 
 struct register_node_request {
     /* Identity of the process: storage keeps it in its data folder, others choose one at start. */
     struct ria_uuid process_uuid;
-    /* Random, chosen at each start of the process. */
+    /* Of storage: grows with each start; a smaller one than the newest changes nothing. Others:
+     * random, chosen at each start. */
     int64_t incarnation;
     /* Where it listens for other services, tcp://host:port; empty if it does not. */
     struct ria_slice address;

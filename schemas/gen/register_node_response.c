@@ -14,6 +14,7 @@ static size_t register_node_response_size_(const struct register_node_response *
     (void)version;
     size += 4;
     size += 16;
+    size += 8;
     size += 1; /* no tagged fields */
     return size;
 }
@@ -25,6 +26,7 @@ static void register_node_response_encode_(const struct register_node_response *
     (void)w;
     ria_write_i32(w, m->node_id);
     ria_write_uuid(w, m->cluster_id);
+    ria_write_i64(w, m->incarnation);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -36,6 +38,7 @@ static void register_node_response_decode_(struct register_node_response *out, i
     register_node_response_init(out);
     out->node_id = ria_read_i32(r);
     out->cluster_id = ria_read_uuid(r);
+    out->incarnation = ria_read_i64(r);
     ria_read_tags_unknown(r);
 }
 

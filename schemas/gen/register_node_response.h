@@ -14,6 +14,9 @@ struct register_node_response {
     int32_t node_id;
     /* The cluster. */
     struct ria_uuid cluster_id;
+    /* The node's newest. If it is not the request's, that one is of a former life and was not
+     * registered. */
+    int64_t incarnation;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */

@@ -16,7 +16,6 @@
 struct node_row {
     int32_t id;
     int64_t incarnation;
-    int64_t former_incarnation; /* 0 = none */
     enum node_state state;
     bool same_place; /* address and rack are what the request says */
 };
@@ -33,7 +32,6 @@ find_node(struct apply *apply, const struct register_node_request *request, stru
             .id = (int32_t)meta_column_int(stmt, 0),
             .incarnation = meta_column_int(stmt, 1),
             .state = (enum node_state)meta_column_int(stmt, 4),
-            .former_incarnation = meta_column_int(stmt, 5),
             .same_place = ria_slice_equal(meta_column_text(stmt, 2), request->address) &&
                           ria_slice_equal(meta_column_text(stmt, 3), request->rack),
         };
@@ -171,6 +169,8 @@ static ria_err node_restarted(struct apply *apply, const struct node_row *node)
     return apply_elect_leaderless(apply, &usable);
 }
 
+/* A smaller incarnation is of a former life, and changes nothing: it came late, or its sender is
+ * told a larger one, and knows what to do. */
 ria_err apply_register_node(struct apply *apply, const void *body)
 {
     const struct register_node_request *request = body;
@@ -188,22 +188,16 @@ ria_err apply_register_node(struct apply *apply, const void *body)
             "let it join as another one",
             node.id
         );
-    } else if (node.former_incarnation != 0 && node.former_incarnation == request->incarnation) {
-        return apply_fail(
-            apply,
-            RIA_ERR_FENCED_EPOCH,
-            "incarnation: node %" PRId32 " was started anew since; this is of its former life",
-            node.id
-        );
-    } else if (node.incarnation != request->incarnation) {
+    } else if (node.incarnation < request->incarnation) {
         RIA_TRY(update_node(apply, request, &node));
         RIA_TRY(node_restarted(apply, &node));
-    } else if (!node.same_place) {
+    } else if (node.incarnation == request->incarnation && !node.same_place) {
         RIA_TRY(update_node(apply, request, &node));
     }
     apply->result->response.register_node = (struct register_node_response){
         .node_id = node.id,
         .cluster_id = apply->cluster_id,
+        .incarnation = ria_max_i64(node.incarnation, request->incarnation),
     };
     return RIA_OK;
 }

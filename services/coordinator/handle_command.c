@@ -31,6 +31,9 @@ static void node_registered(struct pending *pending, const struct command_result
         .role = PROCESS_STORAGE,
         .node_id = result->response.register_node.node_id,
     };
+    if (result->response.register_node.incarnation != request.incarnation) {
+        return; /* of a former life */
+    }
     RIA_ASSERT(request.address.size < sizeof(process.address));
     memcpy(process.address, request.address.data, request.address.size);
     ria_err err = liveness_heard(coordinator->liveness, &process);

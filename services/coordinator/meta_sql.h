@@ -48,16 +48,15 @@
     X(CLUSTER_COUNTERS, "UPDATE cluster SET version = ?1, next_node_id = ?2,"                       \
         " next_producer_id = ?3 WHERE one = 1")                                                     \
                                                                                                     \
-    X(NODE_BY_UUID, "SELECT node_id, incarnation, address, rack, state, former_incarnation"        \
+    X(NODE_BY_UUID, "SELECT node_id, incarnation, address, rack, state"        \
         " FROM nodes WHERE process_uuid = ?1")                                                                 \
     X(NODES_BY_ID, "SELECT node_id, process_uuid, address, rack, replica_count, leader_count,"      \
         " state, draining, incarnation FROM nodes ORDER BY node_id")                                \
     X(NODES_SINCE, "SELECT node_id, address, rack, state, draining, incarnation, drain_epoch"       \
         " FROM nodes WHERE version > ?1 AND version <= ?2 ORDER BY node_id")                                   \
     X(NODE_COUNT, "SELECT count(*) FROM nodes")                                                     \
-    X(NODE_INSERT, "INSERT INTO nodes VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?6, ?7, 0, 0, 0, 0)")   \
-    X(NODE_RESTART, "UPDATE nodes SET former_incarnation = CASE incarnation WHEN ?2"               \
-        " THEN former_incarnation ELSE incarnation END, incarnation = ?2, address = ?3, rack = ?4, started_ms = ?5,"  \
+    X(NODE_INSERT, "INSERT INTO nodes VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?6, ?7, 0, 0, 0)")   \
+    X(NODE_RESTART, "UPDATE nodes SET incarnation = ?2, address = ?3, rack = ?4, started_ms = ?5,"  \
         " version = ?6, state = ?7 WHERE node_id = ?1")                                             \
     X(NODE_LOAD, "UPDATE nodes SET replica_count = replica_count + ?2,"                             \
         " leader_count = leader_count + ?3 WHERE node_id = ?1")                                     \

@@ -394,6 +394,13 @@ void membership_leave(struct membership *membership, bool *out_done)
     beat_start(membership);
 }
 
+void membership_set_incarnation(struct membership *membership, int64_t incarnation)
+{
+    RIA_ASSERT(!membership->state.registered);
+
+    membership->identity.incarnation = incarnation;
+}
+
 void membership_set_node_id(struct membership *membership, int32_t node_id)
 {
     RIA_ASSERT(node_id >= 0);

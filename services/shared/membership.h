@@ -79,6 +79,9 @@ void membership_ask_full(struct membership *membership, bool (*is_full)(void *ar
  * once; out_done is borrowed until then. */
 void membership_leave(struct membership *membership, bool *out_done);
 
+/* A storage node does before it is registered. */
+void membership_set_incarnation(struct membership *membership, int64_t incarnation);
+
 /* Registration succeeded: registered becomes true (without a call of fn), and false only by an
  * answer to a heartbeat that was sent after this. */
 void membership_set_node_id(struct membership *membership, int32_t node_id);

@@ -150,6 +150,7 @@ static ria_err agree(struct opening *o)
 {
     struct data_dirs *dirs = o->dirs;
     const char *first = NULL;
+    int64_t starts = 0;
 
     for (uint32_t i = 0; i < dirs->count; i++) {
         const struct identity *found = &o->identities[i];
@@ -174,8 +175,10 @@ static ria_err agree(struct opening *o)
         } else if (found->revision < o->identity->revision || found->node_id < o->identity->node_id) {
             o->must_save = true;
         }
+        starts = ria_max_i64(starts, found->starts);
         first = dirs->items[i].path;
     }
+    o->identity->starts = starts;
     return RIA_OK;
 }
 
@@ -461,6 +464,26 @@ ria_err data_dirs_save(struct data_dirs *dirs, const struct identity *identity)
         }
     }
     return RIA_OK;
+}
+
+void data_dirs_count_start(struct data_dirs *dirs, struct identity *identity)
+{
+    identity->starts = ria_min_i64(identity->starts + 1, IDENTITY_STARTS_MAX);
+    for (uint32_t i = 0; i < dirs->count; i++) {
+        const struct data_dir *dir = &dirs->items[i];
+        struct identity own = *identity;
+        own.folder_id = dir->id;
+        ria_err err = dir->failed ? RIA_OK : identity_save(dirs->env->fs, dir->path, &own);
+        if (err != RIA_OK) {
+            ria_log_warn(
+                dirs->env->log,
+                "storage.start_not_counted",
+                "dir=%s err=%s",
+                dir->path,
+                ria_err_name(err)
+            );
+        }
+    }
 }
 
 /* ---- which ---- */

@@ -72,6 +72,10 @@ void data_dirs_close(struct data_dirs *dirs);
 /* Write the identity into every good folder. Errors: those of identity_save(); some may have it. */
 ria_err data_dirs_save(struct data_dirs *dirs, const struct identity *identity) RIA_MUST_USE;
 
+/* Count a start in every good folder. What cannot be written is logged, and is no reason not to
+ * start: the coordinator tells a node that has lost count (docs/formats/node.md). */
+void data_dirs_count_start(struct data_dirs *dirs, struct identity *identity);
+
 /* The checkpoint of one of them was bad. */
 bool data_dirs_are_partial(const struct data_dirs *dirs);
 

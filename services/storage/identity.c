@@ -55,12 +55,13 @@ size_t identity_format(const struct identity *identity, char out_text[IDENTITY_T
     int n = snprintf(
         out_text,
         IDENTITY_TEXT_MAX,
-        "format = %d\nnode-uuid = %s\ncluster-id = %s\nnode-id = %" PRId32 "\nrevision = %" PRId64
-        "\nlost-data = %d\nfolder-id = %s\nfolders = %s\n",
+        "format = %d\nnode-uuid = %s\ncluster-id = %s\nnode-id = %" PRId32 "\nstarts = %" PRId64
+        "\nrevision = %" PRId64 "\nlost-data = %d\nfolder-id = %s\nfolders = %s\n",
         IDENTITY_FORMAT,
         node_uuid,
         cluster_id,
         identity->node_id,
+        identity->starts,
         identity->revision,
         identity->lost_data ? 1 : 0,
         folder_id,
@@ -111,7 +112,19 @@ static ria_err parse_uuid(struct ria_slice value, struct ria_uuid *out_uuid)
     return ria_uuid_parse(value, out_uuid) == RIA_OK ? RIA_OK : RIA_ERR_CORRUPT;
 }
 
-/* Of format 2. */
+/* Since format 3. */
+static ria_err parse_starts(struct ria_slice *rest, struct identity *identity)
+{
+    struct ria_slice value;
+    long long number = 0;
+
+    RIA_TRY(take_line(rest, "starts", &value));
+    RIA_TRY(parse_number(value, 10, &number));
+    identity->starts = number;
+    return number < 0 || number > IDENTITY_STARTS_MAX ? RIA_ERR_CORRUPT : RIA_OK;
+}
+
+/* Since format 2. */
 static ria_err parse_folders(struct ria_slice *rest, struct identity *identity)
 {
     size_t uuid_size = RIA_UUID_TEXT_SIZE - 1;
@@ -154,7 +167,8 @@ ria_err identity_parse(struct ria_slice text, struct identity *out_identity)
     if (number > IDENTITY_FORMAT) {
         return RIA_ERR_UNKNOWN_VERSION; /* before the rest, which may look different */
     }
-    bool has_folders = number == IDENTITY_FORMAT;
+    bool has_folders = number >= 2;
+    bool has_starts = number >= 3;
     RIA_TRY(take_line(&rest, "node-uuid", &value));
     RIA_TRY(parse_uuid(value, &identity.node_uuid));
     RIA_TRY(take_line(&rest, "cluster-id", &value));
@@ -165,6 +179,9 @@ ria_err identity_parse(struct ria_slice text, struct identity *out_identity)
         return RIA_ERR_CORRUPT;
     }
     identity.node_id = (int32_t)number;
+    if (has_starts) {
+        RIA_TRY(parse_starts(&rest, &identity));
+    }
     if (has_folders) {
         RIA_TRY(parse_folders(&rest, &identity));
     }

@@ -12,12 +12,18 @@
 #include "common/fs.h"
 #include "common/uuid.h"
 
-enum { IDENTITY_FORMAT = 2, IDENTITY_PATH_MAX = 4096, IDENTITY_FOLDERS_MAX = 16 };
+/* The number of a start and what tells it from another with the same number, if that could not be
+ * kept, make an incarnation (docs/formats/node.md). */
+enum { IDENTITY_START_SHIFT = 24 };
+#define IDENTITY_STARTS_MAX (INT64_MAX >> IDENTITY_START_SHIFT)
+
+enum { IDENTITY_FORMAT = 3, IDENTITY_PATH_MAX = 4096, IDENTITY_FOLDERS_MAX = 16 };
 
 struct identity {
     struct ria_uuid node_uuid;
     struct ria_uuid cluster_id; /* zero: not registered yet */
     int32_t node_id;            /* -1: not registered yet */
+    int64_t starts;             /* of this node's process so far */
     int64_t revision;           /* of the list of folders; the highest counts. 0: format 1 */
     bool lost_data; /* a folder was given up: what is found nowhere may have been in it */
     struct ria_uuid folder_id;                     /* this folder; zero: format 1, the only one */

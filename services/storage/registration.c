@@ -1,4 +1,5 @@
 /* RegisterNode: the node asks the coordinator who it is, until one answers. */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "schemas/gen/register_node_request.h"
@@ -60,9 +61,34 @@ static bool contradicts(struct storage *s, const struct register_node_response *
     return false;
 }
 
+/* The coordinator knows a newer life of this node. As long as it has not registered this process,
+ * which has the folder's lock, that one is over, and the folder has lost count: it was written by an
+ * older version, comes from a backup, or could not be written. Later it is this process that is over. */
+static void pass(struct storage *s, int64_t incarnation)
+{
+    if (s->registered) {
+        retry(s, RIA_ERR_FENCED_EPOCH, "this node was started anew, with a copy of its data folder");
+        return;
+    }
+    ria_log_warn(
+        s->env->log,
+        "storage.start_count_passed",
+        "own=%" PRId64 " coordinator=%" PRId64,
+        s->incarnation >> IDENTITY_START_SHIFT,
+        incarnation >> IDENTITY_START_SHIFT
+    );
+    s->identity.starts = incarnation >> IDENTITY_START_SHIFT;
+    storage_count_start(s);
+    ria_timer_start(s->env->timers, &s->register_timer, REGISTER_DELAY_MS_MIN * 1000);
+}
+
 static void on_registered(struct storage *s, const struct register_node_response *response)
 {
     if (response->node_id < 0 || contradicts(s, response)) {
+        return;
+    }
+    if (response->incarnation > s->incarnation) {
+        pass(s, response->incarnation);
         return;
     }
     if (s->identity.node_id < 0) {

@@ -215,7 +215,6 @@ static ria_err copy_options(struct storage *s, const struct storage_options *opt
 static void init(struct storage *s, const struct ria_env *env)
 {
     s->env = env;
-    s->incarnation = (int64_t)(ria_rand_u64(env->rand) >> 1);
     ria_map_init(&s->by_id);
     ria_list_init(&s->orphans);
     ria_list_init(&s->replicas);
@@ -242,7 +241,6 @@ static ria_err new_parts(struct storage *s, const struct storage_options *option
 {
     struct membership_identity identity = {
         .process_uuid = s->identity.node_uuid,
-        .incarnation = s->incarnation,
         .role = PROCESS_STORAGE,
     };
     const struct ria_env *env = s->env;
@@ -326,8 +324,18 @@ ria_err storage_new(
     return RIA_OK;
 }
 
+void storage_count_start(struct storage *s)
+{
+    data_dirs_count_start(&s->dirs, &s->identity);
+    s->incarnation =
+        (s->identity.starts << IDENTITY_START_SHIFT) |
+        (int64_t)(ria_rand_u64(s->env->rand) >> (64 - IDENTITY_START_SHIFT));
+    membership_set_incarnation(s->membership, s->incarnation);
+}
+
 void storage_start(struct storage *s)
 {
+    storage_count_start(s);
     storage_register(s);
 }
 

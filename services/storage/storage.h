@@ -214,6 +214,9 @@ void storage_note_node(struct storage *s, const struct cluster_node *node);
 
 void storage_fatal(struct storage *s, const char *fmt, ...) RIA_PRINTF(2, 3);
 
+/* A new incarnation, larger than any this folder knows of. Before the node is registered. */
+void storage_count_start(struct storage *s);
+
 /* Everything assigned is open: say so, once. */
 void storage_note_ready(struct storage *s);
 

@@ -4287,35 +4287,36 @@ static const struct vector_length register_node_request_v0_mixed_lengths[] = {
     {57, LENGTH_COMPACT, true, 0},
 };
 
-static const struct register_node_response register_node_response_v0_empty = {.node_id = 0, .cluster_id = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}};
+static const struct register_node_response register_node_response_v0_empty = {.node_id = 0, .cluster_id = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, .incarnation = INT64_C(0)};
 static const uint8_t register_node_response_v0_empty_bytes[] = {
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x00, 0x00, 0x00, 0x00, 0x00, 0x00
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00
 };
 static const struct vector_length register_node_response_v0_empty_lengths[] = {
-    {20, LENGTH_COMPACT, true, 0},
+    {28, LENGTH_COMPACT, true, 0},
 };
 
-static const struct register_node_response register_node_response_v0_full = {.node_id = 2123692074, .cluster_id = {{28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43}}};
+static const struct register_node_response register_node_response_v0_full = {.node_id = 2123692074, .cluster_id = {{28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43}}, .incarnation = INT64_C(3840684657955760254)};
 static const uint8_t register_node_response_v0_full_bytes[] = {
     0x7e, 0x94, 0xf8, 0x2a, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26,
-    0x27, 0x28, 0x29, 0x2a, 0x2b, 0x00
+    0x27, 0x28, 0x29, 0x2a, 0x2b, 0x35, 0x4c, 0xda, 0x58, 0xfb, 0xbe, 0xe8, 0x7e, 0x00
 };
 static const uint8_t register_node_response_v0_full_newer[] = {
     0x7e, 0x94, 0xf8, 0x2a, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26,
-    0x27, 0x28, 0x29, 0x2a, 0x2b, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
+    0x27, 0x28, 0x29, 0x2a, 0x2b, 0x35, 0x4c, 0xda, 0x58, 0xfb, 0xbe, 0xe8, 0x7e, 0x01, 0x90,
+    0x4e, 0x03, 0x6e, 0x65, 0x77
 };
 static const struct vector_length register_node_response_v0_full_lengths[] = {
-    {20, LENGTH_COMPACT, true, 0},
+    {28, LENGTH_COMPACT, true, 0},
 };
 
-static const struct register_node_response register_node_response_v0_mixed = {.node_id = 2147483647, .cluster_id = {{28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43}}};
+static const struct register_node_response register_node_response_v0_mixed = {.node_id = 2147483647, .cluster_id = {{28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43}}, .incarnation = INT64_C(9223372036854775807)};
 static const uint8_t register_node_response_v0_mixed_bytes[] = {
     0x7f, 0xff, 0xff, 0xff, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26,
-    0x27, 0x28, 0x29, 0x2a, 0x2b, 0x00
+    0x27, 0x28, 0x29, 0x2a, 0x2b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00
 };
 static const struct vector_length register_node_response_v0_mixed_lengths[] = {
-    {20, LENGTH_COMPACT, true, 0},
+    {28, LENGTH_COMPACT, true, 0},
 };
 
 static const struct replica_append_request replica_append_request_v0_empty = {.partitions = NULL, .partitions_count = 0};
@@ -5479,9 +5480,9 @@ static const struct vector vectors[] = {
     {"RegisterNodeRequest", "empty", 0, &register_node_request_v0_empty, register_node_request_v0_empty_bytes, 43, NULL, 0, register_node_request_v0_empty_lengths, RIA_COUNT(register_node_request_v0_empty_lengths)},
     {"RegisterNodeRequest", "full", 0, &register_node_request_v0_full, register_node_request_v0_full_bytes, 58, register_node_request_v0_full_newer, sizeof(register_node_request_v0_full_newer), register_node_request_v0_full_lengths, RIA_COUNT(register_node_request_v0_full_lengths)},
     {"RegisterNodeRequest", "mixed", 0, &register_node_request_v0_mixed, register_node_request_v0_mixed_bytes, 58, NULL, 0, register_node_request_v0_mixed_lengths, RIA_COUNT(register_node_request_v0_mixed_lengths)},
-    {"RegisterNodeResponse", "empty", 0, &register_node_response_v0_empty, register_node_response_v0_empty_bytes, 21, NULL, 0, register_node_response_v0_empty_lengths, RIA_COUNT(register_node_response_v0_empty_lengths)},
-    {"RegisterNodeResponse", "full", 0, &register_node_response_v0_full, register_node_response_v0_full_bytes, 21, register_node_response_v0_full_newer, sizeof(register_node_response_v0_full_newer), register_node_response_v0_full_lengths, RIA_COUNT(register_node_response_v0_full_lengths)},
-    {"RegisterNodeResponse", "mixed", 0, &register_node_response_v0_mixed, register_node_response_v0_mixed_bytes, 21, NULL, 0, register_node_response_v0_mixed_lengths, RIA_COUNT(register_node_response_v0_mixed_lengths)},
+    {"RegisterNodeResponse", "empty", 0, &register_node_response_v0_empty, register_node_response_v0_empty_bytes, 29, NULL, 0, register_node_response_v0_empty_lengths, RIA_COUNT(register_node_response_v0_empty_lengths)},
+    {"RegisterNodeResponse", "full", 0, &register_node_response_v0_full, register_node_response_v0_full_bytes, 29, register_node_response_v0_full_newer, sizeof(register_node_response_v0_full_newer), register_node_response_v0_full_lengths, RIA_COUNT(register_node_response_v0_full_lengths)},
+    {"RegisterNodeResponse", "mixed", 0, &register_node_response_v0_mixed, register_node_response_v0_mixed_bytes, 29, NULL, 0, register_node_response_v0_mixed_lengths, RIA_COUNT(register_node_response_v0_mixed_lengths)},
     {"ReplicaAppendRequest", "empty", 0, &replica_append_request_v0_empty, replica_append_request_v0_empty_bytes, 2, NULL, 0, replica_append_request_v0_empty_lengths, RIA_COUNT(replica_append_request_v0_empty_lengths)},
     {"ReplicaAppendRequest", "full", 0, &replica_append_request_v0_full, replica_append_request_v0_full_bytes, 116, replica_append_request_v0_full_newer, sizeof(replica_append_request_v0_full_newer), replica_append_request_v0_full_lengths, RIA_COUNT(replica_append_request_v0_full_lengths)},
     {"ReplicaAppendRequest", "mixed", 0, &replica_append_request_v0_mixed, replica_append_request_v0_mixed_bytes, 59, NULL, 0, replica_append_request_v0_mixed_lengths, RIA_COUNT(replica_append_request_v0_mixed_lengths)},

@@ -113,7 +113,67 @@ static void a_new_folder_gets_an_identity_and_keeps_it(void)
     CU_ASSERT_TRUE(fixture_start(f));
     CU_ASSERT_EQUAL(identity_load(f->fs, "data", &second), RIA_OK);
     CU_ASSERT_TRUE(ria_uuid_equal(first.node_uuid, second.node_uuid));
-    CU_ASSERT_NOT_EQUAL(incarnation, f->incarnation);
+    CU_ASSERT_TRUE(f->incarnation > incarnation);
+    teardown(f);
+}
+
+static void each_start_has_a_larger_incarnation(void)
+{
+    struct storage_fixture *f = setup_disk();
+    int64_t last = 0;
+
+    for (int i = 0; i < 20; i++) {
+        CU_ASSERT_TRUE(fixture_start(f));
+        CU_ASSERT_TRUE(f->incarnation > last);
+        last = f->incarnation;
+        fixture_stop(f);
+        ria_fs_sim_crash(f->fs, true); /* as it was synced */
+    }
+    teardown(f);
+}
+
+static void a_folder_that_lost_count_of_its_starts_passes_what_the_coordinator_knows(void)
+{
+    struct storage_fixture *f = setup_disk();
+    struct identity identity;
+
+    CU_ASSERT_TRUE(fixture_start(f));
+    fixture_stop(f);
+    f->newest_incarnation = INT64_C(77) << IDENTITY_START_SHIFT; /* the folder is from a backup */
+    CU_ASSERT_TRUE(fixture_start(f));
+    fixture_run_ms(f, 500);
+    CU_ASSERT_EQUAL(storage_node_id(f->storage), 1);
+    CU_ASSERT_FALSE(f->unregistered);
+    CU_ASSERT_EQUAL(f->incarnation >> IDENTITY_START_SHIFT, 78);
+    CU_ASSERT_EQUAL(identity_load(f->fs, "data", &identity), RIA_OK);
+    CU_ASSERT_EQUAL(identity.starts, 78);
+    teardown(f);
+}
+
+static void a_process_that_was_registered_does_not_pass_its_successor(void)
+{
+    struct storage_fixture *f = setup("1");
+    int64_t incarnation = f->incarnation;
+
+    f->newest_incarnation = incarnation + (INT64_C(1) << IDENTITY_START_SHIFT);
+    f->unregistered = true;
+    fixture_run_ms(f, 2000);
+    CU_ASSERT_TRUE(f->register_count >= 2);
+    CU_ASSERT_EQUAL(f->incarnation, incarnation);
+    teardown(f);
+}
+
+static void a_start_that_cannot_be_counted_is_a_start(void)
+{
+    struct ria_fs_sim_faults full = {.capacity_bytes = 1};
+    struct storage_fixture *f = setup_disk();
+
+    CU_ASSERT_TRUE(fixture_start(f));
+    fixture_stop(f);
+    ria_fs_sim_set_faults(f->fs, &full);
+    CU_ASSERT_TRUE(fixture_start(f));
+    CU_ASSERT_EQUAL(storage_node_id(f->storage), 1);
+    CU_ASSERT_EQUAL(f->register_count, 2);
     teardown(f);
 }
 
@@ -136,7 +196,7 @@ static void a_folder_of_a_newer_format_is_refused(void)
     struct storage_fixture *f = setup_disk();
 
     CU_ASSERT_EQUAL(ria_fs_mkdir(f->fs, "data"), RIA_OK);
-    write_file(f, "data/node", "format = 3\nanything = else\n");
+    write_file(f, "data/node", "format = 4\nanything = else\n");
     CU_ASSERT_FALSE(fixture_start(f));
     CU_ASSERT_PTR_NOT_NULL(strstr(f->fatal, "newer version"));
     teardown(f);
@@ -170,7 +230,7 @@ static void a_disk_that_cannot_be_written_is_refused(void)
 
 static void the_identity_text_is_strict(void)
 {
-    struct identity identity = {.node_id = 7, .revision = 3, .lost_data = true, .folder_count = 2};
+    struct identity identity = {.node_id = 7, .starts = 12, .revision = 3, .lost_data = true, .folder_count = 2};
     struct identity parsed;
     char text[IDENTITY_TEXT_MAX];
 
@@ -181,6 +241,7 @@ static void the_identity_text_is_strict(void)
     CU_ASSERT_EQUAL(identity_parse(ria_slice_of(text, size), &parsed), RIA_OK);
     CU_ASSERT_EQUAL(parsed.node_id, 7);
     CU_ASSERT_TRUE(ria_uuid_equal(parsed.node_uuid, identity.node_uuid));
+    CU_ASSERT_EQUAL(parsed.starts, 12);
     CU_ASSERT_EQUAL(parsed.revision, 3);
     CU_ASSERT_TRUE(parsed.lost_data);
     CU_ASSERT_EQUAL(parsed.folder_count, 2);
@@ -663,6 +724,10 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_restarted_node_leads_nothing_before_it_is_registered),
     HARNESS_TEST(another_clusters_folder_is_fatal),
     HARNESS_TEST(another_number_than_before_is_fatal),
+    HARNESS_TEST(each_start_has_a_larger_incarnation),
+    HARNESS_TEST(a_folder_that_lost_count_of_its_starts_passes_what_the_coordinator_knows),
+    HARNESS_TEST(a_process_that_was_registered_does_not_pass_its_successor),
+    HARNESS_TEST(a_start_that_cannot_be_counted_is_a_start),
     HARNESS_TEST(a_coordinator_that_forgot_the_node_gets_the_same_incarnation),
     HARNESS_TEST(the_data_plane_goes_on_without_a_coordinator),
     HARNESS_TEST(acknowledged_records_survive_kill_and_power_cut),

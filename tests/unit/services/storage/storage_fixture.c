@@ -108,6 +108,8 @@ static void answer_register(struct storage_fixture *f, struct fake_rpc_call *cal
     fake_rpc_decode(call, &f->arena, &request);
     f->register_count++;
     f->incarnation = request.incarnation;
+    f->newest_incarnation = ria_max_i64(f->newest_incarnation, request.incarnation);
+    response.incarnation = f->newest_incarnation;
     f->unregistered = false;
     if (f->register_err != RIA_OK) {
         fake_rpc_refuse(call, f->register_err);

@@ -54,6 +54,7 @@ struct storage_fixture {
     ria_err register_err;
     unsigned register_count;
     int64_t incarnation;  /* of the last registration */
+    int64_t newest_incarnation; /* that the coordinator answers with, if it is larger */
     ria_err shutdown_err; /* what ShutdownNode is answered with */
     int32_t leaders_left; /* the same, RIA_OK */
     unsigned shutdown_count;
