@@ -62,12 +62,15 @@ static bool contradicts(struct storage *s, const struct register_node_response *
 }
 
 /* The coordinator knows a newer life of this node. As long as it has not registered this process,
- * which has the folder's lock, that one is over, and the folder has lost count: it was written by an
- * older version, comes from a backup, or could not be written. Later it is this process that is over. */
+ * which has the folder's lock, that one is over, and the folder has lost count: it was written by
+ * an older version, comes from a backup, or could not be written. Later it is this process that is
+ * over. */
 static void pass(struct storage *s, int64_t incarnation)
 {
     if (s->registered) {
-        retry(s, RIA_ERR_FENCED_EPOCH, "this node was started anew, with a copy of its data folder");
+        retry(
+            s, RIA_ERR_FENCED_EPOCH, "this node was started anew, with a copy of its data folder"
+        );
         return;
     }
     ria_log_warn(

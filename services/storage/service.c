@@ -327,9 +327,8 @@ ria_err storage_new(
 void storage_count_start(struct storage *s)
 {
     data_dirs_count_start(&s->dirs, &s->identity);
-    s->incarnation =
-        (s->identity.starts << IDENTITY_START_SHIFT) |
-        (int64_t)(ria_rand_u64(s->env->rand) >> (64 - IDENTITY_START_SHIFT));
+    s->incarnation = (s->identity.starts << IDENTITY_START_SHIFT) |
+                     (int64_t)(ria_rand_u64(s->env->rand) >> (64 - IDENTITY_START_SHIFT));
     membership_set_incarnation(s->membership, s->incarnation);
 }
 

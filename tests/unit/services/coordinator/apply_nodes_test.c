@@ -93,7 +93,8 @@ static void registrations_of_former_lives_that_come_late_change_nothing(void)
     CU_ASSERT_EQUAL(fixture_apply(&m, API_REGISTER_NODE, &now), RIA_OK);
     struct partition_row before = read_partition(&m, 50, 0);
     for (former.incarnation = 98; former.incarnation <= 100; former.incarnation++) {
-        former.address = ria_slice_cstr("tcp://where-it-was:1"); /* 98 and 99 never got here before */
+        former.address =
+            ria_slice_cstr("tcp://where-it-was:1"); /* 98 and 99 never got here before */
         CU_ASSERT_EQUAL(fixture_apply(&m, API_REGISTER_NODE, &former), RIA_OK);
         CU_ASSERT_FALSE(m.result.changed);
         CU_ASSERT_EQUAL(m.result.response.register_node.incarnation, 101);

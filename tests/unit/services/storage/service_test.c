@@ -230,7 +230,8 @@ static void a_disk_that_cannot_be_written_is_refused(void)
 
 static void the_identity_text_is_strict(void)
 {
-    struct identity identity = {.node_id = 7, .starts = 12, .revision = 3, .lost_data = true, .folder_count = 2};
+    struct identity identity = {
+        .node_id = 7, .starts = 12, .revision = 3, .lost_data = true, .folder_count = 2};
     struct identity parsed;
     char text[IDENTITY_TEXT_MAX];
 

@@ -53,10 +53,10 @@ struct storage_fixture {
     struct ria_uuid cluster_id;
     ria_err register_err;
     unsigned register_count;
-    int64_t incarnation;  /* of the last registration */
+    int64_t incarnation;        /* of the last registration */
     int64_t newest_incarnation; /* that the coordinator answers with, if it is larger */
-    ria_err shutdown_err; /* what ShutdownNode is answered with */
-    int32_t leaders_left; /* the same, RIA_OK */
+    ria_err shutdown_err;       /* what ShutdownNode is answered with */
+    int32_t leaders_left;       /* the same, RIA_OK */
     unsigned shutdown_count;
     int64_t metadata_version;
     bool metadata_new;
