@@ -97,7 +97,7 @@ static void wake_soon(struct flock *flock)
     int64_t now_us = ria_clock_mono_us(streams->env->clock);
     int64_t most_us = ria_min_i64(flock->hungry * FLOCK_SERVE_US, FLOCK_REST_US_MAX);
     /* One that was slow to take it does not count. */
-    int64_t took_us = ria_min_i64(flock->served_us - flock->woken_us, most_us);
+    int64_t took_us = ria_min_i64(ria_max_i64(flock->served_us - flock->woken_us, 0), most_us);
     int64_t rest_us = ria_max_i64(flock->hungry * FLOCK_REST_US, took_us);
     int64_t due_us = flock->woken_us + took_us + rest_us;
 
