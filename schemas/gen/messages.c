@@ -21,6 +21,7 @@
 #include "schemas/gen/command.h"
 #include "schemas/gen/commit_task_request.h"
 #include "schemas/gen/commit_task_response.h"
+#include "schemas/gen/consumer_instance.h"
 #include "schemas/gen/create_topic_request.h"
 #include "schemas/gen/create_topic_response.h"
 #include "schemas/gen/create_transform_request.h"
@@ -148,6 +149,7 @@ THUNKS(checkpoint_file)
 THUNKS(command)
 THUNKS(commit_task_request)
 THUNKS(commit_task_response)
+THUNKS(consumer_instance)
 THUNKS(create_topic_request)
 THUNKS(create_topic_response)
 THUNKS(create_transform_request)
@@ -459,6 +461,19 @@ static const struct schema_message table[] = {
         .encode = commit_task_response_encode_,
         .decode = commit_task_response_decode_,
         .init = commit_task_response_init_,
+    },
+    {
+        .name = "ConsumerInstance",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct consumer_instance),
+        .size = consumer_instance_size_,
+        .encode = consumer_instance_encode_,
+        .decode = consumer_instance_decode_,
+        .init = consumer_instance_init_,
     },
     {
         .name = "CreateTopicRequest",
@@ -1637,63 +1652,63 @@ const struct schema_message *schema_request(int16_t api_key)
         case 29:
             return &table[15]; /* CommitTaskRequest */
         case 24:
-            return &table[17]; /* CreateTopicRequest */
+            return &table[18]; /* CreateTopicRequest */
         case 27:
-            return &table[19]; /* CreateTransformRequest */
+            return &table[20]; /* CreateTransformRequest */
         case 25:
-            return &table[21]; /* DeleteTopicRequest */
+            return &table[22]; /* DeleteTopicRequest */
         case 28:
-            return &table[23]; /* DeleteTransformRequest */
+            return &table[24]; /* DeleteTransformRequest */
         case 31:
-            return &table[25]; /* DescribeClusterRequest */
+            return &table[26]; /* DescribeClusterRequest */
         case 52:
-            return &table[27]; /* DescribeGroupsRequest */
+            return &table[28]; /* DescribeGroupsRequest */
         case 15:
-            return &table[29]; /* DescribeLogsRequest */
+            return &table[30]; /* DescribeLogsRequest */
         case 5:
-            return &table[31]; /* DescribeProducerRequest */
+            return &table[32]; /* DescribeProducerRequest */
         case 34:
-            return &table[33]; /* ElectLeaderRequest */
+            return &table[34]; /* ElectLeaderRequest */
         case 2:
-            return &table[38]; /* FetchRequest */
+            return &table[39]; /* FetchRequest */
         case 50:
-            return &table[50]; /* GroupRequest */
+            return &table[51]; /* GroupRequest */
         case 21:
-            return &table[54]; /* HeartbeatRequest */
+            return &table[55]; /* HeartbeatRequest */
         case 3:
-            return &table[57]; /* ListOffsetsRequest */
+            return &table[58]; /* ListOffsetsRequest */
         case 30:
-            return &table[59]; /* ListTransformsRequest */
+            return &table[60]; /* ListTransformsRequest */
         case 22:
-            return &table[61]; /* MetadataRequest */
+            return &table[62]; /* MetadataRequest */
         case 37:
-            return &table[65]; /* PlanRebalanceRequest */
+            return &table[66]; /* PlanRebalanceRequest */
         case 1:
-            return &table[67]; /* ProduceRequest */
+            return &table[68]; /* ProduceRequest */
         case 16:
-            return &table[78]; /* RangeFetchRequest */
+            return &table[79]; /* RangeFetchRequest */
         case 36:
-            return &table[80]; /* ReassignPartitionsRequest */
+            return &table[81]; /* ReassignPartitionsRequest */
         case 20:
-            return &table[82]; /* RegisterNodeRequest */
+            return &table[83]; /* RegisterNodeRequest */
         case 11:
-            return &table[84]; /* ReplicaAppendRequest */
+            return &table[85]; /* ReplicaAppendRequest */
         case 13:
-            return &table[86]; /* ReplicaEpochsRequest */
+            return &table[87]; /* ReplicaEpochsRequest */
         case 10:
-            return &table[88]; /* ReplicaFetchRequest */
+            return &table[89]; /* ReplicaFetchRequest */
         case 14:
-            return &table[90]; /* ReplicaPrepareRequest */
+            return &table[91]; /* ReplicaPrepareRequest */
         case 12:
-            return &table[92]; /* ReplicaReportRequest */
+            return &table[93]; /* ReplicaReportRequest */
         case 33:
-            return &table[94]; /* ReportReplicasRequest */
+            return &table[95]; /* ReportReplicasRequest */
         case 32:
-            return &table[99]; /* ShutdownNodeRequest */
+            return &table[100]; /* ShutdownNodeRequest */
         case 51:
-            return &table[102]; /* WatchGroupsRequest */
+            return &table[103]; /* WatchGroupsRequest */
         case 4:
-            return &table[104]; /* WatchRequest */
+            return &table[105]; /* WatchRequest */
         default:
             return NULL;
     }
@@ -1717,63 +1732,63 @@ const struct schema_message *schema_response(int16_t api_key)
         case 29:
             return &table[16]; /* CommitTaskResponse */
         case 24:
-            return &table[18]; /* CreateTopicResponse */
+            return &table[19]; /* CreateTopicResponse */
         case 27:
-            return &table[20]; /* CreateTransformResponse */
+            return &table[21]; /* CreateTransformResponse */
         case 25:
-            return &table[22]; /* DeleteTopicResponse */
+            return &table[23]; /* DeleteTopicResponse */
         case 28:
-            return &table[24]; /* DeleteTransformResponse */
+            return &table[25]; /* DeleteTransformResponse */
         case 31:
-            return &table[26]; /* DescribeClusterResponse */
+            return &table[27]; /* DescribeClusterResponse */
         case 52:
-            return &table[28]; /* DescribeGroupsResponse */
+            return &table[29]; /* DescribeGroupsResponse */
         case 15:
-            return &table[30]; /* DescribeLogsResponse */
+            return &table[31]; /* DescribeLogsResponse */
         case 5:
-            return &table[32]; /* DescribeProducerResponse */
+            return &table[33]; /* DescribeProducerResponse */
         case 34:
-            return &table[34]; /* ElectLeaderResponse */
+            return &table[35]; /* ElectLeaderResponse */
         case 2:
-            return &table[39]; /* FetchResponse */
+            return &table[40]; /* FetchResponse */
         case 50:
-            return &table[53]; /* GroupResponse */
+            return &table[54]; /* GroupResponse */
         case 21:
-            return &table[55]; /* HeartbeatResponse */
+            return &table[56]; /* HeartbeatResponse */
         case 3:
-            return &table[58]; /* ListOffsetsResponse */
+            return &table[59]; /* ListOffsetsResponse */
         case 30:
-            return &table[60]; /* ListTransformsResponse */
+            return &table[61]; /* ListTransformsResponse */
         case 22:
-            return &table[62]; /* MetadataResponse */
+            return &table[63]; /* MetadataResponse */
         case 37:
-            return &table[66]; /* PlanRebalanceResponse */
+            return &table[67]; /* PlanRebalanceResponse */
         case 1:
-            return &table[68]; /* ProduceResponse */
+            return &table[69]; /* ProduceResponse */
         case 16:
-            return &table[79]; /* RangeFetchResponse */
+            return &table[80]; /* RangeFetchResponse */
         case 36:
-            return &table[81]; /* ReassignPartitionsResponse */
+            return &table[82]; /* ReassignPartitionsResponse */
         case 20:
-            return &table[83]; /* RegisterNodeResponse */
+            return &table[84]; /* RegisterNodeResponse */
         case 11:
-            return &table[85]; /* ReplicaAppendResponse */
+            return &table[86]; /* ReplicaAppendResponse */
         case 13:
-            return &table[87]; /* ReplicaEpochsResponse */
+            return &table[88]; /* ReplicaEpochsResponse */
         case 10:
-            return &table[89]; /* ReplicaFetchResponse */
+            return &table[90]; /* ReplicaFetchResponse */
         case 14:
-            return &table[91]; /* ReplicaPrepareResponse */
+            return &table[92]; /* ReplicaPrepareResponse */
         case 12:
-            return &table[93]; /* ReplicaReportResponse */
+            return &table[94]; /* ReplicaReportResponse */
         case 33:
-            return &table[95]; /* ReportReplicasResponse */
+            return &table[96]; /* ReportReplicasResponse */
         case 32:
-            return &table[100]; /* ShutdownNodeResponse */
+            return &table[101]; /* ShutdownNodeResponse */
         case 51:
-            return &table[103]; /* WatchGroupsResponse */
+            return &table[104]; /* WatchGroupsResponse */
         case 4:
-            return &table[105]; /* WatchResponse */
+            return &table[106]; /* WatchResponse */
         default:
             return NULL;
     }

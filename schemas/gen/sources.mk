@@ -17,6 +17,7 @@ SCHEMAS_GEN_SOURCES := \
     schemas/gen/command.c \
     schemas/gen/commit_task_request.c \
     schemas/gen/commit_task_response.c \
+    schemas/gen/consumer_instance.c \
     schemas/gen/create_topic_request.c \
     schemas/gen/create_topic_response.c \
     schemas/gen/create_transform_request.c \

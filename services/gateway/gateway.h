@@ -12,6 +12,7 @@
 #include "schemas/gen/messages.h"
 
 #include "services/gateway/budget.h"
+#include "services/gateway/consumer_notes.h"
 #include "services/gateway/coordinator_call.h"
 #include "services/gateway/failure.h"
 #include "services/gateway/gate.h"
@@ -66,7 +67,10 @@ struct gateway {
     struct group_releases group_releases;
     struct group_watch group_watch;
     struct ria_list group_fetches; /* group_fetch.h: those under way */
-    struct gate gate;              /* reads */
+    struct consumer_notes consumer_notes;
+    struct ria_list consumer_calls; /* consumer_call.h: those that wait for a time */
+    struct ria_list consumer_polls; /* handle_consumers_records.c: those with records */
+    struct gate gate;               /* reads */
     struct streams streams;
     struct produce *produce;
     struct budget *budget;
@@ -107,6 +111,9 @@ void gateway_respond_json(struct request *request, int status, ria_err err, stru
 /* "synced" or "relaxed". */
 const char *gateway_durability(const struct cluster_topic *topic);
 
+/* Polls whose answer was on its way are forgotten, with what they have read. */
+void consumer_polls_fini(struct gateway *gateway);
+
 #define GATEWAY_HANDLER(name) void name(struct gateway *gateway, struct request *request)
 
 /* handle_v2.c */
@@ -136,6 +143,21 @@ GATEWAY_HANDLER(handle_group_commit);
 GATEWAY_HANDLER(handle_group_extend);
 GATEWAY_HANDLER(handle_group_release);
 GATEWAY_HANDLER(handle_group_leave);
+/* handle_consumers_create.c, handle_consumers_subscription.c */
+GATEWAY_HANDLER(handle_consumer_create);
+GATEWAY_HANDLER(handle_consumer_delete);
+GATEWAY_HANDLER(handle_consumer_subscribe);
+GATEWAY_HANDLER(handle_consumer_subscription);
+GATEWAY_HANDLER(handle_consumer_unsubscribe);
+GATEWAY_HANDLER(handle_consumer_assign);
+GATEWAY_HANDLER(handle_consumer_assignments);
+/* handle_consumers_records.c, handle_consumers_positions.c, handle_consumers_offsets.c */
+GATEWAY_HANDLER(handle_consumer_records);
+GATEWAY_HANDLER(handle_consumer_seek);
+GATEWAY_HANDLER(handle_consumer_seek_beginning);
+GATEWAY_HANDLER(handle_consumer_seek_end);
+GATEWAY_HANDLER(handle_consumer_commit);
+GATEWAY_HANDLER(handle_consumer_offsets);
 /* handle_topics.c, handle_topic_alter.c, handle_topic_create.c */
 GATEWAY_HANDLER(handle_topics_list);
 GATEWAY_HANDLER(handle_topic_alter);

@@ -32,6 +32,8 @@ struct options {
     int64_t idle_timeout_ms;
     int64_t max_streams;
     const char *cors_origins;
+    int64_t consumer_timeout_ms;
+    const char *advertised_url;
 };
 
 #define FIELD(name) offsetof(struct options, name)
@@ -61,6 +63,10 @@ static const struct ria_option table[] = {
      "live streams at a time, of the connections; further ones get 429"},
     {"cors-origins", RIA_OPTION_STRING, FIELD(cors_origins), "", 0, 4096, NULL, "ORIGINS",
      "pages of these origins may use /v1 in a browser: https://a.example,http://b.example:8080, or *"},
+    {"consumer-timeout-ms", RIA_OPTION_INT, FIELD(consumer_timeout_ms), "300000", 1000, 43200000,
+     NULL, "MS", "instances of /consumers that make no call for so long are gone"},
+    {"advertised-url", RIA_OPTION_STRING, FIELD(advertised_url), "", 0, 1024, NULL, "URL",
+     "how clients reach the gateways, for base_uri; default: as the request says"},
     RIA_OPTION_END,
 };
 /* clang-format on */
@@ -206,6 +212,8 @@ static ria_err start(struct ria_process *process, void **out_service)
         .request_timeout_ms = (uint32_t)options.request_timeout_ms,
         .streams_max = (uint32_t)options.max_streams,
         .cors_origins = options.cors_origins,
+        .consumer_session_ms = (int32_t)options.consumer_timeout_ms,
+        .advertised_url = options.advertised_url,
     };
 
     if (!cors_is_valid(options.cors_origins)) {

@@ -3,7 +3,13 @@
 $(eval $(call library,gateway,\
   services/gateway/admin.c \
   services/gateway/append.c \
+  services/gateway/base_uri.c \
   services/gateway/commit_check.c \
+  services/gateway/consumer_call.c \
+  services/gateway/consumer_hold.c \
+  services/gateway/consumer_input.c \
+  services/gateway/consumer_notes.c \
+  services/gateway/consumer_topics.c \
   services/gateway/coordinator_call.c \
   services/gateway/cors.c \
   services/gateway/cursor.c \
@@ -20,6 +26,11 @@ $(eval $(call library,gateway,\
   services/gateway/group_release.c \
   services/gateway/group_watch.c \
   services/gateway/handle_cluster.c \
+  services/gateway/handle_consumers_create.c \
+  services/gateway/handle_consumers_offsets.c \
+  services/gateway/handle_consumers_positions.c \
+  services/gateway/handle_consumers_records.c \
+  services/gateway/handle_consumers_subscription.c \
   services/gateway/handle_group_commit.c \
   services/gateway/handle_group_read.c \
   services/gateway/handle_group_reset.c \
@@ -55,6 +66,7 @@ $(eval $(call library,gateway,\
   services/gateway/records_lines.c \
   services/gateway/records_v2.c \
   services/gateway/render.c \
+  services/gateway/render_v2.c \
   services/gateway/request.c \
   services/gateway/router.c \
   services/gateway/routes.c \
@@ -65,6 +77,7 @@ $(eval $(call library,gateway,\
   services/gateway/stream_query.c \
   services/gateway/stream_read.c \
   services/gateway/streams.c \
+  services/gateway/topic_pattern.c \
   services/gateway/topic_render.c \
   services/gateway/topic_settings.c \
   services/gateway/watch.c \

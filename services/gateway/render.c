@@ -57,7 +57,7 @@ bool render_is_utf8(struct ria_slice text)
     return true;
 }
 
-static bool is_json(struct ria_slice text)
+bool render_is_json(struct ria_slice text)
 {
     struct ria_json_check check;
 
@@ -102,7 +102,7 @@ static ria_err append_value(struct ria_buf *out, struct ria_slice value)
         return ria_buf_append_str(out, "null");
     }
     /* The four letters "null" would read as a value that is not there. */
-    if (is_json(value) && !ria_slice_equal(value, RIA_SLICE_LITERAL("null"))) {
+    if (render_is_json(value) && !ria_slice_equal(value, RIA_SLICE_LITERAL("null"))) {
         return append_json(out, value);
     }
     return append_bytes(out, "value", value);
@@ -115,7 +115,7 @@ static ria_err append_key(struct ria_buf *out, struct ria_slice key)
     if (ria_slice_is_null(key)) {
         return ria_buf_append_str(out, "null");
     }
-    if (key.size > 1 && strchr("\"{[", key.data[0]) != NULL && is_json(key)) {
+    if (key.size > 1 && strchr("\"{[", key.data[0]) != NULL && render_is_json(key)) {
         RIA_TRY(append_json(out, key));
         return ria_buf_append_str(out, ",\"key_encoding\":\"json\"");
     }

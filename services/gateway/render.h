@@ -48,3 +48,6 @@ ria_err render_base64(struct ria_buf *out, struct ria_slice bytes) RIA_MUST_USE;
 
 /* Every sequence is well-formed. */
 bool render_is_utf8(struct ria_slice text);
+
+/* One JSON value, nothing else. */
+bool render_is_json(struct ria_slice text);

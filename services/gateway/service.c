@@ -6,6 +6,7 @@
 #include "common/assert.h"
 #include "common/json.h"
 
+#include "services/gateway/consumer_call.h"
 #include "services/gateway/cors.h"
 #include "services/gateway/gateway.h"
 #include "services/gateway/group_fetch.h"
@@ -188,6 +189,9 @@ ria_err gateway_new(
     }
     gateway->env = env;
     gateway->options = *options;
+    if (gateway->options.consumer_session_ms == 0) {
+        gateway->options.consumer_session_ms = CONSUMER_SESSION_MS_DEFAULT;
+    }
     gateway->metrics = metrics;
     gateway->budget = budget;
     record_set_init(&gateway->records);
@@ -200,6 +204,9 @@ ria_err gateway_new(
     group_ops_init(&gateway->group_ops, env, gateway->cluster);
     group_releases_init(&gateway->group_releases, &gateway->group_ops);
     ria_list_init(&gateway->group_fetches);
+    consumer_notes_init(&gateway->consumer_notes, &gateway->group_ops);
+    ria_list_init(&gateway->consumer_calls);
+    ria_list_init(&gateway->consumer_polls);
     group_watch_init(
         &gateway->group_watch, env, gateway->cluster, &gateway->watches, &gateway->marks
     );
@@ -266,6 +273,9 @@ void gateway_free(struct gateway *gateway)
     group_ops_fini(&gateway->group_ops);
     group_releases_fini(&gateway->group_releases);
     group_fetches_fini(gateway);
+    consumer_polls_fini(gateway);
+    consumer_notes_fini(&gateway->consumer_notes);
+    consumer_calls_fini(gateway);
     commit_checks_fini(&gateway->marks);
     marks_fini(&gateway->marks);
     watches_fini(&gateway->watches);
@@ -324,7 +334,8 @@ void gateway_begin(void *arg, struct request *request, size_t *out_body_max)
         fail_match(request, match);
         return;
     }
-    if (request->route->is_v2 &&
+    /* Records have types of their own, which the instance decides. */
+    if (request->route->is_v2 && request->route->handler != handle_consumer_records &&
         media_type_choose(request_header(request, "Accept"), v2_answer_types) == NULL) {
         failure_set(
             &failure, 406, "not_acceptable", "Accept", "answers come as " TYPE_V2 " or " TYPE_JSON

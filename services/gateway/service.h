@@ -20,9 +20,13 @@ struct gateway_options {
     const char *coordinator; /* addresses, separated by commas */
     int64_t body_max;        /* bytes of a body with records */
     uint32_t request_timeout_ms;
-    uint32_t streams_max;     /* live streams at a time */
-    const char *cors_origins; /* cors.h; NULL: none. Lives as long as the gateway */
+    uint32_t streams_max;        /* live streams at a time */
+    const char *cors_origins;    /* cors.h; NULL: none. Lives as long as the gateway */
+    int32_t consumer_session_ms; /* of Confluent's instances; 0: CONSUMER_SESSION_MS_DEFAULT */
+    const char *advertised_url;  /* how clients reach the gateway; NULL, "": as they did */
 };
+
+enum { CONSUMER_SESSION_MS_DEFAULT = 5 * 60 * 1000 };
 
 enum { GATEWAY_WAIT_MS_MAX = 60 * 1000 }; /* of a read */
 

@@ -14,7 +14,7 @@ struct operation {
     char path[LINE_MAX];
 };
 
-/* Operations of the document: two spaces and a path, then four spaces and its methods. */
+/* Operations of the document: two spaces, a path and a colon, then four spaces and its methods. */
 static uint32_t read_operations(struct operation out[OPERATIONS_MAX])
 {
     struct ria_slice text = openapi_text();
@@ -31,7 +31,7 @@ static uint32_t read_operations(struct operation out[OPERATIONS_MAX])
         if (line[0] != ' ') {
             in_paths = strcmp(line, "paths:") == 0;
         } else if (in_paths && strncmp(line, "  /", 3) == 0) {
-            (void)snprintf(path, sizeof(path), "%.*s", (int)strcspn(line + 2, ":"), line + 2);
+            (void)snprintf(path, sizeof(path), "%.*s", (int)(strlen(line) - 3), line + 2);
         } else if (in_paths && strncmp(line, "    ", 4) == 0 && line[4] != ' ' && strcmp(line, "    parameters:") != 0 && count < OPERATIONS_MAX) {
             (void)snprintf(
                 out[count].method,
