@@ -7,6 +7,8 @@ $(call library,gateway_world,\
   tests/unit/services/gateway/world.c)
 $(foreach t,\
   admin \
+  base_uri \
+  consumer_input \
   cors \
   cursor \
   failover \
@@ -14,6 +16,7 @@ $(foreach t,\
   gate \
   group_ops \
   group_watch \
+  handle_consumers \
   handle_group \
   handle_groups \
   handle_read \
@@ -23,12 +26,14 @@ $(foreach t,\
   produce_outcome \
   records \
   render \
+  render_v2 \
   request \
   router \
   service \
   stream_flock \
   streams \
-  topic_alter,\
+  topic_alter \
+  topic_pattern,\
   $(call test,tests/unit/services/gateway/$(t)_test,\
     gateway_world harness gateway shared schemas common))
 $(foreach t,http http_reply,\
