@@ -55,6 +55,9 @@ void history_add(struct history *history, const struct history_event *event)
     if (partition >= history->partition_count) {
         history->partition_count = partition + 1;
     }
+    if (history_is_of_group(event->kind) && event->group >= history->group_count) {
+        history->group_count = event->group + 1;
+    }
 }
 
 const char *history_keep(struct history *history, const char *text)

@@ -15,8 +15,10 @@
 #define HISTORY_NO_WATERMARK INT64_C(-1) /* the reader was not told */
 #define HISTORY_NO_EPOCH     INT32_C(-1) /* likewise */
 #define HISTORY_NO_VALUE     UINT64_MAX
+#define HISTORY_NO_KEY       INT64_C(-1)
+#define HISTORY_NO_CLOCK     INT64_C(-1)
 
-/* actor is a producer, a reader, or a storage node. */
+/* actor is a producer, a reader, a storage node, or a consumer of a group. */
 /* clang-format off */
 #define HISTORY_KINDS(X)                                                                           \
     X(SEND,      "producer", "sends `count` records from `value` on, perhaps again")               \
@@ -31,11 +33,37 @@
     X(RECORD,    "node",     "at the end: one of those records")                                   \
     X(DERIVED,   "",         "every record of `from` whose number `skip` does not divide goes here") \
     X(DROPPED,   "",         "at the end: the partition's topic has been deleted")                 \
+    X(CONSUMES,  "",         "the group is to get every record of the partition from `offset` on") \
+    X(DELIVERED, "consumer", "of a stream group: `count` records from `offset` on came, under `lease`") \
+    X(COMMIT,    "consumer", "says that it is done with what is below `offset`, perhaps again")     \
+    X(COMMITTED, "consumer", "... and was told that this is written down")                          \
+    X(LOST,      "consumer", "... or that it counts no more: others have the records")              \
+    X(RESET,     "",         "somebody asks that the group goes on at `offset`, perhaps later")     \
+    X(POSITION,  "",         "the coordinator has `offset` as the group's position")               \
+    X(LOCKED,    "consumer", "of a queue: `value` came, its own `until` then, under `lease`")       \
+    X(SAY,       "consumer", "says `action` of the record at `offset`, under `lease`")              \
+    X(TOLD,      "consumer", "... and was told whether it was `is_done`")                           \
     X(BROKEN,    "",         "a promise that is not about records: see `rule` and `text`")
 /* clang-format on */
 
 #define HISTORY_ENUM_(name, actor, about) HISTORY_##name,
 typedef enum history_kind { HISTORY_KINDS(HISTORY_ENUM_) } history_kind;
+
+/* What a consumer of a queue says of a record that it has. */
+/* clang-format off */
+#define HISTORY_ACTIONS(X)      \
+    X(ACK,       "ack")         \
+    X(NACK,      "nack")        \
+    X(EXTEND,    "extend")      \
+    X(REJECT,    "reject")      \
+    X(GIVE_BACK, "give-back")   \
+    X(BURY,      "bury") /* a dead one: it is in the dead-letter topic */
+/* clang-format on */
+
+#define HISTORY_ACTION_ENUM_(name, text) HISTORY_ACTION_##name,
+typedef enum history_action {
+    HISTORY_ACTIONS(HISTORY_ACTION_ENUM_) HISTORY_ACTION_COUNT
+} history_action;
 
 struct history_event {
     int64_t time_us; /* virtual */
@@ -51,6 +79,16 @@ struct history_event {
     uint32_t skip;    /* DERIVED: 0 = all go */
     bool is_leader;   /* REPLICA */
     bool is_in_sync;  /* REPLICA */
+    bool is_queue;    /* CONSUMES */
+    bool is_ordered;  /* CONSUMES: a queue with order per key */
+    bool is_done;     /* TOLD */
+    history_action action;
+    uint32_t group;
+    int64_t lease;    /* grows within a group */
+    int64_t key;      /* LOCKED */
+    int64_t until_us; /* LOCKED, extend: it has the record until then at least; nack: nobody has */
+    int64_t clock_ms; /* LOCKED, TOLD of extend: the deadline by the coordinator's clock; else TOLD:
+                       * what that clock was */
     const char *rule; /* BROKEN: a literal, or kept by the history */
     const char *text; /* BROKEN: likewise */
 };
@@ -66,6 +104,7 @@ struct history {
     struct history_producer *producers;
     uint32_t producer_count;
     uint32_t partition_count;
+    uint32_t group_count;
     char **texts; /* history_keep() */
     size_t text_count;
 };
@@ -83,6 +122,11 @@ static inline uint32_t history_value_producer(uint64_t value)
 static inline uint32_t history_value_number(uint64_t value)
 {
     return (uint32_t)value;
+}
+
+static inline bool history_is_of_group(history_kind kind)
+{
+    return kind >= HISTORY_CONSUMES && kind <= HISTORY_TOLD;
 }
 
 /* Whether a transform that skips numbers which `skip` divides passes the value on. */

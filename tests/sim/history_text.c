@@ -13,36 +13,74 @@ enum {
     TEXT_ACTORS_MAX = 1024,
     TEXT_PARTITIONS_MAX = 16 * 1024,
     TEXT_NUMBER_MAX = 100 * 1000 * 1000,
+    TEXT_GROUPS_MAX = 64,
 };
 
 /* ---- which fields a kind has ---- */
 
-/* In the order in which they are written. */
+/* In the order in which they are written. `none`: is left out then. */
 /* clang-format off */
-#define TEXT_FIELDS(X)         \
-    X(PARTITION,  "partition") \
-    X(VALUES,     "values")    \
-    X(VALUE,      "value")     \
-    X(OFFSET,     "offset")    \
-    X(EPOCH,      "epoch")     \
-    X(RECORDS,    "records")   \
-    X(WATERMARK,  "watermark") \
-    X(LEADER,     "leader")    \
-    X(FROM,       "from")      \
-    X(SKIP,       "skip")      \
-    X(IN_SYNC,    "in-sync")   \
-    X(IDEMPOTENT, "idempotent")\
-    X(RULE,       "rule")      \
-    X(TEXT,       "text")
+/*    name        text         of an event   type     low  high                    none */
+#define TEXT_FIELDS(X)                                                                        \
+    X(GROUP,      "group",      group,       U32,     0,  TEXT_GROUPS_MAX - 1,     -1)        \
+    X(PARTITION,  "partition",  partition,   U32,     0,  TEXT_PARTITIONS_MAX - 1, -1)        \
+    X(VALUES,     "values",     value,       VALUES,  0,  0,                       0)         \
+    X(VALUE,      "value",      value,       VALUE,   0,  0,                       0)         \
+    X(OFFSET,     "offset",     offset,      I64,     0,  INT64_MAX / 2,           INT64_MIN) \
+    X(EPOCH,      "epoch",      epoch,       I32,     -1, INT32_MAX,               INT64_MIN) \
+    X(RECORDS,    "records",    count,       I64,     0,  INT64_MAX / 4,           INT64_MIN) \
+    X(WATERMARK,  "watermark",  watermark,   I64,     0,  INT64_MAX / 2,           HISTORY_NO_WATERMARK) \
+    X(LEADER,     "leader",     is_leader,   BOOL,    0,  0,                       0)         \
+    X(FROM,       "from",       from,        U32,     0,  TEXT_PARTITIONS_MAX - 1, -1)        \
+    X(SKIP,       "skip",       skip,        U32,     0,  TEXT_NUMBER_MAX,         -1)        \
+    X(IN_SYNC,    "in-sync",    is_in_sync,  BOOL,    0,  0,                       0)         \
+    X(IDEMPOTENT, "idempotent", time_us,     PRODUCER, 0, 0,                       0)         \
+    X(QUEUE,      "queue",      is_queue,    BOOL,    0,  0,                       0)         \
+    X(ORDERED,    "ordered",    is_ordered,  BOOL,    0,  0,                       0)         \
+    X(LEASE,      "lease",      lease,       I64,     0,  INT64_MAX / 2,           INT64_MIN) \
+    X(KEY,        "key",        key,         I64,     0,  INT64_MAX / 2,           HISTORY_NO_KEY) \
+    X(ACTION,     "action",     action,      ACTION,  0,  0,                       0)         \
+    X(DONE,       "done",       is_done,     BOOL,    0,  0,                       0)         \
+    X(UNTIL,      "until",      until_us,    TIME,    0,  0,                       0)         \
+    X(CLOCK,      "clock",      clock_ms,    I64,     0,  INT64_MAX / 2,           HISTORY_NO_CLOCK) \
+    X(RULE,       "rule",       rule,        WORD,    0,  0,                       0)         \
+    X(TEXT,       "text",       text,        REST,    0,  0,                       0)
 /* clang-format on */
 
-#define TEXT_ENUM_(name, text) FIELD_##name,
-typedef enum text_field { TEXT_FIELDS(TEXT_ENUM_) FIELD_COUNT } text_field;
+typedef enum text_type {
+    TYPE_I32,
+    TYPE_U32,
+    TYPE_I64,
+    TYPE_BOOL,
+    TYPE_TIME,
+    TYPE_VALUE,
+    TYPE_VALUES,
+    TYPE_ACTION,
+    TYPE_WORD,
+    TYPE_REST,
+    TYPE_PRODUCER, /* no event has it */
+} text_type;
 
-#define TEXT_NAME_(name, text) text,
-static const char *const field_names[] = {TEXT_FIELDS(TEXT_NAME_)};
+#define TEXT_ENUM_(name, text, member, type, low, high, none) FIELD_##name,
+typedef enum text_field { TEXT_FIELDS(TEXT_ENUM_) FIELD_COUNT } text_field;
+_Static_assert(FIELD_COUNT <= 32, "a bit each");
+
+#define TEXT_FIELD_(name, text, member, type, low, high, none) \
+    {text, offsetof(struct history_event, member), TYPE_##type, low, high, none},
+static const struct {
+    const char *name;
+    size_t at; /* in the event */
+    text_type type;
+    int64_t low;
+    int64_t high;
+    int64_t none;
+} fields[] = {TEXT_FIELDS(TEXT_FIELD_)};
+
+#define TEXT_ACTION_(name, text) text,
+static const char *const action_names[] = {HISTORY_ACTIONS(TEXT_ACTION_)};
 
 #define BIT(name) (1U << FIELD_##name)
+#define PLACE     (BIT(GROUP) | BIT(PARTITION) | BIT(OFFSET))
 
 struct kind_text {
     const char *name;
@@ -77,6 +115,21 @@ static const struct kind_text kinds[KIND_COUNT] = {
         {"RECORD", "node", BIT(PARTITION) | BIT(OFFSET) | BIT(VALUE), BIT(WATERMARK)},
     [HISTORY_DERIVED] = {"DERIVED", NULL, BIT(PARTITION) | BIT(FROM), BIT(SKIP)},
     [HISTORY_DROPPED] = {"DROPPED", NULL, BIT(PARTITION), 0},
+    [HISTORY_CONSUMES] = {"CONSUMES", NULL, PLACE | BIT(QUEUE), BIT(ORDERED)},
+    [HISTORY_DELIVERED] = {"DELIVERED", "consumer", PLACE | BIT(RECORDS) | BIT(LEASE), 0},
+    [HISTORY_COMMIT] = {"COMMIT", "consumer", PLACE | BIT(LEASE), 0},
+    [HISTORY_COMMITTED] = {"COMMITTED", "consumer", PLACE | BIT(LEASE), 0},
+    [HISTORY_LOST] = {"LOST", "consumer", PLACE | BIT(LEASE), 0},
+    [HISTORY_RESET] = {"RESET", NULL, PLACE, 0},
+    [HISTORY_POSITION] = {"POSITION", NULL, PLACE, 0},
+    [HISTORY_LOCKED] =
+        {"LOCKED",
+         "consumer",
+         PLACE | BIT(VALUE) | BIT(LEASE) | BIT(UNTIL),
+         BIT(KEY) | BIT(CLOCK)},
+    [HISTORY_SAY] = {"SAY", "consumer", PLACE | BIT(LEASE) | BIT(ACTION), BIT(UNTIL)},
+    [HISTORY_TOLD] =
+        {"TOLD", "consumer", PLACE | BIT(LEASE) | BIT(ACTION) | BIT(DONE), BIT(UNTIL) | BIT(CLOCK)},
     [HISTORY_BROKEN] = {"BROKEN", NULL, BIT(PARTITION) | BIT(RULE) | BIT(TEXT), 0},
     [KIND_PRODUCER] = {"PRODUCER", "producer", BIT(IDEMPOTENT), 0},
 };
@@ -94,77 +147,78 @@ static void append(char *out, size_t out_size, const char *fmt, ...)
     va_end(args);
 }
 
-static void append_number(char *out, size_t out_size, text_field field, int64_t number)
+static int64_t get_number(const struct history_event *event, text_field field)
 {
-    append(out, out_size, " %s=%" PRId64, field_names[field], number);
-}
+    const void *at = (const char *)event + fields[field].at;
 
-static void append_bool(char *out, size_t out_size, text_field field, bool yes)
-{
-    append(out, out_size, " %s=%s", field_names[field], yes ? "yes" : "no");
-}
-
-static void
-append_values(char *out, size_t out_size, text_field field, const struct history_event *event)
-{
-    append(
-        out,
-        out_size,
-        " %s=%" PRIu32 ".%" PRIu32,
-        field_names[field],
-        history_value_producer(event->value),
-        history_value_number(event->value)
-    );
-    if (field == FIELD_VALUES) {
-        append(out, out_size, "+%" PRId64, event->count);
+    switch (fields[field].type) {
+    case TYPE_I32:
+        return *(const int32_t *)at;
+    case TYPE_U32:
+        return *(const uint32_t *)at;
+    case TYPE_I64:
+    case TYPE_TIME:
+        return *(const int64_t *)at;
+    case TYPE_BOOL:
+        return *(const bool *)at;
+    case TYPE_ACTION:
+        return *(const history_action *)at;
+    case TYPE_VALUE:
+    case TYPE_VALUES:
+    case TYPE_WORD:
+    case TYPE_REST:
+    case TYPE_PRODUCER:
+        break;
     }
+    return 0;
 }
 
 static void
 append_field(char *out, size_t out_size, text_field field, const struct history_event *event)
 {
-    switch (field) {
-    case FIELD_PARTITION:
-        append_number(out, out_size, field, event->partition);
-        break;
-    case FIELD_VALUES:
-    case FIELD_VALUE:
-        append_values(out, out_size, field, event);
-        break;
-    case FIELD_OFFSET:
-        append_number(out, out_size, field, event->offset);
-        break;
-    case FIELD_EPOCH:
-        append_number(out, out_size, field, event->epoch);
-        break;
-    case FIELD_RECORDS:
-        append_number(out, out_size, field, event->count);
-        break;
-    case FIELD_WATERMARK:
-        if (event->watermark != HISTORY_NO_WATERMARK) {
-            append_number(out, out_size, field, event->watermark);
+    const char *name = fields[field].name;
+    int64_t number = get_number(event, field);
+
+    switch (fields[field].type) {
+    case TYPE_I32:
+    case TYPE_U32:
+    case TYPE_I64:
+        if (number != fields[field].none) {
+            append(out, out_size, " %s=%" PRId64, name, number);
         }
         break;
-    case FIELD_FROM:
-        append_number(out, out_size, field, event->from);
+    case TYPE_BOOL:
+        append(out, out_size, " %s=%s", name, number != 0 ? "yes" : "no");
         break;
-    case FIELD_SKIP:
-        append_number(out, out_size, field, event->skip);
+    case TYPE_TIME:
+        if (number != fields[field].none) {
+            append(out, out_size, " %s=%.6f", name, (double)number / 1e6);
+        }
         break;
-    case FIELD_LEADER:
-        append_bool(out, out_size, field, event->is_leader);
+    case TYPE_VALUE:
+    case TYPE_VALUES:
+        append(
+            out,
+            out_size,
+            " %s=%" PRIu32 ".%" PRIu32,
+            name,
+            history_value_producer(event->value),
+            history_value_number(event->value)
+        );
+        if (fields[field].type == TYPE_VALUES) {
+            append(out, out_size, "+%" PRId64, event->count);
+        }
         break;
-    case FIELD_IN_SYNC:
-        append_bool(out, out_size, field, event->is_in_sync);
+    case TYPE_ACTION:
+        append(out, out_size, " %s=%s", name, action_names[number]);
         break;
-    case FIELD_RULE:
-        append(out, out_size, " %s=%s", field_names[field], event->rule);
+    case TYPE_WORD:
+        append(out, out_size, " %s=%s", name, event->rule);
         break;
-    case FIELD_TEXT:
-        append(out, out_size, " %s=%s", field_names[field], event->text);
+    case TYPE_REST:
+        append(out, out_size, " %s=%s", name, event->text);
         break;
-    case FIELD_IDEMPOTENT: /* no event has it */
-    case FIELD_COUNT:
+    case TYPE_PRODUCER:
         break;
     }
 }
@@ -203,6 +257,18 @@ touches(const struct history_event *event, uint32_t partition, int64_t offset, u
     case HISTORY_FAIL:
     case HISTORY_UNKNOWN:
         return covers_value(event, value);
+    case HISTORY_DELIVERED:
+        return same_partition && offset >= event->offset && offset < event->offset + event->count;
+    case HISTORY_COMMIT:
+    case HISTORY_COMMITTED:
+    case HISTORY_LOST:
+    case HISTORY_RESET:
+    case HISTORY_POSITION: /* what is below it is finished */
+        return same_partition && (offset == event->offset || offset + 1 == event->offset);
+    case HISTORY_SAY:
+    case HISTORY_TOLD:
+        return same_partition && event->offset == offset;
+    case HISTORY_LOCKED:
     case HISTORY_READ:
     case HISTORY_STORED:
     case HISTORY_RECORD:
@@ -210,6 +276,7 @@ touches(const struct history_event *event, uint32_t partition, int64_t offset, u
     case HISTORY_REPLICA:
     case HISTORY_DERIVED:
     case HISTORY_DROPPED:
+    case HISTORY_CONSUMES:
         return same_partition;
     case HISTORY_BROKEN:
         return same_partition && offset == HISTORY_NO_OFFSET && value == HISTORY_NO_VALUE;
@@ -313,6 +380,31 @@ static bool parse_number(const char *text, int64_t low, int64_t high, int64_t *o
     return take_number(&text, low, high, out_number) && text[0] == '\0';
 }
 
+/* Seconds. */
+static bool parse_time(const char *text, int64_t *out_us)
+{
+    char *end = NULL;
+    double seconds = strtod(text, &end);
+
+    *out_us = 0;
+    if (end == text || end[0] != '\0' || !(seconds >= 0 && seconds < 1e12)) {
+        return false;
+    }
+    *out_us = (int64_t)(seconds * 1e6 + 0.5);
+    return true;
+}
+
+static bool parse_action(const char *text, history_action *out_action)
+{
+    for (size_t i = 0; i < HISTORY_ACTION_COUNT; i++) {
+        if (strcmp(text, action_names[i]) == 0) {
+            *out_action = (history_action)i;
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool parse_bool(const char *text, bool *out_yes)
 {
     *out_yes = strcmp(text, "yes") == 0;
@@ -336,65 +428,53 @@ static bool parse_values(const char *text, bool many, struct history_event *even
     return text[0] == '\0';
 }
 
+static bool parse_whole(struct history_event *event, text_field field, const char *text)
+{
+    void *at = (char *)event + fields[field].at;
+    int64_t number = 0;
+
+    if (!parse_number(text, fields[field].low, fields[field].high, &number)) {
+        return false;
+    }
+    if (fields[field].type == TYPE_I64) {
+        *(int64_t *)at = number;
+    } else if (fields[field].type == TYPE_I32) {
+        *(int32_t *)at = (int32_t)number;
+    } else {
+        *(uint32_t *)at = (uint32_t)number;
+    }
+    return true;
+}
+
 static bool parse_field(struct line *line, text_field field, const char *text)
 {
     struct history_event *event = &line->event;
-    int64_t number = 0;
-    bool good = false;
+    void *at = (char *)event + fields[field].at;
 
-    switch (field) {
-    case FIELD_PARTITION:
-        good = parse_number(text, 0, TEXT_PARTITIONS_MAX - 1, &number);
-        event->partition = (uint32_t)number;
-        break;
-    case FIELD_VALUES:
-        good = parse_values(text, true, event);
-        break;
-    case FIELD_VALUE:
-        good = parse_values(text, false, event);
-        break;
-    case FIELD_OFFSET:
-        good = parse_number(text, 0, INT64_MAX / 2, &event->offset);
-        break;
-    case FIELD_EPOCH:
-        good = parse_number(text, -1, INT32_MAX, &number);
-        event->epoch = (int32_t)number;
-        break;
-    case FIELD_RECORDS:
-        good = parse_number(text, 0, INT64_MAX / 4, &event->count);
-        break;
-    case FIELD_WATERMARK:
-        good = parse_number(text, 0, INT64_MAX / 2, &event->watermark);
-        break;
-    case FIELD_FROM:
-        good = parse_number(text, 0, TEXT_PARTITIONS_MAX - 1, &number);
-        event->from = (uint32_t)number;
-        break;
-    case FIELD_SKIP:
-        good = parse_number(text, 0, TEXT_NUMBER_MAX, &number);
-        event->skip = (uint32_t)number;
-        break;
-    case FIELD_LEADER:
-        good = parse_bool(text, &event->is_leader);
-        break;
-    case FIELD_IN_SYNC:
-        good = parse_bool(text, &event->is_in_sync);
-        break;
-    case FIELD_IDEMPOTENT:
-        good = parse_bool(text, &line->idempotent);
-        break;
-    case FIELD_RULE:
+    switch (fields[field].type) {
+    case TYPE_I32:
+    case TYPE_U32:
+    case TYPE_I64:
+        return parse_whole(event, field, text);
+    case TYPE_BOOL:
+        return parse_bool(text, at);
+    case TYPE_TIME:
+        return parse_time(text, at);
+    case TYPE_VALUE:
+    case TYPE_VALUES:
+        return parse_values(text, fields[field].type == TYPE_VALUES, event);
+    case TYPE_ACTION:
+        return parse_action(text, at);
+    case TYPE_WORD:
         event->rule = history_keep(line->history, text);
-        good = text[0] != '\0';
-        break;
-    case FIELD_TEXT:
+        return text[0] != '\0';
+    case TYPE_REST:
         event->text = history_keep(line->history, text);
-        good = true;
-        break;
-    case FIELD_COUNT:
-        break;
+        return true;
+    case TYPE_PRODUCER:
+        return parse_bool(text, &line->idempotent);
     }
-    return good;
+    return false;
 }
 
 /* One key=value of the line. */
@@ -417,7 +497,7 @@ static ria_err take_word(struct line *line, char *word)
         }
         return bad(line, "%s=%s is bad", word, value);
     }
-    while (field < FIELD_COUNT && strcmp(word, field_names[field]) != 0) {
+    while (field < FIELD_COUNT && strcmp(word, fields[field].name) != 0) {
         field++;
     }
     if (field == FIELD_COUNT || ((kind->needs | kind->takes) & 1U << field) == 0) {
@@ -464,7 +544,7 @@ static ria_err check_complete(struct line *line)
     }
     for (text_field field = 0; field < FIELD_COUNT; field++) {
         if ((kind->needs & ~line->has & 1U << field) != 0) {
-            return bad(line, "%s needs %s", kind->name, field_names[field]);
+            return bad(line, "%s needs %s", kind->name, fields[field].name);
         }
     }
     return RIA_OK;
@@ -472,14 +552,13 @@ static ria_err check_complete(struct line *line)
 
 static ria_err take_line(struct line *line, char *text)
 {
-    char *end = NULL;
     char *word = next_word(&text);
+    int64_t time_us = 0;
 
     if (word == NULL || word[0] == '#') {
         return RIA_OK;
     }
-    double seconds = strtod(word, &end);
-    if (end == word || end[0] != '\0' || !(seconds >= 0 && seconds < 1e12)) {
+    if (!parse_time(word, &time_us)) {
         return bad(line, "%s is no time", word);
     }
     line->event = (struct history_event){
@@ -488,9 +567,11 @@ static ria_err take_line(struct line *line, char *text)
         .offset = HISTORY_NO_OFFSET,
         .value = HISTORY_NO_VALUE,
         .watermark = HISTORY_NO_WATERMARK,
+        .time_us = time_us,
+        .key = HISTORY_NO_KEY,
+        .clock_ms = HISTORY_NO_CLOCK,
     };
     line->has = 0;
-    line->event.time_us = (int64_t)(seconds * 1e6 + 0.5);
     RIA_TRY(take_kind(line, next_word(&text)));
     while ((word = next_word(&text)) != NULL) {
         RIA_TRY(take_word(line, word));
