@@ -43,3 +43,49 @@ const char *coordinator_check_queues(struct coordinator *coordinator)
     meta_done(stmt);
     return wrong;
 }
+
+/* By the rule's number in META_GROUPS_WRONG. */
+static const char *const group_rules[] = {
+    "a group has a partition and is gone",
+    "a group has a partition of a topic that is gone",
+    "a group has a partition of a member that is gone",
+    "a lease was never given",
+    "a held lease is of a member that is gone",
+    "a group has a range of a partition that it does not have",
+    "a range's lease was never given",
+    "a subscription is of a member that is gone",
+    "a group's members are miscounted",
+    "the groups are miscounted",
+};
+
+const char *coordinator_check_groups(struct coordinator *coordinator)
+{
+    struct meta_stmt *stmt = meta_query(coordinator->db, META_GROUPS_WRONG);
+    const char *wrong = NULL;
+
+    if (meta_step(stmt)) {
+        wrong = group_rules[meta_column_int(stmt, 0)];
+    }
+    meta_done(stmt);
+    return wrong;
+}
+
+int64_t coordinator_group_position(
+    struct coordinator *coordinator,
+    const char *group,
+    const struct ria_uuid *topic_id,
+    int32_t partition
+)
+{
+    struct meta_stmt *stmt = meta_query(coordinator->db, META_GROUP_POSITION);
+    int64_t position = -1;
+
+    meta_bind_text(stmt, 1, ria_slice_cstr(group));
+    meta_bind_uuid(stmt, 2, topic_id);
+    meta_bind_int(stmt, 3, partition);
+    if (meta_step(stmt)) {
+        position = meta_column_int(stmt, 0);
+    }
+    meta_done(stmt);
+    return position;
+}

@@ -263,6 +263,32 @@
     X(QUEUE_SET, "UPDATE group_partitions SET position = ?4, committed_ms = ?5, frontier = ?6,"     \
         " row_count = ?7, named_end = ?8, discarded = ?9, unsettled = ?10, next = ?11,"             \
         " deadline = ?12, holder = ?13 WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3")   \
+    X(GROUP_POSITION, "SELECT position FROM group_partitions WHERE group_id ="                      \
+        " (SELECT group_id FROM consumer_groups WHERE name = ?1) AND topic_id = ?2"                 \
+        " AND partition = ?3")                                                                      \
+    X(GROUPS_WRONG, "SELECT 0 FROM group_partitions WHERE group_id NOT IN"                          \
+        " (SELECT group_id FROM consumer_groups)"                                                   \
+        " UNION ALL SELECT 1 FROM group_partitions WHERE topic_id NOT IN"                           \
+        " (SELECT topic_id FROM topics WHERE deleted = 0)"                                          \
+        " UNION ALL SELECT 2 FROM group_partitions AS p WHERE p.member <> '' AND NOT EXISTS"        \
+        " (SELECT 1 FROM group_members AS m WHERE m.group_id = p.group_id AND m.name = p.member)"   \
+        " UNION ALL SELECT 3 FROM group_partitions AS p JOIN consumer_groups AS g"                  \
+        " ON g.group_id = p.group_id WHERE p.lease_id >= g.next_lease"                              \
+        " OR p.unsettled >= g.next_lease"                                                           \
+        " UNION ALL SELECT 4 FROM group_partitions AS p WHERE p.lease_id <> 0"                      \
+        " AND p.deadline = 9223372036854775807 AND NOT EXISTS (SELECT 1 FROM group_members AS m"    \
+        " WHERE m.group_id = p.group_id AND m.name = p.holder)"                                     \
+        " UNION ALL SELECT 5 FROM group_ranges AS r WHERE NOT EXISTS (SELECT 1"                     \
+        " FROM group_partitions AS p WHERE p.group_id = r.group_id AND p.topic_id = r.topic_id"     \
+        " AND p.partition = r.partition)"                                                           \
+        " UNION ALL SELECT 6 FROM group_ranges AS r JOIN consumer_groups AS g"                      \
+        " ON g.group_id = r.group_id WHERE r.lease_id >= g.next_lease"                              \
+        " UNION ALL SELECT 7 FROM group_subscriptions AS s WHERE NOT EXISTS"                        \
+        " (SELECT 1 FROM group_members AS m WHERE m.group_id = s.group_id AND m.name = s.name)"     \
+        " UNION ALL SELECT 8 FROM consumer_groups AS g WHERE g.member_count <>"                     \
+        " (SELECT count(*) FROM group_members AS m WHERE m.group_id = g.group_id)"                  \
+        " UNION ALL SELECT 9 FROM cluster WHERE group_count <>"                                     \
+        " (SELECT count(*) FROM consumer_groups) LIMIT 1")                                          \
     X(QUEUES_ALL, "SELECT p.group_id, p.topic_id, p.partition FROM group_partitions AS p"           \
         " JOIN consumer_groups AS g ON g.group_id = p.group_id WHERE g.mode = 1"                    \
         " ORDER BY p.group_id, p.topic_id, p.partition")                                            \

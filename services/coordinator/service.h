@@ -82,3 +82,15 @@ bool coordinator_describe_partition(
 /* NULL, or what is wrong with a queue's ranges (range_rows.h): reads all of them. Not from inside a
  * handler. */
 const char *coordinator_check_queues(struct coordinator *coordinator);
+
+/* NULL, or what is wrong with what is known of groups: rows without their group, partition or
+ * member, leases that were never given, counts. Not from inside a handler. */
+const char *coordinator_check_groups(struct coordinator *coordinator);
+
+/* The position of a group, stream or queue; -1: it has none. Not from inside a handler. */
+int64_t coordinator_group_position(
+    struct coordinator *coordinator,
+    const char *group,
+    const struct ria_uuid *topic_id,
+    int32_t partition
+);

@@ -350,6 +350,7 @@ static void on_replica(struct checker *checker, const struct history_event *even
     checker->log.event = *event;
     checker->log.next = event->offset;
     partition->in_sync_count += event->is_in_sync;
+    partition->leader_end = event->is_leader ? event->offset + event->count : partition->leader_end;
     partition->has_leader = partition->has_leader || event->is_leader;
 }
 
@@ -575,6 +576,18 @@ static void judge(struct checker *checker, const struct history_event *event)
     case HISTORY_DROPPED:
         checker->partitions[event->partition].is_dropped = true;
         break;
+    case HISTORY_CONSUMES:
+    case HISTORY_DELIVERED:
+    case HISTORY_COMMIT:
+    case HISTORY_COMMITTED:
+    case HISTORY_LOST:
+    case HISTORY_RESET:
+    case HISTORY_POSITION:
+    case HISTORY_LOCKED:
+    case HISTORY_SAY:
+    case HISTORY_TOLD:
+        checker_on_group(checker, event);
+        break;
     case HISTORY_BROKEN:
         checker_violate(
             checker, event->rule, event->partition, event->offset, event->value, "%s", event->text
@@ -595,8 +608,18 @@ static uint32_t count_actors(const struct history *history)
     return count;
 }
 
+static size_t count_consumed(const struct history *history)
+{
+    return (size_t)history->group_count * history->partition_count;
+}
+
 static void release(struct checker *checker)
 {
+    for (size_t i = 0; i < count_consumed(checker->history); i++) {
+        free(checker->consumed[i].records);
+        free(checker->consumed[i].keys);
+    }
+    free(checker->consumed);
     for (uint32_t i = 0; i < checker->history->producer_count; i++) {
         free(checker->producers[i].values);
     }
@@ -622,6 +645,7 @@ void checker_run(const struct history *history, struct checker_result *out_resul
         .partitions = new_array(history->partition_count, sizeof(*checker.partitions)),
         .readers = new_array(pairs, sizeof(*checker.readers)),
         .nodes = new_array(pairs, sizeof(*checker.nodes)),
+        .consumed = new_array(count_consumed(history), sizeof(*checker.consumed)),
     };
 
     *out_result = (struct checker_result){.count = 0};
@@ -639,6 +663,7 @@ void checker_run(const struct history *history, struct checker_result *out_resul
         checker_finish_told(&checker, i);
     }
     checker_finish_derived(&checker);
+    checker_finish_groups(&checker);
     release(&checker);
 }
 

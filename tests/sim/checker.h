@@ -26,6 +26,25 @@
  *   derived-invented   ... and nothing else is there
  *   derived-order      ... what comes from one source partition is in its order in each of them
  *                      (a source has one transform)
+ * Of groups (docs/design/010-consuming.md has the numbers):
+ *   position-back      1. a group's position never moves back but by a reset
+ *   commit-lost        1. ... and in the end is not below what somebody was told is committed
+ *   stale-commit       1. a commit counts only if it was sent while no later lease was known
+ *   commit-undelivered 4. what is below the position came to somebody who has committed it
+ *   group-missed       4. every record in the leader's log came, unless a reset jumped over it
+ *   group-order        5. records come for the first time in the order of their offsets
+ * Of queues (checker_queue.c says when a consumer has a record):
+ *   held-by-two        2. a record is one consumer's at a time
+ *   lock-broken        2. a word of who has it counts
+ *   late-ack, stale-ack   2. one of who had it does not: by the coordinator's clock, or since
+ *                      another one has it
+ *   too-early          2. nobody gets it before a delay that was granted is over
+ *   queue-lost         3. what is below the position was acknowledged or buried, or may have been
+ *   queue-missed       3. so is, at the end, all that is in the leader's log
+ *   acked-twice        3. one ack of a record is answered with success
+ *   key-order          5. with order per key, no record comes while an earlier one of its key is
+ *                      not finished
+ *   delivered-after-ack   6. what was acknowledged does not come again
  *   bad-history        the history itself makes no sense: an answer to what was not sent, a record
  *                      of a log that did not begin, a producer with two partitions
  *   and those that a HISTORY_BROKEN event names itself (liveness, ...)
@@ -53,6 +72,7 @@ struct checker_result {
     size_t count; /* in all; the first ones are above */
     uint64_t records_acked;
     uint64_t records_read;
+    uint64_t records_consumed; /* by groups and queues, each time they came */
 };
 
 /* Judge a whole history: the REPLICA and RECORD events of each partition are at its end, those of

@@ -50,6 +50,7 @@ struct partition_state {
     bool has_leader;
     bool is_derived;
     bool is_dropped;
+    int64_t leader_end; /* at the end */
     struct told_watermarks *told; /* by epoch */
     uint32_t told_count;
 };
@@ -77,6 +78,49 @@ struct seen_watermark {
     int64_t reads_left;
 };
 
+/* A record of a partition that a group consumes; with `asked` and is_reset_to the place before it.
+ */
+struct consumed_record {
+    /* stream groups */
+    uint64_t delivered;    /* to whom: bits by consumer */
+    uint64_t asked;        /* who wanted the position to be here */
+    bool is_asked_in_time; /* ... while no later lease was known to be out */
+    bool is_reset_to;
+    bool is_excused; /* a reset has jumped over it */
+    /* queues */
+    bool is_done;        /* somebody was told that his ack or burial counts */
+    uint32_t holder;
+    uint32_t open_extends;  /* of the lease, not answered */
+    int64_t lease;          /* the latest that is known */
+    int64_t asked_lease;    /* under which it may have been acknowledged or buried, 0 = none */
+    int64_t until_us;       /* it is the holder's; 0 = not any more, as the holder sees it */
+    int64_t said_before_us; /* ... until when it would have been without the last word */
+    int64_t deadline_ms;    /* by the coordinator's clock */
+    int64_t not_before_us;  /* a delay that was granted */
+};
+
+struct consumed_key {
+    int64_t key;
+    int64_t top; /* the last of its records that came */
+};
+
+/* A partition that a group consumes. */
+struct consumed {
+    bool is_declared;
+    bool is_queue;
+    bool is_ordered;
+    bool was_reset;
+    int64_t start;
+    int64_t position;
+    int64_t committed; /* somebody was told */
+    int64_t next;      /* behind what came for the first time */
+    int64_t lease_max; /* under which something came */
+    struct consumed_record *records;
+    int64_t record_count;
+    struct consumed_key *keys;
+    uint32_t key_count;
+};
+
 struct log_state {
     uint32_t id; /* counts logs from 1 */
     struct history_event event;
@@ -96,6 +140,7 @@ struct checker {
     struct derived_record *derived;
     size_t derived_count;
     size_t derived_capacity;
+    struct consumed *consumed; /* group * partition_count + partition */
 };
 
 /* ---- checker.c ---- */
@@ -138,3 +183,26 @@ void checker_note_derived(struct checker *checker, const struct history_event *e
 
 /* All logs have been read. */
 void checker_finish_derived(struct checker *checker);
+
+/* ---- checker_groups.c, checker_queue.c: groups and queues ---- */
+
+/* Any event of a group. */
+void checker_on_group(struct checker *checker, const struct history_event *event);
+void checker_on_queue(
+    struct checker *checker, struct consumed *consumed, const struct history_event *event
+);
+
+/* All logs have been read. */
+void checker_finish_groups(struct checker *checker);
+
+struct consumed *checker_consumed(struct checker *checker, uint32_t group, uint32_t partition);
+
+/* Good until the next one that is farther. */
+struct consumed_record *checker_consumed_record(struct consumed *consumed, int64_t offset);
+
+/* It was acknowledged or buried, or that was tried and the outcome is not known. */
+bool checker_may_be_done(const struct consumed_record *record);
+
+void checker_violate_group(
+    struct checker *checker, const char *rule, const struct history_event *event, const char *text
+);

@@ -6,6 +6,7 @@
 #include "common/assert.h"
 
 #include "tests/sim/client.h"
+#include "tests/sim/consumers.h"
 #include "tests/sim/records.h"
 #include "tests/sim/world.h"
 
@@ -232,6 +233,9 @@ bool inspect_is_derived(const struct world *world, uint32_t topic_number, int64_
 void inspector_init(struct inspector *inspector, struct world *world)
 {
     *inspector = (struct inspector){.world = world};
+    for (size_t i = 0; i < RIA_COUNT(inspector->positions); i++) {
+        inspector->positions[i] = -1;
+    }
 }
 
 static void look_at(struct inspector *inspector, struct sim_node *node, uint32_t partition)
@@ -470,6 +474,12 @@ void inspector_glance(struct inspector *inspector)
     }
     for (uint32_t p = 0; p < world->plan->partition_count; p++) {
         check_commits(world, p);
+    }
+    if (world->plan->group_count > 0 && coordinator != NULL &&
+        coordinator_applied_index(coordinator) != inspector->applied) {
+        inspector->applied = coordinator_applied_index(coordinator);
+        note_queues(&world->nodes[0]);
+        consumers_note_positions(world, inspector->positions);
     }
 }
 

@@ -17,6 +17,8 @@ struct inspector {
     int64_t cursors[PLAN_NODES_MAX][PLAN_PARTITIONS_MAX];
     uint32_t boots[PLAN_NODES_MAX]; /* of the node when the cursors were set */
     int64_t version;                /* of the coordinator's metadata when last read */
+    int64_t applied;                /* the coordinator's last command then */
+    int64_t positions[PLAN_GROUPS_MAX * PLAN_PARTITIONS_MAX];
 };
 
 void inspector_init(struct inspector *inspector, struct world *world);
@@ -30,7 +32,9 @@ void inspector_look(struct inspector *inspector);
  *                      its disk all that is below a leader's high watermark
  *   epoch-back         the coordinator's epochs of a partition only grow
  *   queue-ranges       what the coordinator knows of a queue's records holds together
- * (range_rows.h)
+ *                      (range_rows.h)
+ *   groups             what it knows of groups does: nothing is left of what is gone
+ * and adds POSITION of every group.
  */
 void inspector_glance(struct inspector *inspector);
 

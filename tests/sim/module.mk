@@ -3,17 +3,22 @@ $(eval $(call library,simlib,\
   tests/sim/admin.c \
   tests/sim/checker.c \
   tests/sim/checker_derived.c \
+  tests/sim/checker_groups.c \
+  tests/sim/checker_queue.c \
   tests/sim/checker_watermark.c \
   tests/sim/client.c \
+  tests/sim/consumers.c \
   tests/sim/history.c \
   tests/sim/history_text.c \
   tests/sim/inspect.c \
   tests/sim/many.c \
   tests/sim/nemesis.c \
   tests/sim/plan.c \
+  tests/sim/plan_groups.c \
   tests/sim/plan_text.c \
   tests/sim/producer.c \
   tests/sim/producer_send.c \
+  tests/sim/queue_consumer.c \
   tests/sim/reader.c \
   tests/sim/records.c \
   tests/sim/run.c \
@@ -26,6 +31,7 @@ $(eval $(call library,simlib,\
   tests/sim/sim_net.c \
   tests/sim/sim_node.c \
   tests/sim/sim_wire.c \
+  tests/sim/stream_consumer.c \
   tests/sim/trace.c \
   tests/sim/workload.c \
   tests/sim/world.c \

@@ -16,23 +16,22 @@ enum {
 #define PLAN_WEIGHT_(name, text, weight, about) weight,
 static const int64_t kind_weights[] = {PLAN_FAULT_KINDS(PLAN_WEIGHT_)};
 
-static int64_t between(struct ria_rand *rand, int64_t low, int64_t high)
+int64_t plan_between(struct ria_rand *rand, int64_t low, int64_t high)
 {
     return low + (int64_t)ria_rand_below(rand, (uint64_t)(high - low) + 1);
 }
 
-/* Every order of magnitude is equally likely. */
-static int64_t between_log(struct ria_rand *rand, int64_t low, int64_t high)
+int64_t plan_between_log(struct ria_rand *rand, int64_t low, int64_t high)
 {
     int64_t top = low;
 
     while (top * 2 <= high && !ria_rand_one_in(rand, 4)) {
         top *= 2;
     }
-    return between(rand, low, ria_min_i64(2 * top, high));
+    return plan_between(rand, low, ria_min_i64(2 * top, high));
 }
 
-static bool coin(struct ria_rand *rand)
+bool plan_coin(struct ria_rand *rand)
 {
     return ria_rand_one_in(rand, 2);
 }
@@ -44,12 +43,12 @@ static void add_nodes(struct plan *plan, plan_role role, uint32_t count, struct 
     for (uint32_t i = 0; i < count; i++) {
         RIA_ASSERT(plan->node_count < PLAN_NODES_MAX);
         struct plan_node *node = &plan->nodes[plan->node_count++];
-        *node = (struct plan_node){.role = role, .boot_us = between_log(rand, 1, 1000 * 1000)};
-        node->wall_skew_ms = coin(rand) ? 0 : between(rand, -WALL_SKEW_MS_MAX, WALL_SKEW_MS_MAX);
-        node->sync_us_min = between_log(rand, 10, 2000);
-        node->sync_us_max = node->sync_us_min + between_log(rand, 10, 20 * 1000);
+        *node = (struct plan_node){.role = role, .boot_us = plan_between_log(rand, 1, 1000 * 1000)};
+        node->wall_skew_ms = plan_coin(rand) ? 0 : plan_between(rand, -WALL_SKEW_MS_MAX, WALL_SKEW_MS_MAX);
+        node->sync_us_min = plan_between_log(rand, 10, 2000);
+        node->sync_us_max = node->sync_us_min + plan_between_log(rand, 10, 20 * 1000);
         if (ria_rand_one_in(rand, 4)) { /* a slow one: the others are ahead of it */
-            node->sync_us_max += between_log(rand, 10 * 1000, 300 * 1000);
+            node->sync_us_max += plan_between_log(rand, 10 * 1000, 300 * 1000);
         }
     }
 }
@@ -59,26 +58,26 @@ static void draw_cluster(struct plan *plan, struct ria_rand *rand)
     add_nodes(plan, PLAN_COORDINATOR, 1, rand);
     plan->storage_count = ria_rand_one_in(rand, 4) ? 4 : 3;
     add_nodes(plan, PLAN_STORAGE, plan->storage_count, rand);
-    add_nodes(plan, PLAN_WORKER, coin(rand) ? 1 : 2, rand);
+    add_nodes(plan, PLAN_WORKER, plan_coin(rand) ? 1 : 2, rand);
     plan->gateway_first = plan->node_count;
-    plan->gateway_count = coin(rand) ? 1 : 2;
+    plan->gateway_count = plan_coin(rand) ? 1 : 2;
     add_nodes(plan, PLAN_GATEWAY, plan->gateway_count, rand);
     if (plan->has_transform) {
-        add_nodes(plan, PLAN_TRANSFORM, coin(rand) ? 1 : 2, rand);
+        add_nodes(plan, PLAN_TRANSFORM, plan_coin(rand) ? 1 : 2, rand);
     }
-    add_nodes(plan, PLAN_CLIENT, coin(rand) ? 1 : 2, rand);
-    plan->open_segments = (uint32_t)between(rand, 2, 16);
-    plan->profile.latency_us_min = between_log(rand, 20, 500);
-    plan->profile.latency_us_max = plan->profile.latency_us_min + between_log(rand, 10, 5000);
-    if (coin(rand)) {
-        plan->profile.spike_one_in = (uint32_t)between_log(rand, 50, 2000);
-        plan->profile.spike_us_max = between_log(rand, 10 * 1000, 3 * 1000 * 1000);
+    add_nodes(plan, PLAN_CLIENT, plan_coin(rand) ? 1 : 2, rand);
+    plan->open_segments = (uint32_t)plan_between(rand, 2, 16);
+    plan->profile.latency_us_min = plan_between_log(rand, 20, 500);
+    plan->profile.latency_us_max = plan->profile.latency_us_min + plan_between_log(rand, 10, 5000);
+    if (plan_coin(rand)) {
+        plan->profile.spike_one_in = (uint32_t)plan_between_log(rand, 50, 2000);
+        plan->profile.spike_us_max = plan_between_log(rand, 10 * 1000, 3 * 1000 * 1000);
     }
-    if (coin(rand)) {
-        plan->profile.reset_one_in = (uint32_t)between_log(rand, 300, 10000);
+    if (plan_coin(rand)) {
+        plan->profile.reset_one_in = (uint32_t)plan_between_log(rand, 300, 10000);
     }
-    if (coin(rand)) {
-        plan->profile.linger_us_max = between_log(rand, 10 * 1000, 8 * 1000 * 1000);
+    if (plan_coin(rand)) {
+        plan->profile.linger_us_max = plan_between_log(rand, 10 * 1000, 8 * 1000 * 1000);
     }
 }
 
@@ -96,16 +95,16 @@ static struct plan_topic *add_topic(struct plan *plan, int32_t partition_count)
 
 static void draw_topic(struct plan *plan, bool is_doomed, struct ria_rand *rand)
 {
-    struct plan_topic *topic = add_topic(plan, (int32_t)between(rand, 1, is_doomed ? 2 : 3));
+    struct plan_topic *topic = add_topic(plan, (int32_t)plan_between(rand, 1, is_doomed ? 2 : 3));
 
     topic->is_doomed = is_doomed;
-    topic->replicas = (int16_t)(ria_rand_one_in(rand, 5) ? between(rand, 1, 2) : 3);
-    topic->min_insync = (int32_t)between(rand, 1, topic->replicas);
-    if (topic->replicas == 3 && coin(rand)) {
+    topic->replicas = (int16_t)(ria_rand_one_in(rand, 5) ? plan_between(rand, 1, 2) : 3);
+    topic->min_insync = (int32_t)plan_between(rand, 1, topic->replicas);
+    if (topic->replicas == 3 && plan_coin(rand)) {
         topic->min_insync = 2;
     }
-    topic->segment_bytes = between_log(rand, 65536, 1024 * 1024);
-    topic->lag_ms = between_log(rand, 500, 10000);
+    topic->segment_bytes = plan_between_log(rand, 65536, 1024 * 1024);
+    topic->lag_ms = plan_between_log(rand, 500, 10000);
     topic->relaxed = ria_rand_one_in(rand, 6);
 }
 
@@ -121,7 +120,7 @@ add_derived(struct plan *plan, plan_topic_kind kind, uint32_t source, struct ria
     topic->source = source;
     topic->replicas = from->replicas;
     topic->min_insync = from->replicas == 1 ? 1 : 2;
-    topic->skip_one_in = ria_rand_one_in(rand, 3) ? 0 : (uint32_t)between(rand, 2, 5);
+    topic->skip_one_in = ria_rand_one_in(rand, 3) ? 0 : (uint32_t)plan_between(rand, 2, 5);
 }
 
 static void draw_topics(struct plan *plan, struct ria_rand *rand)
@@ -157,30 +156,30 @@ static void draw_admin(struct plan *plan, struct ria_rand *rand)
     for (uint32_t i = 0; i < plan->topic_count; i++) {
         switch (plan->topics[i].kind) {
         case PLAN_TOPIC_PLAIN:
-            add_admin(plan, between_log(rand, 1, 500 * 1000), PLAN_CREATE_TOPIC, i, 0);
+            add_admin(plan, plan_between_log(rand, 1, 500 * 1000), PLAN_CREATE_TOPIC, i, 0);
             break;
         case PLAN_TOPIC_DERIVED:
-            add_admin(plan, between_log(rand, 1, 5000 * 1000), PLAN_CREATE_TRANSFORM, i, 0);
+            add_admin(plan, plan_between_log(rand, 1, 5000 * 1000), PLAN_CREATE_TRANSFORM, i, 0);
             break;
         case PLAN_TOPIC_ERRORS: /* comes with the derived one */
             break;
         }
         if (plan->topics[i].is_doomed) {
-            add_admin(plan, between(rand, 500 * 1000, CHAOS_US_MAX), PLAN_DELETE_TOPIC, i, 0);
+            add_admin(plan, plan_between(rand, 500 * 1000, CHAOS_US_MAX), PLAN_DELETE_TOPIC, i, 0);
         }
     }
 }
 
 /* ---- the load ---- */
 
-static uint32_t draw_client(const struct plan *plan, struct ria_rand *rand)
+uint32_t plan_draw_client(const struct plan *plan, struct ria_rand *rand)
 {
     uint32_t first = plan->node_count;
 
     while (first > 0 && plan->nodes[first - 1].role == PLAN_CLIENT) {
         first--;
     }
-    return (uint32_t)between(rand, first, plan->node_count - 1);
+    return (uint32_t)plan_between(rand, first, plan->node_count - 1);
 }
 
 static void draw_producer(struct plan *plan, uint32_t partition, struct ria_rand *rand)
@@ -189,17 +188,17 @@ static void draw_producer(struct plan *plan, uint32_t partition, struct ria_rand
         return;
     }
     plan->producers[plan->producer_count++] = (struct plan_producer){
-        .client = draw_client(plan, rand),
+        .client = plan_draw_client(plan, rand),
         .partition = partition,
-        .via_gateway = coin(rand),
+        .via_gateway = plan_coin(rand),
         .idempotent = !ria_rand_one_in(rand, 4),
-        .gives_up = coin(rand),
-        .key_count = coin(rand) ? 0 : (uint32_t)between(rand, 1, 9),
-        .window = (uint32_t)between(rand, 1, 5),
-        .records_max = (uint32_t)between_log(rand, 1, 20),
-        .padding_max = (uint32_t)between_log(rand, 1, 4096),
-        .think_us_mean = between_log(rand, 5 * 1000, 300 * 1000),
-        .timeout_ms = (uint32_t)between_log(rand, 300, 8000),
+        .gives_up = plan_coin(rand),
+        .key_count = plan_coin(rand) ? 0 : (uint32_t)plan_between(rand, 1, 9),
+        .window = (uint32_t)plan_between(rand, 1, 5),
+        .records_max = (uint32_t)plan_between_log(rand, 1, 20),
+        .padding_max = (uint32_t)plan_between_log(rand, 1, 4096),
+        .think_us_mean = plan_between_log(rand, 5 * 1000, 300 * 1000),
+        .timeout_ms = (uint32_t)plan_between_log(rand, 300, 8000),
     };
 }
 
@@ -216,14 +215,14 @@ static void draw_load(struct plan *plan, struct ria_rand *rand)
             continue;
         }
         plan->readers[plan->reader_count++] = (struct plan_reader){
-            .client = draw_client(plan, rand),
+            .client = plan_draw_client(plan, rand),
             .partition = i,
-            .via_gateway = coin(rand),
-            .as_text = coin(rand),
-            .max_bytes = (uint32_t)between_log(rand, 100, 256 * 1024),
-            .wait_ms = coin(rand) ? 0 : (uint32_t)between_log(rand, 10, 2000),
-            .think_us = between_log(rand, 5000, 500 * 1000),
-            .jump_one_in = coin(rand) ? 0 : (uint32_t)between_log(rand, 10, 100),
+            .via_gateway = plan_coin(rand),
+            .as_text = plan_coin(rand),
+            .max_bytes = (uint32_t)plan_between_log(rand, 100, 256 * 1024),
+            .wait_ms = plan_coin(rand) ? 0 : (uint32_t)plan_between_log(rand, 10, 2000),
+            .think_us = plan_between_log(rand, 5000, 500 * 1000),
+            .jump_one_in = plan_coin(rand) ? 0 : (uint32_t)plan_between_log(rand, 10, 100),
         };
     }
 }
@@ -242,7 +241,7 @@ static uint32_t draw_server(const struct plan *plan, struct ria_rand *rand)
 
 static uint32_t draw_storage(const struct plan *plan, struct ria_rand *rand)
 {
-    return (uint32_t)between(rand, 1, plan->storage_count);
+    return (uint32_t)plan_between(rand, 1, plan->storage_count);
 }
 
 static uint32_t draw_worker(const struct plan *plan, struct ria_rand *rand)
@@ -267,7 +266,7 @@ draw_fault(const struct plan *plan, plan_fault_kind kind, struct ria_rand *rand)
     struct plan_fault fault = {
         .kind = kind,
         .a = draw_server(plan, rand),
-        .duration_us = between_log(rand, 50 * 1000, 6 * 1000 * 1000),
+        .duration_us = plan_between_log(rand, 50 * 1000, 6 * 1000 * 1000),
     };
 
     do {
@@ -280,51 +279,51 @@ draw_fault(const struct plan *plan, plan_fault_kind kind, struct ria_rand *rand)
     case PLAN_ORPHAN: /* long enough for another worker to take over */
         fault.a = draw_worker(plan, rand);
         fault.b = 0;
-        fault.duration_us = between(rand, 2, 8) * 1000 * 1000;
+        fault.duration_us = plan_between(rand, 2, 8) * 1000 * 1000;
         break;
     case PLAN_DUPLICATE:
-        fault.amount = between_log(rand, 1, 100);
+        fault.amount = plan_between_log(rand, 1, 100);
         break;
     case PLAN_SLOW_NET:
-        fault.amount = between_log(rand, 1000, 300 * 1000);
+        fault.amount = plan_between_log(rand, 1000, 300 * 1000);
         break;
     case PLAN_SLOW_DISK:
         fault.a = draw_storage(plan, rand);
-        fault.amount = between_log(rand, 10 * 1000, 1500 * 1000);
+        fault.amount = plan_between_log(rand, 10 * 1000, 1500 * 1000);
         break;
     case PLAN_KILL_AT:
     case PLAN_POWER_AT:
         fault.a = draw_storage(plan, rand);
-        fault.amount = between_log(rand, 1, 500);
+        fault.amount = plan_between_log(rand, 1, 500);
         break;
     case PLAN_KILL_SEND:
     case PLAN_POWER_SEND:
-        fault.a = coin(rand) ? draw_storage(plan, rand) : fault.a;
-        fault.amount = between_log(rand, 1, 500);
+        fault.a = plan_coin(rand) ? draw_storage(plan, rand) : fault.a;
+        fault.amount = plan_between_log(rand, 1, 500);
         break;
     case PLAN_STOP:
-        fault.a = coin(rand) ? draw_storage(plan, rand) : fault.a;
+        fault.a = plan_coin(rand) ? draw_storage(plan, rand) : fault.a;
         break;
     case PLAN_KILL:
     case PLAN_POWER:
         /* Storage is where the records are. */
-        fault.a = coin(rand) ? draw_storage(plan, rand) : fault.a;
+        fault.a = plan_coin(rand) ? draw_storage(plan, rand) : fault.a;
         break;
     case PLAN_CLOCK:
-        fault.amount = between_log(rand, 1000, CLOCK_JUMP_MS_MAX) * (coin(rand) ? 1 : -1);
+        fault.amount = plan_between_log(rand, 1000, CLOCK_JUMP_MS_MAX) * (plan_coin(rand) ? 1 : -1);
         break;
     case PLAN_DISK_FULL:
         fault.a = draw_storage(plan, rand);
-        fault.amount = coin(rand) ? 0 : between_log(rand, 4096, 256 * 1024);
+        fault.amount = plan_coin(rand) ? 0 : plan_between_log(rand, 4096, 256 * 1024);
         break;
     case PLAN_IO_ERROR:
     case PLAN_SYNC_ERROR:
         fault.a = bad_disk(plan);
-        fault.amount = between_log(rand, 1, 200);
+        fault.amount = plan_between_log(rand, 1, 200);
         break;
     case PLAN_ROT:
         fault.a = bad_disk(plan);
-        fault.amount = between_log(rand, 1, 16);
+        fault.amount = plan_between_log(rand, 1, 16);
         break;
     case PLAN_PARTITION:
     case PLAN_ONE_WAY:
@@ -348,8 +347,8 @@ draw_weights(int64_t *out_weights, const struct plan_choice *choice, struct ria_
 
     for (size_t i = 0; i < PLAN_FAULT_KIND_COUNT; i++) {
         int64_t weight_max = kinds == 0 ? kind_weights[i] : (kinds >> i & 1) * 8;
-        int64_t weight = weight_max == 0 ? 0 : between(rand, 1, weight_max);
-        bool is_in = is_alone ? i == alone : coin(rand);
+        int64_t weight = weight_max == 0 ? 0 : plan_between(rand, 1, weight_max);
+        bool is_in = is_alone ? i == alone : plan_coin(rand);
         out_weights[i] = is_in || is_only ? weight : 0;
         total += out_weights[i];
     }
@@ -359,13 +358,13 @@ draw_weights(int64_t *out_weights, const struct plan_choice *choice, struct ria_
 static void draw_faults(struct plan *plan, const struct plan_choice *choice, struct ria_rand *rand)
 {
     int64_t weights[PLAN_FAULT_KIND_COUNT];
-    int64_t mean_us = between_log(rand, 150 * 1000, 4 * 1000 * 1000);
-    int64_t at_us = coin(rand) ? 0 : 2 * 1000 * 1000; /* also before anything is set up */
+    int64_t mean_us = plan_between_log(rand, 150 * 1000, 4 * 1000 * 1000);
+    int64_t at_us = plan_coin(rand) ? 0 : 2 * 1000 * 1000; /* also before anything is set up */
     int64_t total = draw_weights(weights, choice, rand);
 
-    plan->chaos_us = between(rand, CHAOS_US_MIN, CHAOS_US_MAX);
+    plan->chaos_us = plan_between(rand, CHAOS_US_MIN, CHAOS_US_MAX);
     while (total > 0 && plan->fault_count < PLAN_FAULTS_MAX) {
-        at_us += between(rand, 1, 2 * mean_us);
+        at_us += plan_between(rand, 1, 2 * mean_us);
         if (at_us >= plan->chaos_us) {
             break;
         }
@@ -385,10 +384,10 @@ static void draw_faults(struct plan *plan, const struct plan_choice *choice, str
 /* Whoever is drained stays: its drain ends while the faults go on. */
 static void draw_drain(struct plan *plan, int64_t at_us, struct ria_rand *rand)
 {
-    int64_t node = between(rand, 1, plan->storage_count);
+    int64_t node = plan_between(rand, 1, plan->storage_count);
 
     add_admin(plan, at_us, PLAN_DRAIN, 0, node);
-    add_admin(plan, between(rand, at_us, plan->chaos_us), PLAN_END_DRAIN, 0, node);
+    add_admin(plan, plan_between(rand, at_us, plan->chaos_us), PLAN_END_DRAIN, 0, node);
 }
 
 /* Behind everything else, so that runs without operators stay as they are. */
@@ -407,10 +406,10 @@ static void draw_operators(struct plan *plan, struct ria_rand *rand)
         PLAN_SET_DURABILITY,
         PLAN_SET_DURABILITY,
     };
-    int64_t count = coin(rand) ? 0 : between_log(rand, 1, OPERATIONS_MAX);
+    int64_t count = plan_coin(rand) ? 0 : plan_between_log(rand, 1, OPERATIONS_MAX);
 
     for (int64_t i = 0; i < count; i++) {
-        int64_t at_us = between(rand, 500 * 1000, plan->chaos_us);
+        int64_t at_us = plan_between(rand, 500 * 1000, plan->chaos_us);
         uint32_t topic = (uint32_t)ria_rand_below(rand, plan->topic_count);
         plan_admin_kind kind = kinds[ria_rand_below(rand, RIA_COUNT(kinds))];
         if (kind == PLAN_DRAIN) {
@@ -418,11 +417,11 @@ static void draw_operators(struct plan *plan, struct ria_rand *rand)
         } else if (kind == PLAN_REBALANCE) {
             add_admin(plan, at_us, kind, 0, !ria_rand_one_in(rand, 4));
         } else if (kind == PLAN_SET_MIN_INSYNC) {
-            add_admin(plan, at_us, kind, topic, between(rand, 1, plan->topics[topic].replicas));
+            add_admin(plan, at_us, kind, topic, plan_between(rand, 1, plan->topics[topic].replicas));
         } else if (kind == PLAN_SET_DURABILITY) {
-            add_admin(plan, at_us, kind, topic, coin(rand));
+            add_admin(plan, at_us, kind, topic, plan_coin(rand));
         } else {
-            add_admin(plan, at_us, kind, topic, between(rand, 0, INT32_MAX));
+            add_admin(plan, at_us, kind, topic, plan_between(rand, 0, INT32_MAX));
         }
     }
 }
@@ -470,13 +469,14 @@ void plan_draw(struct plan *plan, uint64_t seed, const struct plan_choice *choic
     memset(plan, 0, sizeof(*plan));
     plan->seed = seed;
     ria_rand_init(&rand, seed);
-    plan->has_transform = coin(&rand);
+    plan->has_transform = plan_coin(&rand);
     draw_cluster(plan, &rand);
     draw_topics(plan, &rand);
     draw_admin(plan, &rand);
     draw_load(plan, &rand);
     draw_faults(plan, choice, &rand);
     draw_operators(plan, &rand);
+    plan_draw_groups(plan, &rand);
     temper(plan);
 }
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "common/base.h"
+#include "common/rand.h"
 
 #include "tests/sim/sim_wire.h"
 
@@ -20,6 +21,8 @@ enum {
     PLAN_FAULTS_MAX = 128,
     PLAN_ADMIN_MAX = 32,
     PLAN_NODES_MAX = 16,
+    PLAN_GROUPS_MAX = 2,
+    PLAN_CONSUMERS_MAX = 8, /* of all groups */
 };
 
 /* a and b are nodes. Each is undone after its duration. A kind without weight is never drawn by
@@ -155,6 +158,40 @@ struct plan_reader {
     uint32_t jump_one_in; /* fetches: go back to some earlier offset. 0 = never */
 };
 
+/* Its name is "group-" and its number. */
+struct plan_group {
+    bool is_queue;
+    uint32_t topics;     /* bits; a queue has one topic */
+    int32_t lease_ms;    /* a queue: of a lock */
+    bool has_names;      /* stream: its consumers do, and its partitions are divided among them */
+    int32_t session_ms;  /* stream, has_names */
+    int64_t reset_at_us; /* stream: somebody sets it back then; 0 = never */
+    bool reset_by_force;
+    bool is_ordered;     /* queue: order per key */
+    int32_t deliveries_max;
+    int32_t retry_ms;
+};
+
+/* One in so many times; 0 = never. */
+struct plan_consumer {
+    uint32_t client;
+    uint32_t group;
+    uint32_t records_max;
+    uint32_t max_bytes;
+    uint32_t wait_ms;
+    int64_t think_us;     /* with what it was given, at most */
+    uint32_t dies_one_in; /* with it, and comes back without knowing anything */
+    uint32_t leaves_one_in;
+    uint32_t extends_one_in;
+    uint32_t gives_back_one_in;
+    uint32_t commits_one_in; /* stream: in a call of its own; else the next read does it */
+    uint32_t nacks_one_in;   /* queue, from here on: a record */
+    uint32_t rejects_one_in;
+    uint32_t is_late_one_in; /* what it was given: it says what it has to say past the deadline */
+    uint32_t look_ahead;
+    uint32_t dead_max;
+};
+
 struct plan {
     uint64_t seed;
     uint32_t node_count;
@@ -170,6 +207,11 @@ struct plan {
     struct plan_producer producers[PLAN_PRODUCERS_MAX];
     uint32_t reader_count;
     struct plan_reader readers[PLAN_READERS_MAX];
+
+    uint32_t group_count;
+    struct plan_group groups[PLAN_GROUPS_MAX];
+    uint32_t consumer_count;
+    struct plan_consumer consumers[PLAN_CONSUMERS_MAX];
 
     uint32_t admin_count;
     struct plan_admin admin[PLAN_ADMIN_MAX];
@@ -199,8 +241,26 @@ bool plan_is_doomed(const struct plan *plan, uint32_t partition);
 /* Its durability is relaxed at some time. */
 bool plan_may_be_relaxed(const struct plan *plan, uint32_t partition);
 
+/* The group consumes this partition. */
+bool plan_consumes(const struct plan *plan, uint32_t group, uint32_t partition);
+
 /* Some fault is of this kind. */
 bool plan_has(const struct plan *plan, plan_fault_kind kind);
+
+/* ---- for plan_groups.c ---- */
+
+int64_t plan_between(struct ria_rand *rand, int64_t low, int64_t high);
+
+/* Every order of magnitude is equally likely. */
+int64_t plan_between_log(struct ria_rand *rand, int64_t low, int64_t high);
+bool plan_coin(struct ria_rand *rand);
+
+/* A client's node. */
+uint32_t plan_draw_client(const struct plan *plan, struct ria_rand *rand);
+
+/* ---- plan_groups.c ---- */
+
+void plan_draw_groups(struct plan *plan, struct ria_rand *rand);
 
 /* ---- plan_text.c ---- */
 

@@ -170,6 +170,40 @@ static void print_load(const struct plan *plan, FILE *out)
     }
 }
 
+static void print_groups(const struct plan *plan, FILE *out)
+{
+    for (uint32_t i = 0; i < plan->group_count; i++) {
+        const struct plan_group *group = &plan->groups[i];
+        (void)fprintf(
+            out,
+            "  group %" PRIu32 ": %s of topics %#" PRIx32 ", leases %" PRId32 " ms%s%s%s\n",
+            i,
+            group->is_queue ? "queue" : "stream",
+            group->topics,
+            group->lease_ms,
+            group->has_names ? ", named members" : "",
+            group->is_ordered ? ", order per key" : "",
+            group->reset_at_us > 0 ? ", is reset" : ""
+        );
+    }
+    for (uint32_t i = 0; i < plan->consumer_count; i++) {
+        const struct plan_consumer *consumer = &plan->consumers[i];
+        (void)fprintf(
+            out,
+            "  consumer %" PRIu32 ": of group %" PRIu32 " from %s, %" PRIu32
+            " records at once, waits %" PRIu32 " ms, thinks %" PRId64 " us, dies one in %" PRIu32
+            "\n",
+            i,
+            consumer->group,
+            plan_node_name(plan, consumer->client),
+            consumer->records_max,
+            consumer->wait_ms,
+            consumer->think_us,
+            consumer->dies_one_in
+        );
+    }
+}
+
 void plan_print(const struct plan *plan, FILE *out)
 {
     char text[256];
@@ -191,6 +225,7 @@ void plan_print(const struct plan *plan, FILE *out)
     print_disks(plan, out);
     print_topics(plan, out);
     print_load(plan, out);
+    print_groups(plan, out);
     for (uint32_t i = 0; i < plan->fault_count; i++) {
         plan_format_fault(plan, &plan->faults[i], text, sizeof(text));
         (void)fprintf(

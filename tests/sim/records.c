@@ -84,8 +84,9 @@ struct ria_slice records_build(struct batch_builder *builder, const struct recor
     );
 }
 
-static ria_err
-walk_batch(struct ria_slice batch, int64_t offset, records_fn fn, void *arg, int64_t *out_next)
+static ria_err walk_batch(
+    struct ria_slice batch, int64_t offset, records_keyed_fn fn, void *arg, int64_t *out_next
+)
 {
     struct batch_iter iter;
     struct batch_record record;
@@ -103,15 +104,16 @@ walk_batch(struct ria_slice batch, int64_t offset, records_fn fn, void *arg, int
             return RIA_ERR_MALFORMED;
         }
         if (record.offset >= offset) {
-            fn(arg, record.offset, value);
+            fn(arg, record.offset, value, record.key);
         }
     }
     *out_next = batch_last_offset(&iter.header) + 1;
     return RIA_OK;
 }
 
-ria_err
-records_walk(struct ria_slice batches, int64_t offset, records_fn fn, void *arg, int64_t *out_next)
+ria_err records_walk_keyed(
+    struct ria_slice batches, int64_t offset, records_keyed_fn fn, void *arg, int64_t *out_next
+)
 {
     struct batch_header header;
 
@@ -126,4 +128,25 @@ records_walk(struct ria_slice batches, int64_t offset, records_fn fn, void *arg,
         batches = ria_slice_sub(batches, size, batches.size - size);
     }
     return RIA_OK;
+}
+
+struct without_key {
+    records_fn fn;
+    void *arg;
+};
+
+static void drop_key(void *arg, int64_t offset, uint64_t value, struct ria_slice key)
+{
+    const struct without_key *without = arg;
+
+    (void)key;
+    without->fn(without->arg, offset, value);
+}
+
+ria_err
+records_walk(struct ria_slice batches, int64_t offset, records_fn fn, void *arg, int64_t *out_next)
+{
+    struct without_key without = {.fn = fn, .arg = arg};
+
+    return records_walk_keyed(batches, offset, drop_key, &without, out_next);
 }

@@ -5,6 +5,7 @@
 
 #include "common/assert.h"
 
+#include "tests/sim/consumers.h"
 #include "tests/sim/history_text.h"
 #include "tests/sim/inspect.h"
 #include "tests/sim/nemesis.h"
@@ -66,7 +67,8 @@ static void run_until(struct run *run, int64_t until_us)
     }
 }
 
-/* The faults are over. Returns what it took. */
+/* The faults are over. Returns what it took. Dead records that somebody took on and died with come
+ * back late. */
 static int64_t settle(struct run *run)
 {
     struct world *world = &run->world;
@@ -77,14 +79,15 @@ static int64_t settle(struct run *run)
     nemesis_heal(&run->nemesis);
     workload_finish(&run->workload);
     while (!world->is_broken) {
-        if (workload_is_done(&run->workload) && inspect_is_whole(world)) {
+        bool is_whole = workload_is_done(&run->workload) && inspect_is_whole(world);
+        if (is_whole && workload_is_consumed(&run->workload)) {
             break;
         }
         if (heal_us == RUN_REPAIR_US && world->now_us - start_us >= rescue_us) {
             admin_rescue(&run->workload.admin);
             rescue_us += RESCUE_US;
         }
-        if (world->now_us - start_us >= heal_us) {
+        if (world->now_us - start_us >= heal_us + (is_whole ? RUN_DEAD_US : 0)) {
             workload_report_stuck(&run->workload);
             inspect_report_stuck(world);
             break;
@@ -99,13 +102,14 @@ static void report_result(FILE *report, const struct run *run, const struct run_
     checker_report(&result->verdict, &run->world.history, report, HISTORY_LINES_MAX);
     (void)fprintf(
         report,
-        "seed %" PRIu64 ": %s; %" PRIu64 " records acknowledged, %" PRIu64 " read, %" PRIu32
-        " boots, %.3f s, whole %.3f s after the faults, trace %016" PRIx64 " of %" PRIu64
+        "seed %" PRIu64 ": %s; %" PRIu64 " records acknowledged, %" PRIu64 " read, %" PRIu64
+        " consumed, %" PRIu32 " boots, %.3f s, whole %.3f s after the faults, trace %016" PRIx64 " of %" PRIu64
         " events\n",
         run->plan.seed,
         result->verdict.count == 0 ? "passed" : "FAILED",
         result->verdict.records_acked,
         result->verdict.records_read,
+        result->verdict.records_consumed,
         result->boots,
         (double)result->virtual_us / 1e6,
         (double)result->heal_us / 1e6,
@@ -135,6 +139,7 @@ void run_seed(const struct run_options *options, struct run_result *out_result)
     nemesis_init(&run->nemesis, &run->world);
     inspector_init(&run->inspector, &run->world);
     note_derivations(&run->world);
+    consumers_declare(&run->world);
 
     nemesis_start(&run->nemesis);
     workload_start(&run->workload);

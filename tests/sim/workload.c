@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "tests/sim/consumers.h"
 #include "tests/sim/inspect.h"
 #include "tests/sim/world.h"
 
@@ -17,7 +18,28 @@ void workload_init(struct workload *workload, struct world *world)
     for (uint32_t i = 0; i < plan->reader_count; i++) {
         reader_init(&workload->readers[i], world, &plan->readers[i], i);
     }
+    for (uint32_t i = 0; i < plan->consumer_count; i++) {
+        const struct plan_consumer *consumer = &plan->consumers[i];
+        struct workload_consumer *to = &workload->consumers[i];
+        to->is_queue = plan->groups[consumer->group].is_queue;
+        if (to->is_queue) {
+            queue_consumer_init(&to->as.queue, world, consumer, i, workload->readers);
+        } else {
+            stream_consumer_init(&to->as.stream, world, consumer, i);
+        }
+    }
 }
+
+/* A function of every consumer, of whichever kind. */
+#define EACH_CONSUMER(workload, verb)                                              \
+    for (uint32_t i_ = 0; i_ < (workload)->world->plan->consumer_count; i_++) {    \
+        struct workload_consumer *consumer_ = &(workload)->consumers[i_];          \
+        if (consumer_->is_queue) {                                                 \
+            queue_consumer_##verb(&consumer_->as.queue);                           \
+        } else {                                                                   \
+            stream_consumer_##verb(&consumer_->as.stream);                         \
+        }                                                                          \
+    }
 
 void workload_fini(struct workload *workload)
 {
@@ -29,6 +51,7 @@ void workload_fini(struct workload *workload)
     for (uint32_t i = 0; i < plan->reader_count; i++) {
         reader_fini(&workload->readers[i]);
     }
+    EACH_CONSUMER(workload, fini)
 }
 
 void workload_start(struct workload *workload)
@@ -42,6 +65,7 @@ void workload_start(struct workload *workload)
     for (uint32_t i = 0; i < plan->reader_count; i++) {
         reader_start(&workload->readers[i]);
     }
+    EACH_CONSUMER(workload, start)
 }
 
 void workload_finish(struct workload *workload)
@@ -54,6 +78,7 @@ void workload_finish(struct workload *workload)
     for (uint32_t i = 0; i < plan->reader_count; i++) {
         reader_finish(&workload->readers[i]);
     }
+    EACH_CONSUMER(workload, finish)
 }
 
 static bool is_at_end(const struct workload *workload, const struct reader *reader)
@@ -95,6 +120,36 @@ bool workload_is_done(const struct workload *workload)
     return admin_is_done(&workload->admin) && find_lagging(workload, &missing) == NULL;
 }
 
+bool workload_is_consumed(const struct workload *workload)
+{
+    uint32_t group = 0;
+    uint32_t partition = 0;
+    int64_t position = 0;
+
+    return !consumers_find_behind(workload->world, &group, &partition, &position);
+}
+
+static void report_stuck_group(const struct workload *workload)
+{
+    struct world *world = workload->world;
+    uint32_t group = 0;
+    uint32_t partition = 0;
+    int64_t position = 0;
+
+    if (consumers_find_behind(world, &group, &partition, &position)) {
+        world_break(
+            world,
+            "liveness",
+            partition,
+            "group %" PRIu32 " is at %" PRId64 " of partition %" PRIu32 ", the leader's end is %" PRId64,
+            group,
+            position,
+            partition,
+            inspect_leader_end(world, partition)
+        );
+    }
+}
+
 void workload_report_stuck(const struct workload *workload)
 {
     struct world *world = workload->world;
@@ -102,6 +157,7 @@ void workload_report_stuck(const struct workload *workload)
     int64_t missing = 0;
 
     admin_report_stuck(&workload->admin);
+    report_stuck_group(workload);
     const struct plan_topic *lagging = find_lagging(workload, &missing);
     if (lagging != NULL) {
         world_break(
@@ -156,4 +212,5 @@ void workload_close(struct workload *workload)
     for (uint32_t i = 0; i < plan->reader_count; i++) {
         reader_close(&workload->readers[i]);
     }
+    EACH_CONSUMER(workload, close)
 }

@@ -1,4 +1,5 @@
-/* workload: the load of a plan: its producers and readers, and what is asked beside (admin.h). */
+/* workload: the load of a plan: its producers, readers and consumers, and what is asked beside
+ * (admin.h). */
 #pragma once
 
 #include "common/base.h"
@@ -6,15 +7,27 @@
 #include "tests/sim/admin.h"
 #include "tests/sim/plan.h"
 #include "tests/sim/producer.h"
+#include "tests/sim/queue_consumer.h"
 #include "tests/sim/reader.h"
+#include "tests/sim/stream_consumer.h"
 
 struct world;
+
+/* Of a stream group or of a queue. */
+struct workload_consumer {
+    bool is_queue;
+    union {
+        struct stream_consumer stream;
+        struct queue_consumer queue;
+    } as;
+};
 
 struct workload {
     struct world *world;
     struct admin admin;
     struct producer producers[PLAN_PRODUCERS_MAX];
     struct reader readers[PLAN_READERS_MAX];
+    struct workload_consumer consumers[PLAN_CONSUMERS_MAX];
 };
 
 void workload_init(struct workload *workload, struct world *world);
@@ -30,6 +43,9 @@ void workload_finish(struct workload *workload);
 
 /* Every producer is done, and every reader is at its partition's end. */
 bool workload_is_done(const struct workload *workload);
+
+/* Groups and queues have got everything, and have said so. */
+bool workload_is_consumed(const struct workload *workload);
 
 /* Say which are not (world_break). */
 void workload_report_stuck(const struct workload *workload);

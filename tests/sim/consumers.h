@@ -1,0 +1,43 @@
+/* consumers: what consumers of groups and of queues have in common.
+ */
+#pragma once
+
+#include "common/base.h"
+#include "common/err.h"
+#include "common/uuid.h"
+
+#include "tests/sim/history.h"
+
+struct world;
+
+enum { CONSUMERS_NAME_SIZE = 24 };
+
+/* out_name has CONSUMERS_NAME_SIZE bytes. */
+void consumers_group_name(uint32_t group, char *out_name);
+
+/* An event of group and consumer at a place; the caller sets the rest, and adds it. */
+struct history_event consumers_event(
+    const struct world *world,
+    history_kind kind,
+    uint32_t consumer,
+    uint32_t partition,
+    int64_t offset
+);
+
+/* Number over all topics. False: it is of none of ours. */
+bool consumers_find_partition(
+    const struct world *world, const struct ria_uuid *topic_id, int32_t number, uint32_t *out
+);
+
+/* CONSUMES of everybody. */
+void consumers_declare(struct world *world);
+
+/* POSITION of all groups, where it has changed, and breaks the rule "groups" if what the
+ * coordinator knows of them does not hold together. known is by group and partition; -1 = not known
+ * yet. */
+void consumers_note_positions(struct world *world, int64_t *known);
+
+/* The first group that is not at the end of a partition that it consumes. False: there is none. */
+bool consumers_find_behind(
+    const struct world *world, uint32_t *out_group, uint32_t *out_partition, int64_t *out_position
+);

@@ -1,0 +1,103 @@
+/* The groups and queues of a plan. Half of the seeds have some: they cost time. Their leases are
+ * short, so that what somebody died with comes again before the run is over. */
+#include <string.h>
+
+#include "common/assert.h"
+
+#include "tests/sim/plan.h"
+
+enum {
+    CONSUMERS_OF_GROUP_MAX = PLAN_CONSUMERS_MAX / PLAN_GROUPS_MAX,
+    RESET_US_MIN = 2 * 1000 * 1000,
+};
+
+/* Topics that live to the end. The first one does. */
+static uint32_t draw_topics(const struct plan *plan, bool is_queue, struct ria_rand *rand)
+{
+    uint32_t topics = 0;
+
+    for (uint32_t i = 0; i < plan->topic_count; i++) {
+        bool fits = !plan->topics[i].is_doomed && plan->topics[i].kind != PLAN_TOPIC_ERRORS &&
+                    (!is_queue || plan->topics[i].kind == PLAN_TOPIC_PLAIN);
+        if (fits && plan_coin(rand)) {
+            topics = is_queue ? UINT32_C(1) << i : topics | UINT32_C(1) << i;
+        }
+    }
+    return topics == 0 ? 1 : topics;
+}
+
+static uint32_t seldom(struct ria_rand *rand, int64_t low, int64_t high)
+{
+    return plan_coin(rand) ? 0 : (uint32_t)plan_between_log(rand, low, high);
+}
+
+static void draw_consumer(struct plan *plan, struct ria_rand *rand)
+{
+    RIA_ASSERT(plan->consumer_count < PLAN_CONSUMERS_MAX);
+
+    plan->consumers[plan->consumer_count++] = (struct plan_consumer){
+        .client = plan_draw_client(plan, rand),
+        .group = plan->group_count,
+        .records_max = (uint32_t)plan_between_log(rand, 1, 100),
+        .max_bytes = (uint32_t)plan_between_log(rand, 100, 256 * 1024),
+        .wait_ms = plan_coin(rand) ? 0 : (uint32_t)plan_between_log(rand, 10, 2000),
+        .think_us = plan_between_log(rand, 1000, ria_rand_one_in(rand, 4) ? 3000 * 1000 : 300 * 1000),
+        .dies_one_in = seldom(rand, 5, 100),
+        .leaves_one_in = seldom(rand, 5, 50),
+        .extends_one_in = seldom(rand, 3, 30),
+        .gives_back_one_in = seldom(rand, 5, 50),
+        .commits_one_in = seldom(rand, 2, 10),
+        .nacks_one_in = seldom(rand, 5, 50),
+        .rejects_one_in = seldom(rand, 20, 200),
+        .is_late_one_in = seldom(rand, 10, 50),
+        .look_ahead = seldom(rand, 1, 100),
+        .dead_max = (uint32_t)plan_between_log(rand, 1, 20),
+    };
+}
+
+static void draw_group(struct plan *plan, bool is_queue, struct ria_rand *rand)
+{
+    RIA_ASSERT(plan->group_count < PLAN_GROUPS_MAX);
+    struct plan_group *group = &plan->groups[plan->group_count];
+
+    *group = (struct plan_group){
+        .is_queue = is_queue,
+        .topics = draw_topics(plan, is_queue, rand),
+        .lease_ms = (int32_t)plan_between_log(rand, 1000, 3000),
+    };
+    if (is_queue) {
+        group->is_ordered = plan_coin(rand);
+        group->deliveries_max = (int32_t)plan_between_log(rand, 2, 50);
+        group->retry_ms = (int32_t)plan_between(rand, 0, 500);
+    } else {
+        group->has_names = plan_coin(rand);
+        group->session_ms = (int32_t)plan_between_log(rand, 1000, 4000);
+        if (ria_rand_one_in(rand, 4)) {
+            group->reset_at_us = plan_between(rand, RESET_US_MIN, plan->chaos_us);
+            group->reset_by_force = plan_coin(rand);
+        }
+    }
+    int64_t count = plan_between(rand, 1, CONSUMERS_OF_GROUP_MAX);
+    for (int64_t i = 0; i < count; i++) {
+        draw_consumer(plan, rand);
+    }
+    plan->group_count++;
+}
+
+/* Behind everything else, so that runs without groups stay as they are. */
+void plan_draw_groups(struct plan *plan, struct ria_rand *rand)
+{
+    uint64_t draw = ria_rand_below(rand, 6);
+
+    if (draw == 0 || draw == 1) {
+        draw_group(plan, false, rand);
+    }
+    if (draw == 0 || draw == 2) {
+        draw_group(plan, true, rand);
+    }
+}
+
+bool plan_consumes(const struct plan *plan, uint32_t group, uint32_t partition)
+{
+    return (plan->groups[group].topics >> plan_topic_of(plan, partition) & 1) != 0;
+}
