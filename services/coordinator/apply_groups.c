@@ -227,6 +227,7 @@ ria_err apply_group(struct apply *apply, const void *body)
 
     group_counters_read(apply->db, &counters);
     counters.lease_ms = ria_max_i64(counters.lease_ms, apply->command->lease_ms);
+    response->lease_clock_ms = counters.lease_ms;
     response->results =
         ria_arena_alloc_array(apply->kept, request->operations_count, sizeof(*response->results));
     if (response->results == NULL) {

@@ -28,6 +28,7 @@
 #include "tests/sim/world.h"
 
 enum {
+    CLOCK_STEP_US = 1000, /* the coordinator's clock may be so much ahead of ours */
     RETRY_US_MIN = 10 * 1000,
     RETRY_US_MAX = 300 * 1000,
     CALL_TIMEOUT_MS = 1500,
@@ -78,6 +79,12 @@ static void think(struct queue_consumer *consumer, queue_stage stage)
 static uint32_t partition_of(const struct queue_consumer *consumer, int32_t number)
 {
     return consumer->world->plan->topics[consumer->topic].first_partition + (uint32_t)number;
+}
+
+/* What was asked for at that time for so long is not over before. */
+static int64_t sure_us(int64_t asked_us, int64_t left_ms)
+{
+    return asked_us + left_ms * 1000 - CLOCK_STEP_US;
 }
 
 /* ---- calls ---- */
@@ -316,7 +323,7 @@ static void take_grant(
         .is_unsettled = grant->unsettled,
     };
     consumer->until_us =
-        ria_min_i64(consumer->until_us, consumer->received_us + grant->left_ms * 1000);
+        ria_min_i64(consumer->until_us, sure_us(consumer->received_us, grant->left_ms));
     if (grant->deliveries > consumer->group->deliveries_max) {
         world_break(
             consumer->world,
@@ -627,7 +634,7 @@ static void say(struct queue_consumer *consumer)
         const struct queue_item *item = &consumer->items[i];
         struct history_event event = event_of(consumer, HISTORY_SAY, item);
         bool is_nack = item->action == HISTORY_ACTION_NACK;
-        event.until_us = is_nack ? consumer->world->now_us + delay_ms * 1000 : 0;
+        event.until_us = is_nack ? sure_us(consumer->world->now_us, delay_ms) : 0;
         history_add(&consumer->world->history, &event);
         if (i > 0 && joins(&entries[body.entries_count - 1], item)) {
             entries[body.entries_count - 1].last = item->offset;
@@ -642,7 +649,7 @@ static void say(struct queue_consumer *consumer)
         entry->action = action_codes[item->action];
         entry->delay_ms = is_nack ? delay_ms : -1;
     }
-    consumer->until_us = consumer->world->now_us + delay_ms * 1000; /* of nacks */
+    consumer->until_us = sure_us(consumer->world->now_us, delay_ms); /* of nacks */
     call(consumer, &body);
 }
 
@@ -669,7 +676,7 @@ static void take_words(
         event.is_done = err == RIA_OK;
         event.clock_ms = clock_ms;
         if (item->action == HISTORY_ACTION_EXTEND) {
-            event.until_us = consumer->sent_us + result->entries[at].left_ms * 1000;
+            event.until_us = sure_us(consumer->sent_us, result->entries[at].left_ms);
             event.clock_ms = clock_ms + result->entries[at].left_ms;
             item->is_had = event.is_done;
         } else if (item->action == HISTORY_ACTION_NACK) {

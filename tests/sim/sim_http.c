@@ -157,6 +157,9 @@ static const struct {
     {"offset_out_of_range", RIA_ERR_OFFSET_OUT_OF_RANGE},
     {"out_of_order_sequence", RIA_ERR_OUT_OF_ORDER},
     {"fenced_producer", RIA_ERR_FENCED_PRODUCER},
+    {"not_found", RIA_ERR_NOT_FOUND},
+    {"conflict", RIA_ERR_CONFLICT},
+    {"lost", RIA_ERR_CONFLICT},
 };
 
 static bool has(struct ria_slice text, const char *word)

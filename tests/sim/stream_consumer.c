@@ -330,7 +330,7 @@ static void take_said(struct stream_consumer *consumer, const struct sim_http *h
 
 /* ---- what comes back ---- */
 
-static void on_failed(struct stream_consumer *consumer, ria_err err)
+static void on_failed(struct stream_consumer *consumer, ria_err err, struct ria_slice text)
 {
     /* A topic is not made yet, or the gateway has not heard of it; the group is in use. */
     bool is_ours = err == RIA_ERR_UNKNOWN_TOPIC || err == RIA_ERR_NOT_FOUND ||
@@ -341,10 +341,11 @@ static void on_failed(struct stream_consumer *consumer, ria_err err)
             consumer->world,
             "unexpected-error",
             0,
-            "consumer %" PRIu32 " of group %" PRIu32 ": %s",
+            "consumer %" PRIu32 " of group %" PRIu32 ": %s " RIA_SLICE_FMT,
             consumer->number,
             consumer->plan->group,
-            ria_err_name(err)
+            ria_err_name(err),
+            RIA_SLICE_ARG(text)
         );
     }
     consumer->gateway = world_any_gateway(consumer->world, &consumer->rand);
@@ -386,7 +387,7 @@ static void on_answered(void *arg, ria_err err, int status, const struct sim_htt
         http->body.size
     );
     if (err != RIA_OK) {
-        on_failed(consumer, err);
+        on_failed(consumer, err, http->body);
         return;
     }
     switch (consumer->call) {

@@ -173,6 +173,20 @@ static void the_lease_clock_is_written_with_every_command_and_only_grows(void)
     fixture_machine_close(&m);
 }
 
+static void the_answer_names_the_lease_clock_that_judged(void)
+{
+    struct fixture_machine m;
+
+    fixture_machine_open(&m);
+    m.lease_ms = 5000;
+    CU_ASSERT_EQUAL(delete_group(&m, "nobody"), RIA_ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(m.result.response.group.lease_clock_ms, 5000);
+    m.lease_ms = 4000; /* an older command that was late: the clock does not go back */
+    CU_ASSERT_EQUAL(delete_group(&m, "nobody"), RIA_ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(m.result.response.group.lease_clock_ms, 5000);
+    fixture_machine_close(&m);
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(unknown_kinds_and_garbage_are_refused_one_by_one),
     HARNESS_TEST(a_group_that_is_not_there_cannot_be_deleted),
@@ -180,5 +194,6 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(one_that_is_refused_undoes_nobody_else),
     HARNESS_TEST(results_that_do_not_fit_are_refused),
     HARNESS_TEST(the_lease_clock_is_written_with_every_command_and_only_grows),
+    HARNESS_TEST(the_answer_names_the_lease_clock_that_judged),
 };
 HARNESS_MAIN(tests);
