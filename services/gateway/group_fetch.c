@@ -168,6 +168,7 @@ void group_fetch_wait(struct group_fetch *fetch)
 
 void group_fetch_hang_up(struct group_fetch *fetch)
 {
+    fetch->wait_until_us = 0; /* nor will it, when what is under way has been answered */
     if (fetch->waits) {
         fetch->waits = false;
         group_wait_cancel(&fetch->gateway->group_watch, &fetch->wait);

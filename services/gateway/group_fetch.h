@@ -111,7 +111,7 @@ ria_err group_fetch_start(struct group_fetch *fetch) RIA_MUST_USE;
 /* Forgets those under way: the gateway ends, and whatever they wait for was told before. */
 void group_fetches_fini(struct gateway *gateway);
 
-/* The client has gone: if the call waits, it ends now, without records. */
+/* The client has gone: if the call waits, it ends now, without records; if not, it will not. */
 void group_fetch_hang_up(struct group_fetch *fetch);
 
 /* Gives back the leases of which nothing was handed out (next <= offset), and frees what was read.

@@ -666,6 +666,24 @@ static void who_hangs_up_waits_no_more(void)
     teardown(&s);
 }
 
+/* It held its connection for a minute, and was the first to be woken. */
+static void who_hangs_up_before_it_waits_does_not_wait(void)
+{
+    struct setup s;
+
+    setup(&s);
+    get(&s, 0, "/v1/groups/g/records?topics=t&wait_ms=20000");
+    (void)expect_read(&s);
+    fake_request_hang_up(&s.fakes[0]);
+    CU_ASSERT_EQUAL(s.fakes[0].answers, 0);
+    offer(&s, 1, 4);
+    say_mark(&s, 0, -1);
+    world_run(&s.world);
+    CU_ASSERT_EQUAL(s.fakes[0].answers, 1);
+    CU_ASSERT_TRUE(nothing_asked(&s));
+    teardown(&s);
+}
+
 static void a_named_member_that_waits_is_heard_of_in_time(void)
 {
     struct setup s;
@@ -1141,6 +1159,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(who_waits_is_answered_when_records_come),
     HARNESS_TEST(of_two_who_wait_one_is_woken),
     HARNESS_TEST(who_hangs_up_waits_no_more),
+    HARNESS_TEST(who_hangs_up_before_it_waits_does_not_wait),
     HARNESS_TEST(a_named_member_that_waits_is_heard_of_in_time),
     HARNESS_TEST(a_gateway_that_ends_lets_nobody_wait),
     HARNESS_TEST(what_is_lost_is_told),
