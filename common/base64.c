@@ -106,3 +106,38 @@ ria_err ria_base64_decode(uint8_t *out, struct ria_slice text, size_t *out_size)
     *out_size = (size_t)(to - out) + tail_size;
     return RIA_OK;
 }
+
+size_t ria_base64url_encode(char *out, struct ria_slice raw)
+{
+    size_t size = ria_base64_size(raw.size);
+
+    ria_base64_encode(out, raw);
+    while (size > 0 && out[size - 1] == '=') {
+        size--;
+    }
+    for (size_t i = 0; i < size; i++) {
+        out[i] = (char)(out[i] == '+' ? '-' : out[i] == '/' ? '_' : out[i]);
+    }
+    return size;
+}
+
+ria_err ria_base64url_decode(uint8_t *out, struct ria_slice text, size_t *out_size)
+{
+    size_t size = text.size;
+
+    if (size % 4 == 1) {
+        return RIA_ERR_MALFORMED;
+    }
+    for (size_t i = 0; i < size; i++) {
+        uint8_t c = text.data[i];
+        if (c == '+' || c == '/' || c == '=') {
+            return RIA_ERR_MALFORMED; /* the other alphabet, or padding */
+        }
+        out[i] = (uint8_t)(c == '-' ? '+' : c == '_' ? '/' : c);
+    }
+    while (size % 4 != 0) {
+        out[size++] = '=';
+    }
+    /* In place: four characters are read before their three bytes are written. */
+    return ria_base64_decode(out, ria_slice_of(out, size), out_size);
+}

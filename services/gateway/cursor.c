@@ -89,22 +89,6 @@ static ria_err write_topic(struct ria_writer *w, const struct cursor_topic *topi
     return RIA_OK;
 }
 
-/* The alphabet of URLs, without padding. */
-static size_t encode_text(char *out, struct ria_slice raw)
-{
-    size_t size = ria_base64_size(raw.size);
-
-    ria_base64_encode(out, raw);
-    while (size > 0 && out[size - 1] == '=') {
-        size--;
-    }
-    for (size_t i = 0; i < size; i++) {
-        out[i] = (char)(out[i] == '+' ? '-' : out[i] == '/' ? '_' : out[i]);
-    }
-    out[size] = '\0';
-    return size;
-}
-
 ria_err cursor_encode(
     const struct cursor *cursor,
     const struct ria_uuid *cluster_id,
@@ -135,7 +119,8 @@ ria_err cursor_encode(
         RIA_TRY(write_topic(&w, topic, cursor->kind == CURSOR_GROUP));
     }
     ria_write_u32(&w, ria_crc32c(raw, w.pos));
-    *out_size = encode_text(out_text, ria_slice_of(raw, w.pos));
+    *out_size = ria_base64url_encode(out_text, ria_slice_of(raw, w.pos));
+    out_text[*out_size] = '\0';
     return RIA_OK;
 }
 
@@ -143,25 +128,9 @@ ria_err cursor_encode(
 
 static bool decode_text(uint8_t *out, struct ria_slice text, size_t *out_size)
 {
-    char padded[CURSOR_TEXT_MAX + 4];
-    size_t size = text.size;
-
-    if (size == 0 || size > CURSOR_TEXT_MAX || size % 4 == 1) {
-        return false;
-    }
-    for (size_t i = 0; i < size; i++) {
-        char c = (char)text.data[i];
-        if (c == '+' || c == '/' || c == '=') {
-            return false; /* the other alphabet, or padding */
-        }
-        padded[i] = (char)(c == '-' ? '+' : c == '_' ? '/' : c);
-    }
-    while (size % 4 != 0) {
-        padded[size++] = '=';
-    }
-    return ria_base64_decode(out, ria_slice_of(padded, size), out_size) == RIA_OK;
+    return text.size > 0 && text.size <= CURSOR_TEXT_MAX &&
+           ria_base64url_decode(out, text, out_size) == RIA_OK;
 }
-_Static_assert(RAW_MAX >= (CURSOR_TEXT_MAX + 3) / 4 * 3, "decode_text's out");
 
 static void
 read_entries(struct ria_reader *r, struct cursor_entry *entries, uint32_t count, bool has_leases)
@@ -244,7 +213,7 @@ cursor_verdict cursor_decode(
     struct cursor *out_cursor
 )
 {
-    uint8_t raw[RAW_MAX];
+    uint8_t raw[CURSOR_TEXT_MAX + 3];
     size_t size = 0;
     struct cursor cursor = {.kind = kind};
 
