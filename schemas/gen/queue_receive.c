@@ -2,6 +2,43 @@
 /* clang-format off */
 #include "schemas/gen/queue_receive.h"
 
+void queue_receive_queue_floor_init(struct queue_receive_queue_floor *m)
+{
+    *m = (struct queue_receive_queue_floor){0};
+}
+
+static size_t queue_receive_queue_floor_size_(const struct queue_receive_queue_floor *m, int16_t version)
+{
+    size_t size = 0;
+    (void)m;
+    (void)version;
+    size += 4;
+    size += 8;
+    size += 1; /* no tagged fields */
+    return size;
+}
+
+static void queue_receive_queue_floor_encode_(const struct queue_receive_queue_floor *m, int16_t version, struct ria_writer *w)
+{
+    (void)m;
+    (void)version;
+    (void)w;
+    ria_write_i32(w, m->partition);
+    ria_write_i64(w, m->offset);
+    ria_write_uvarint(w, 0); /* no tagged fields */
+}
+
+static void queue_receive_queue_floor_decode_(struct queue_receive_queue_floor *out, int16_t version, struct ria_reader *r, struct ria_arena *arena)
+{
+    (void)version;
+    (void)r;
+    (void)arena;
+    queue_receive_queue_floor_init(out);
+    out->partition = ria_read_i32(r);
+    out->offset = ria_read_i64(r);
+    ria_read_tags_unknown(r);
+}
+
 void queue_receive_queue_start_init(struct queue_receive_queue_start *m)
 {
     *m = (struct queue_receive_queue_start){0};
@@ -94,6 +131,11 @@ static size_t queue_receive_size_(const struct queue_receive *m, int16_t version
     size += 4;
     size += 4;
     size += 4;
+    size += ria_string_size(m->new_dead_topic, true);
+    size += ria_count_size(m->floors_count, true);
+    for (uint32_t i = 0; i < m->floors_count; i++) {
+        size += queue_receive_queue_floor_size_(&m->floors[i], version);
+    }
     size += ria_count_size(m->starts_count, true);
     for (uint32_t i = 0; i < m->starts_count; i++) {
         size += queue_receive_queue_start_size_(&m->starts[i], version);
@@ -118,6 +160,11 @@ static void queue_receive_encode_(const struct queue_receive *m, int16_t version
     ria_write_i32(w, m->records_max);
     ria_write_i32(w, m->look_ahead);
     ria_write_i32(w, m->dead_max);
+    ria_write_string(w, m->new_dead_topic, true, false, 200);
+    ria_write_count(w, m->floors, m->floors_count, true, false, 10000);
+    for (uint32_t i = 0; i < m->floors_count; i++) {
+        queue_receive_queue_floor_encode_(&m->floors[i], version, w);
+    }
     ria_write_count(w, m->starts, m->starts_count, true, false, 10000);
     for (uint32_t i = 0; i < m->starts_count; i++) {
         queue_receive_queue_start_encode_(&m->starts[i], version, w);
@@ -142,6 +189,11 @@ static void queue_receive_decode_(struct queue_receive *out, int16_t version, st
     out->records_max = ria_read_i32(r);
     out->look_ahead = ria_read_i32(r);
     out->dead_max = ria_read_i32(r);
+    out->new_dead_topic = ria_read_string(r, true, false, 200);
+    out->floors = ria_read_array(r, arena, (struct ria_array_shape){true, false, 10000, 13, sizeof(*out->floors)}, &out->floors_count);
+    for (uint32_t i = 0; i < out->floors_count && r->err == RIA_OK; i++) {
+        queue_receive_queue_floor_decode_(&out->floors[i], version, r, arena);
+    }
     out->starts = ria_read_array(r, arena, (struct ria_array_shape){true, false, 10000, 13, sizeof(*out->starts)}, &out->starts_count);
     for (uint32_t i = 0; i < out->starts_count && r->err == RIA_OK; i++) {
         queue_receive_queue_start_decode_(&out->starts[i], version, r, arena);

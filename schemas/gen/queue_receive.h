@@ -6,6 +6,13 @@
 
 enum { QUEUE_RECEIVE_VERSION_MIN = 0, QUEUE_RECEIVE_VERSION_MAX = 0 };
 
+struct queue_receive_queue_floor {
+    /* The partition number. */
+    int32_t partition;
+    /* First offset that is wanted. */
+    int64_t offset;
+};
+
 struct queue_receive_queue_start {
     /* The partition number. */
     int32_t partition;
@@ -37,6 +44,12 @@ struct queue_receive {
     int32_t look_ahead;
     /* Most dead records to take on, 0 = none. */
     int32_t dead_max;
+    /* If this makes the group: where dead records go; empty = nowhere. */
+    struct ria_slice new_dead_topic;
+    /* Of what was given out before, give out nothing in front of these offsets, as if it were
+     * not ready. */
+    struct queue_receive_queue_floor *floors;
+    uint32_t floors_count;
     /* Positions for partitions that have none yet. */
     struct queue_receive_queue_start *starts;
     uint32_t starts_count;
@@ -46,6 +59,7 @@ struct queue_receive {
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */
+void queue_receive_queue_floor_init(struct queue_receive_queue_floor *m);
 void queue_receive_queue_start_init(struct queue_receive_queue_start *m);
 void queue_receive_queue_end_init(struct queue_receive_queue_end *m);
 void queue_receive_init(struct queue_receive *m);

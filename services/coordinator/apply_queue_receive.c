@@ -16,7 +16,8 @@ struct receiving {
     struct queue_call queue;
     const struct queue_receive *request;
     int32_t partition_count;
-    int64_t *ends; /* by partition, 0 = not known */
+    int64_t *ends;   /* by partition, 0 = not known */
+    int64_t *floors; /* by partition, 0 = none */
     int64_t lease_id;
     int64_t deadline;
     int64_t records_left;
@@ -70,6 +71,23 @@ static ria_err take_ends(struct receiving *r)
         int32_t partition = request->ends[i].partition;
         RIA_TRY(group_check_partition(call, "ends.partition", partition, r->partition_count));
         r->ends[partition] = ria_max_i64(r->ends[partition], request->ends[i].offset);
+    }
+    return RIA_OK;
+}
+
+static ria_err take_floors(struct receiving *r)
+{
+    const struct queue_receive *request = r->request;
+    struct group_call *call = r->queue.call;
+
+    r->floors = ria_arena_alloc_array(call->arena, (size_t)r->partition_count, sizeof(*r->floors));
+    if (r->floors == NULL) {
+        return ria_arena_err(call->arena);
+    }
+    for (uint32_t i = 0; i < request->floors_count; i++) {
+        int32_t partition = request->floors[i].partition;
+        RIA_TRY(group_check_partition(call, "floors.partition", partition, r->partition_count));
+        r->floors[partition] = request->floors[i].offset;
     }
     return RIA_OK;
 }
@@ -182,9 +200,11 @@ static ria_err receive_dead(struct receiving *r)
 static ria_err receive_ready(struct receiving *r)
 {
     struct queue_call *queue = &r->queue;
+    int64_t floor = r->floors[queue->row.partition];
     struct range_row row;
 
-    while (r->records_left > 0 && range_rows_ready(&queue->row, &row)) {
+    while (r->records_left > 0 && range_rows_ready(&queue->row, floor, &row)) {
+        row.first = ria_max_i64(row.first, floor);
         row.last = ria_min_i64(row.last, row.first + r->records_left - 1);
         row.deliveries++;
         queue_lease(queue, &row, r->lease_id, r->deadline);
@@ -337,7 +357,7 @@ static void fill_result(struct receiving *r, struct queue_receive_result *result
 ria_err apply_queue_receive(struct group_call *call, const void *body, void *result)
 {
     const struct queue_receive *request = body;
-    const struct group_row defaults = queue_defaults();
+    struct group_row defaults = queue_defaults();
     struct receiving r = {
         .request = request,
         .records_left = request->records_max,
@@ -351,9 +371,14 @@ ria_err apply_queue_receive(struct group_call *call, const void *body, void *res
 
     RIA_TRY(check_request(call, request));
     RIA_TRY(group_check_topic(call, "topicId", &request->topic_id, &r.partition_count));
+    if (request->new_dead_topic.size > 0) {
+        RIA_TRY(apply_check_name(call->apply, request->new_dead_topic));
+        defaults.dead_topic = request->new_dead_topic;
+    }
     RIA_TRY(group_find_or_make(call, request->group, GROUP_QUEUE, &defaults));
     queue_call_init(&r.queue, call);
     RIA_TRY(take_ends(&r));
+    RIA_TRY(take_floors(&r));
     RIA_TRY(take_starts(&r));
     r.lease_id = call->group.next_lease;
     r.deadline = call->now_ms + (request->lock_ms == -1 ? call->group.lock_ms : request->lock_ms);

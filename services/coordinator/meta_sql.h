@@ -298,7 +298,7 @@
         " coalesce((SELECT first" META_RANGES_OF_PARTITION_ " AND first <= ?4"                      \
         " ORDER BY first DESC LIMIT 1), ?4) AND first <= ?5 ORDER BY first")                        \
     X(RANGES_READY, "SELECT " META_RANGE_COLUMNS_ META_RANGES_BY_("group_ranges_ready")                         \
-        " AND state IN (1, 2) AND ready_at = 0 ORDER BY first LIMIT 1")                             \
+        " AND state IN (1, 2) AND ready_at = 0 AND last >= ?4 ORDER BY first LIMIT 1")              \
     X(RANGES_DUE, "SELECT " META_RANGE_COLUMNS_ META_RANGES_BY_("group_ranges_ready")                           \
         " AND state IN (1, 2) AND ready_at > 0 ORDER BY ready_at, first LIMIT 1")                   \
     X(RANGES_DEAD, "SELECT " META_RANGE_COLUMNS_ META_RANGES_BY_("group_ranges_dead")                          \

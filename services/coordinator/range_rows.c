@@ -172,9 +172,14 @@ bool range_rows_at(struct queue_row *queue, int64_t offset, struct range_row *ou
     return true;
 }
 
-bool range_rows_ready(struct queue_row *queue, struct range_row *out_row)
+bool range_rows_ready(struct queue_row *queue, int64_t floor, struct range_row *out_row)
 {
-    return queue->row_count > 0 && read_one(query_of(queue, META_RANGES_READY), out_row);
+    if (queue->row_count == 0) {
+        return false;
+    }
+    struct meta_stmt *stmt = query_of(queue, META_RANGES_READY);
+    meta_bind_int(stmt, 4, floor);
+    return read_one(stmt, out_row);
 }
 
 bool range_rows_due(struct queue_row *queue, struct range_row *out_row)

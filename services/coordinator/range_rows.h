@@ -110,8 +110,8 @@ void range_rows_visit(
 /* The row that holds offset. False: offset is not in [position, frontier). */
 bool range_rows_at(struct queue_row *queue, int64_t offset, struct range_row *out_row);
 
-/* The lowest one that may be given out (WAITING, ready_at 0). */
-bool range_rows_ready(struct queue_row *queue, struct range_row *out_row);
+/* The lowest one that may be given out (WAITING, ready_at 0) and ends at floor or behind it. */
+bool range_rows_ready(struct queue_row *queue, int64_t floor, struct range_row *out_row);
 
 /* Of those LEASED or WAITING whose ready_at is not 0, the earliest. */
 bool range_rows_due(struct queue_row *queue, struct range_row *out_row);

@@ -477,6 +477,71 @@ static void a_partition_with_too_many_rows_gives_out_nothing_fresh(void)
     queue_world_close(&w);
 }
 
+static void nothing_ready_in_front_of_a_floor_is_given_out(void)
+{
+    struct queue_world w;
+    struct queue_receive_queue_floor floor = {.partition = 0, .offset = 4};
+    const struct queue_receive request = {
+        .group = RIA_SLICE_LITERAL("q"),
+        .topic_id = fixture_uuid(QUEUE_TOPIC),
+        .lock_ms = -1,
+        .records_max = 3,
+        .floors = &floor,
+        .floors_count = 1,
+    };
+
+    set_up(&w, 1, 10);
+    receive(&w, 10);
+    int64_t lease = queue_world_lease(&w);
+    CU_ASSERT_EQUAL(queue_world_act(&w, 0, lease, 0, 9, QUEUE_GIVE_BACK, -1), RIA_OK);
+    CU_ASSERT_EQUAL(
+        queue_world_run(&w, GROUP_OPERATION_QUEUE_RECEIVE, &request, &w.received), RIA_OK
+    );
+    CU_ASSERT_TRUE(queue_world_granted(&w, "0:4-6#1"));
+    CU_ASSERT_TRUE(queue_world_looks(&w, 0, "W0-3 L4-6 W7-9"));
+    floor.offset = 10;
+    CU_ASSERT_EQUAL(
+        queue_world_run(&w, GROUP_OPERATION_QUEUE_RECEIVE, &request, &w.received), RIA_OK
+    );
+    CU_ASSERT_TRUE(queue_world_granted(&w, ""));
+    receive(&w, 10); /* the next one does not know of it */
+    CU_ASSERT_TRUE(queue_world_granted(&w, "0:0-3#1 0:7-9#1"));
+    floor.partition = 1;
+    CU_ASSERT_EQUAL(
+        queue_world_run(&w, GROUP_OPERATION_QUEUE_RECEIVE, &request, NULL),
+        RIA_ERR_UNKNOWN_PARTITION
+    );
+    queue_world_close(&w);
+}
+
+static void a_first_receive_may_bring_the_dead_letter_topic(void)
+{
+    struct queue_world w;
+    struct queue_receive request = {
+        .group = RIA_SLICE_LITERAL("q"),
+        .topic_id = fixture_uuid(QUEUE_TOPIC),
+        .lock_ms = -1,
+        .new_dead_topic = RIA_SLICE_LITERAL("jobs.dead"),
+    };
+
+    set_up(&w, 1, 1);
+    CU_ASSERT_EQUAL(
+        queue_world_run(&w, GROUP_OPERATION_QUEUE_RECEIVE, &request, &w.received), RIA_OK
+    );
+    CU_ASSERT_TRUE(ria_slice_equal(w.received.dead_topic, RIA_SLICE_LITERAL("jobs.dead")));
+    /* Only the first: the group's own is what counts. */
+    request.new_dead_topic = RIA_SLICE_LITERAL("others.dead");
+    CU_ASSERT_EQUAL(
+        queue_world_run(&w, GROUP_OPERATION_QUEUE_RECEIVE, &request, &w.received), RIA_OK
+    );
+    CU_ASSERT_TRUE(ria_slice_equal(w.received.dead_topic, RIA_SLICE_LITERAL("jobs.dead")));
+    request.new_dead_topic = RIA_SLICE_LITERAL("no/topic");
+    CU_ASSERT_EQUAL(
+        queue_world_run(&w, GROUP_OPERATION_QUEUE_RECEIVE, &request, NULL), RIA_ERR_INVALID
+    );
+    queue_world_close(&w);
+}
+
 static void bad_requests_name_the_field(void)
 {
     struct queue_world w;
@@ -589,6 +654,8 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(what_comes_behind_an_unsettled_lease_is_watched),
     HARNESS_TEST(who_knows_of_more_behind_it_is_woken_by_the_settle),
     HARNESS_TEST(a_partition_with_too_many_rows_gives_out_nothing_fresh),
+    HARNESS_TEST(nothing_ready_in_front_of_a_floor_is_given_out),
+    HARNESS_TEST(a_first_receive_may_bring_the_dead_letter_topic),
     HARNESS_TEST(bad_requests_name_the_field),
     HARNESS_TEST(a_deleted_topic_takes_its_ranges_along),
     HARNESS_TEST(a_group_whose_keys_are_looked_at_is_in_use),

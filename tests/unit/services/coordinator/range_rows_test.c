@@ -253,15 +253,15 @@ static void ready_is_the_lowest_and_due_the_earliest(void)
         .first = 101, .last = 101, .state = RANGE_WAITING, .ready_at = 50};
 
     set_up(&w);
-    CU_ASSERT_FALSE(range_rows_ready(&w.queue, &row));
+    CU_ASSERT_FALSE(range_rows_ready(&w.queue, 0, &row));
     CU_ASSERT_EQUAL(range_rows_append(&w.queue, &late), RIA_OK);
     CU_ASSERT_EQUAL(range_rows_append(&w.queue, &early), RIA_OK);
-    CU_ASSERT_FALSE(range_rows_ready(&w.queue, &row));
+    CU_ASSERT_FALSE(range_rows_ready(&w.queue, 0, &row));
     append(&w, 1, RANGE_WAITING);
     append(&w, 1, RANGE_LEASED);
     append(&w, 1, RANGE_DEAD);
     set(&w, 103, 103, RANGE_WAITING);
-    CU_ASSERT_TRUE(range_rows_ready(&w.queue, &row));
+    CU_ASSERT_TRUE(range_rows_ready(&w.queue, 0, &row));
     CU_ASSERT_EQUAL(row.first, 102);
     CU_ASSERT_EQUAL(row.last, 103);
     CU_ASSERT_TRUE(range_rows_due(&w.queue, &row));
