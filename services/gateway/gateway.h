@@ -23,6 +23,8 @@
 #include "services/gateway/marks.h"
 #include "services/gateway/node_logs.h"
 #include "services/gateway/produce.h"
+#include "services/gateway/queue_acks.h"
+#include "services/gateway/queue_bury.h"
 #include "services/gateway/records.h"
 #include "services/gateway/request.h"
 #include "services/gateway/router.h"
@@ -48,8 +50,15 @@ struct gateway_metrics {
     struct ria_counter fetches;
     struct ria_counter fetched_bytes;
     struct ria_gauge waiting_reads;
-    struct ria_histogram produce_us; /* from the head of the request to the answer */
-    struct ria_histogram read_us;    /* without the time that the client asked to wait */
+    struct ria_counter queue_records; /* handed out */
+    struct ria_counter queue_acks;    /* locks that were acknowledged, extended and so on */
+    struct ria_counter queue_late;    /* those that were too late */
+    struct ria_counter queue_gone;    /* ranges that do not exist any more */
+    struct ria_counter queue_buried;  /* records in a dead-letter topic */
+    struct ria_counter queue_bury_failures;
+    struct ria_counter queue_redriven; /* records put back from one */
+    struct ria_histogram produce_us;   /* from the head of the request to the answer */
+    struct ria_histogram read_us;      /* without the time that the client asked to wait */
 };
 
 struct gateway {
@@ -66,6 +75,9 @@ struct gateway {
     struct group_ops group_ops;
     struct group_releases group_releases;
     struct group_watch group_watch;
+    struct queue_acks queue_acks;
+    struct queue_burials queue_burials;
+    struct ria_list queue_fetches; /* queue_fetch.h: those under way */
     struct ria_list group_fetches; /* group_fetch.h: those under way */
     struct consumer_notes consumer_notes;
     struct ria_list consumer_calls; /* consumer_call.h: those that wait for a time */
@@ -158,6 +170,17 @@ GATEWAY_HANDLER(handle_consumer_seek_beginning);
 GATEWAY_HANDLER(handle_consumer_seek_end);
 GATEWAY_HANDLER(handle_consumer_commit);
 GATEWAY_HANDLER(handle_consumer_offsets);
+/* handle_queues.c, handle_queue_open.c, handle_queue_receive.c, handle_queue_ack.c,
+ * handle_queue_redrive.c */
+GATEWAY_HANDLER(handle_queue_open);
+GATEWAY_HANDLER(handle_queue_describe);
+GATEWAY_HANDLER(handle_queue_delete);
+GATEWAY_HANDLER(handle_queue_receive);
+GATEWAY_HANDLER(handle_queue_ack);
+GATEWAY_HANDLER(handle_queue_nack);
+GATEWAY_HANDLER(handle_queue_extend);
+GATEWAY_HANDLER(handle_queue_reject);
+GATEWAY_HANDLER(handle_queue_redrive);
 /* handle_topics.c, handle_topic_alter.c, handle_topic_create.c */
 GATEWAY_HANDLER(handle_topics_list);
 GATEWAY_HANDLER(handle_topic_alter);

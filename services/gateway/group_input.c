@@ -70,7 +70,7 @@ bool group_input_open(
         !gateway_query_known(request, known)) {
         return false;
     }
-    if (request->method != HTTP_POST || request->body.size == 0) {
+    if ((request->method != HTTP_POST && request->method != HTTP_PUT) || request->body.size == 0) {
         return true;
     }
     input->document = document_load(request, &failure);

@@ -1,7 +1,7 @@
 /* group_input: what requests of groups have in common: names, parameters, cursors.
  *
- * A parameter is in the query, or a member of a POST's JSON document; the query counts first. The
- * functions that return bool answer the request themselves when they return false.
+ * A parameter is in the query, or a member of a POST's or PUT's JSON document; the query counts
+ * first. The functions that return bool answer the request themselves when they return false.
  *
  * Thread: the loop's.
  */

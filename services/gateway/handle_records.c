@@ -10,6 +10,7 @@
 #include "common/limits.h"
 
 #include "services/gateway/append.h"
+#include "services/gateway/deliver_at.h"
 #include "services/gateway/render.h"
 
 #define HEADER_PREFIX "Riacho-Header-"
@@ -152,6 +153,54 @@ static bool take_identity(struct request *request, struct produce_identity *out,
         );
     }
     *out = (struct produce_identity){id, (int16_t)epoch, (int32_t)sequence};
+    return true;
+}
+
+/* Riacho-Deliver-At or -After-Ms. Absent: *out_at_ms is 0. */
+static bool take_deliver_at(struct gateway *gateway, struct request *request, int64_t *out_at_ms)
+{
+    struct ria_slice at = request_header(request, "Riacho-Deliver-At");
+    int64_t now_ms = ria_clock_wall_ms(gateway->env->clock);
+    int64_t after_ms = 0;
+    bool is_after = false;
+
+    *out_at_ms = 0;
+    gateway->records.deliver_at_max = now_ms + DELIVER_AFTER_MS_MAX;
+    if (!header_i64(request, "Riacho-Deliver-After-Ms", INT64_MAX, &after_ms, &is_after)) {
+        return false;
+    }
+    if (is_after && !ria_slice_is_null(at)) {
+        return bad_header(
+            request, "Riacho-Deliver-At", "cannot come together with Riacho-Deliver-After-Ms"
+        );
+    }
+    if (after_ms > DELIVER_AFTER_MS_MAX) {
+        return bad_header(request, "Riacho-Deliver-After-Ms", "may be at most 30 days");
+    }
+    if (is_after) {
+        *out_at_ms = now_ms + after_ms;
+    } else if (!ria_slice_is_null(at) && !deliver_at_parse(at, out_at_ms)) {
+        return bad_header(
+            request, "Riacho-Deliver-At", "must be a time (RFC 3339), or milliseconds since 1970"
+        );
+    }
+    return *out_at_ms <= gateway->records.deliver_at_max ||
+           bad_header(request, "Riacho-Deliver-At", "may be at most 30 days ahead");
+}
+
+/* Of those that do not name a time themselves. */
+static bool set_deliver_at(struct gateway *gateway, struct request *request, int64_t at_ms)
+{
+    struct failure failure;
+
+    for (uint32_t i = 0; at_ms > 0 && i < gateway->records.count; i++) {
+        struct produce_record *record = &gateway->records.records[i];
+        if (!record_has_deliver_at(record) &&
+            !record_set_deliver_at(&gateway->records, record, at_ms, &failure)) {
+            request_fail(request, &failure);
+            return false;
+        }
+    }
     return true;
 }
 
@@ -329,10 +378,12 @@ void handle_records_write(struct gateway *gateway, struct request *request)
     struct produce_identity identity;
     bool has_identity = false;
     int32_t partition = -1;
+    int64_t deliver_at_ms = 0;
 
     if (topic == NULL || !gateway_query_known(request, known) ||
         !take_identity(request, &identity, &has_identity) ||
-        !take_partition(request, topic, &partition)) {
+        !take_partition(request, topic, &partition) ||
+        !take_deliver_at(gateway, request, &deliver_at_ms)) {
         return;
     }
     if (request->param_count == 2) {
@@ -344,7 +395,7 @@ void handle_records_write(struct gateway *gateway, struct request *request)
     }
     bool fine = is_lines ? read_lines(gateway, request, partition)
                          : read_single(gateway, request, partition);
-    if (!fine) {
+    if (!fine || !set_deliver_at(gateway, request, deliver_at_ms)) {
         return;
     }
     if (has_identity && partition < 0 && ria_slice_is_null(gateway->records.records[0].key) &&

@@ -13,6 +13,7 @@ $(eval $(call library,gateway,\
   services/gateway/coordinator_call.c \
   services/gateway/cors.c \
   services/gateway/cursor.c \
+  services/gateway/deliver_at.c \
   services/gateway/document.c \
   services/gateway/failure.c \
   services/gateway/filter.c \
@@ -38,6 +39,11 @@ $(eval $(call library,gateway,\
   services/gateway/handle_leader.c \
   services/gateway/handle_moves.c \
   services/gateway/handle_nodes.c \
+  services/gateway/handle_queue_ack.c \
+  services/gateway/handle_queue_open.c \
+  services/gateway/handle_queue_receive.c \
+  services/gateway/handle_queue_redrive.c \
+  services/gateway/handle_queues.c \
   services/gateway/handle_read.c \
   services/gateway/handle_rebalance.c \
   services/gateway/handle_records.c \
@@ -61,10 +67,18 @@ $(eval $(call library,gateway,\
   services/gateway/produce_batch.c \
   services/gateway/produce_direct.c \
   services/gateway/produce_partition.c \
+  services/gateway/queue_acks.c \
+  services/gateway/queue_bury.c \
+  services/gateway/queue_fetch.c \
+  services/gateway/queue_input.c \
+  services/gateway/queue_lock.c \
+  services/gateway/queue_names.c \
+  services/gateway/queue_read.c \
   services/gateway/record_times.c \
   services/gateway/records.c \
   services/gateway/records_lines.c \
   services/gateway/records_v2.c \
+  services/gateway/redrive_filter.c \
   services/gateway/render.c \
   services/gateway/render_v2.c \
   services/gateway/request.c \

@@ -6,6 +6,7 @@
 #include "common/assert.h"
 #include "common/base64.h"
 
+#include "services/gateway/deliver_at.h"
 #include "services/gateway/record_parse.h"
 
 enum {
@@ -221,4 +222,34 @@ bool record_name_is(const struct record_set *set, uint32_t token, const char *na
     struct ria_slice raw = ria_json_raw(&set->json, token);
 
     return raw.size == strlen(name) + 2 && memcmp(raw.data + 1, name, raw.size - 2) == 0;
+}
+
+bool record_has_deliver_at(const struct produce_record *record)
+{
+    for (uint32_t i = 0; i < record->header_count; i++) {
+        if (ria_slice_equal(record->headers[i].name, RIA_SLICE_LITERAL(DELIVER_AT_HEADER))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool record_set_deliver_at(
+    struct record_set *set, struct produce_record *record, int64_t at_ms, struct failure *failure
+)
+{
+    uint32_t count = record->header_count;
+    struct batch_record_header *headers =
+        ria_arena_alloc_array(&set->arena, (size_t)count + 1, sizeof(*headers));
+
+    if (headers == NULL || !deliver_at_header(&set->arena, at_ms, &headers[count])) {
+        record_no_memory(failure);
+        return false;
+    }
+    if (count > 0) {
+        memcpy(headers, record->headers, count * sizeof(*headers));
+    }
+    record->headers = headers;
+    record->header_count = count + 1;
+    return true;
 }

@@ -29,6 +29,7 @@ struct record_set {
     struct ria_arena arena; /* unescaped text, headers */
     struct ria_buf bytes;   /* decoded base64: reserved once per body, so slices stay good */
     struct ria_slice body;
+    int64_t deliver_at_max; /* latest delivery time that a line may name; set before parsing */
 };
 
 void record_set_init(struct record_set *set);
@@ -64,3 +65,11 @@ bool records_parse_ndjson(
 
 /* Room for one more record, all fields unset; NULL: failure says why. */
 struct produce_record *record_set_add(struct record_set *set, struct failure *failure);
+
+/* The record's header that says when queues may hand it out. */
+bool record_set_deliver_at(
+    struct record_set *set, struct produce_record *record, int64_t at_ms, struct failure *failure
+);
+
+/* The record says so already. */
+bool record_has_deliver_at(const struct produce_record *record);

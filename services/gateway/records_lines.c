@@ -3,6 +3,7 @@
 
 #include "common/limits.h"
 
+#include "services/gateway/deliver_at.h"
 #include "services/gateway/record_parse.h"
 
 typedef enum encoding { ENCODING_DEFAULT, ENCODING_JSON, ENCODING_TEXT, ENCODING_BASE64 } encoding;
@@ -12,6 +13,7 @@ struct line {
     uint32_t key;
     uint32_t value;
     uint32_t headers;
+    uint32_t deliver_at;
     encoding key_encoding;
     encoding value_encoding;
 };
@@ -164,6 +166,36 @@ static bool take_headers(
     return fine;
 }
 
+/* Milliseconds since 1970, or RFC 3339. */
+static bool take_deliver_at(
+    struct record_set *set, uint32_t token, struct produce_record *record, struct failure *failure
+)
+{
+    struct ria_slice text = RIA_SLICE_NULL;
+    int64_t at_ms = -1;
+
+    if (record_type(set, token) == RIA_JSON_NULL) {
+        return true;
+    }
+    if (record_type(set, token) == RIA_JSON_STRING) {
+        if (ria_json_string(&set->json, token, &set->arena, &text) != RIA_OK ||
+            !deliver_at_parse(text, &at_ms)) {
+            at_ms = -1;
+        }
+    } else if (ria_json_i64(&set->json, token, &at_ms) != RIA_OK) {
+        at_ms = -1;
+    }
+    if (at_ms < 0) {
+        return record_wrong(
+            set, token, "deliver_at", failure, "must be a time (RFC 3339), or ms since 1970"
+        );
+    }
+    if (at_ms > set->deliver_at_max) {
+        return record_wrong(set, token, "deliver_at", failure, "may be at most 30 days ahead");
+    }
+    return record_set_deliver_at(set, record, at_ms, failure);
+}
+
 static bool find_members(
     struct record_set *set,
     struct line *line,
@@ -184,6 +216,8 @@ static bool find_members(
             line->value = i + 1;
         } else if (record_name_is(set, i, "headers")) {
             line->headers = i + 1;
+        } else if (record_name_is(set, i, "deliver_at")) {
+            line->deliver_at = i + 1;
         } else if (record_name_is(set, i, "timestamp")) {
             fine = take_timestamp(set, i + 1, record, failure);
         } else if (record_name_is(set, i, "partition")) {
@@ -196,8 +230,9 @@ static bool find_members(
             fine = record_unknown_member(
                 set,
                 i,
-                "key value headers timestamp partition key_encoding value_encoding (to store whole "
-                "lines as values, add ?lines=value or ?key=MEMBER to the path)",
+                "key value headers timestamp deliver_at partition key_encoding value_encoding (to "
+                "store "
+                "whole lines as values, add ?lines=value or ?key=MEMBER to the path)",
                 failure
             );
         }
@@ -218,7 +253,8 @@ static bool parse_record_line(struct record_set *set, struct failure *failure)
     }
     return take_bytes(set, line.value, line.value_encoding, "value", &record->value, failure) &&
            (line.key == 0 || take_key(set, line.key, line.key_encoding, &record->key, failure)) &&
-           (line.headers == 0 || take_headers(set, line.headers, record, failure));
+           (line.headers == 0 || take_headers(set, line.headers, record, failure)) &&
+           (line.deliver_at == 0 || take_deliver_at(set, line.deliver_at, record, failure));
 }
 
 static bool parse_value_line(struct record_set *set, const char *key_field, struct failure *failure)

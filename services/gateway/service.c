@@ -10,6 +10,7 @@
 #include "services/gateway/cors.h"
 #include "services/gateway/gateway.h"
 #include "services/gateway/group_fetch.h"
+#include "services/gateway/queue_fetch.h"
 
 static const char *const v2_answer_types[] = {
     TYPE_V2,
@@ -110,6 +111,37 @@ static void add_group_metrics(
     COUNTER("riacho_gateway_group_wakes_total", "Those of them that were woken.", w->woken);
 }
 
+static void add_queue_metrics(struct ria_metrics *to, const struct gateway_metrics *g)
+{
+    COUNTER(
+        "riacho_gateway_queue_records_total", "Records of queues handed out.", g->queue_records
+    );
+    COUNTER(
+        "riacho_gateway_queue_acks_total",
+        "Locks acknowledged, given back, extended or rejected.",
+        g->queue_acks
+    );
+    COUNTER("riacho_gateway_queue_late_total", "Those that were too late.", g->queue_late);
+    COUNTER(
+        "riacho_gateway_queue_gone_total",
+        "Ranges of queues finished because their records do not exist any more.",
+        g->queue_gone
+    );
+    COUNTER(
+        "riacho_gateway_queue_buried_total", "Records put into dead-letter topics.", g->queue_buried
+    );
+    COUNTER(
+        "riacho_gateway_queue_bury_failures_total",
+        "Attempts to do so that failed.",
+        g->queue_bury_failures
+    );
+    COUNTER(
+        "riacho_gateway_queue_redriven_total",
+        "Records put back from dead-letter topics.",
+        g->queue_redriven
+    );
+}
+
 static void add_metrics(struct gateway *gateway)
 {
     struct ria_metrics *to = gateway->metrics;
@@ -118,6 +150,7 @@ static void add_metrics(struct gateway *gateway)
 
     add_stream_metrics(to, &gateway->streams.metrics);
     add_group_metrics(to, &gateway->group_ops.numbers, &gateway->group_watch.numbers);
+    add_queue_metrics(to, g);
     COUNTER("riacho_gateway_records_total", "Records taken to be stored.", p->records);
     COUNTER("riacho_gateway_record_bytes_total", "Their bytes in batches.", p->bytes);
     COUNTER("riacho_gateway_batches_total", "Batches sent, repeats included.", p->batches);
@@ -207,6 +240,9 @@ ria_err gateway_new(
     consumer_notes_init(&gateway->consumer_notes, &gateway->group_ops);
     ria_list_init(&gateway->consumer_calls);
     ria_list_init(&gateway->consumer_polls);
+    queue_acks_init(&gateway->queue_acks, &gateway->group_ops);
+    queue_burials_init(&gateway->queue_burials, gateway);
+    ria_list_init(&gateway->queue_fetches);
     group_watch_init(
         &gateway->group_watch, env, gateway->cluster, &gateway->watches, &gateway->marks
     );
@@ -276,6 +312,9 @@ void gateway_free(struct gateway *gateway)
     consumer_polls_fini(gateway);
     consumer_notes_fini(&gateway->consumer_notes);
     consumer_calls_fini(gateway);
+    queue_acks_fini(&gateway->queue_acks);
+    queue_burials_fini(&gateway->queue_burials);
+    queue_fetches_fini(gateway);
     commit_checks_fini(&gateway->marks);
     marks_fini(&gateway->marks);
     watches_fini(&gateway->watches);

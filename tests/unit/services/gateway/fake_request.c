@@ -120,6 +120,9 @@ static http_method method_of(const char *name)
     if (strcmp(name, "POST") == 0) {
         return HTTP_POST;
     }
+    if (strcmp(name, "PUT") == 0) {
+        return HTTP_PUT;
+    }
     if (strcmp(name, "PATCH") == 0) {
         return HTTP_PATCH;
     }

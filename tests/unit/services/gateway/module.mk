@@ -18,13 +18,16 @@ $(foreach t,\
   group_watch \
   handle_consumers \
   handle_group \
+  handle_queue \
   handle_groups \
   handle_read \
   openapi \
   produce \
   produce_model \
   produce_outcome \
+  queue_lock \
   records \
+  redrive_filter \
   render \
   render_v2 \
   request \
