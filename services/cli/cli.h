@@ -83,6 +83,7 @@ int cli_topic(struct cli *cli, int argc, char **argv);
 int cli_produce(struct cli *cli, int argc, char **argv);
 int cli_consume(struct cli *cli, int argc, char **argv);
 int cli_group(struct cli *cli, int argc, char **argv);
+int cli_queue(struct cli *cli, int argc, char **argv);
 int cli_transform(struct cli *cli, int argc, char **argv);
 int cli_cluster(struct cli *cli, int argc, char **argv);
 int cli_node(struct cli *cli, int argc, char **argv);

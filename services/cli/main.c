@@ -44,6 +44,17 @@ static const char help[] =
     "                [--dry-run] [--force]\n"
     "                           refused while somebody holds a lease, unless forced\n"
     "  group delete GROUP [--force]\n"
+    "  queue list\n"
+    "  queue describe TOPIC GROUP   settings, and what is ready, locked, dead\n"
+    "  queue set TOPIC GROUP [--lock-ms N] [--max-deliveries N] [--order key|none]\n"
+    "              [--retry-ms N,...] [--dead-letter-topic T | --no-dead-letter-topic]\n"
+    "  queue receive TOPIC GROUP [--max N] [--wait-ms N] [--lock-ms N] [--consumer NAME] [--ack]\n"
+    "                           a record a line; --ack: acknowledged when printed\n"
+    "  queue ack|nack|extend|reject TOPIC GROUP LOCK... [--delay-ms N] [--lock-ms N] [--reason R]\n"
+    "  queue redrive TOPIC GROUP [--reason R] [--key K] [--from-time T] [--to-time T] [--rate N]\n"
+    "                [--max N] [--dry-run]\n"
+    "                           dead letters back to their topic\n"
+    "  queue delete TOPIC GROUP [--force]\n"
     "  transform create SQL     CREATE STREAM name AS SELECT ... FROM topic [WHERE ...]\n"
     "  transform list\n"
     "  transform describe NAME\n"
@@ -75,6 +86,7 @@ static const struct command commands[] = {
     {"produce", cli_produce},
     {"consume", cli_consume},
     {"group", cli_group},
+    {"queue", cli_queue},
     {"transform", cli_transform},
     {"cluster", cli_cluster},
     {"node", cli_node},

@@ -10,6 +10,7 @@ $(eval $(call program,riacho,\
   services/cli/cmd_group.c \
   services/cli/cmd_node.c \
   services/cli/cmd_produce.c \
+  services/cli/cmd_queue.c \
   services/cli/cmd_rebalance.c \
   services/cli/cmd_topic.c \
   services/cli/cmd_transform.c \
