@@ -11,6 +11,7 @@
 
 #include "schemas/batch.h"
 
+#include "services/gateway/consumer_call.h"
 #include "services/gateway/service.h"
 #include "tests/unit/services/gateway/fake_request.h"
 #include "tests/unit/services/gateway/group_world.h"
@@ -51,7 +52,44 @@ static const struct shape {
     {PART_BODY, "POST", "/v1/groups/g/records", "Content-Type", "application/json"},
     {PART_BODY, "POST", "/v1/groups/g/commit", "Content-Type", "application/json"},
     {PART_BODY, "POST", "/v1/groups/g/reset", "Content-Type", "application/json"},
+    {PART_BODY, "POST", "/consumers/g", "Content-Type", "application/json"},
+    {PART_BODY,
+     "POST",
+     "/consumers/g/instances/i/subscription",
+     "Content-Type",
+     "application/json"},
+    {PART_BODY, "POST", "/consumers/g/instances/i/assignments", "Content-Type", "application/json"},
+    {PART_BODY, "POST", "/consumers/g/instances/i/positions", "Content-Type", "application/json"},
+    {PART_BODY, "POST", "/consumers/g/instances/i/offsets", "Content-Type", "application/json"},
+    {PART_QUERY, "GET", "/consumers/g/instances/i/records?", NULL, NULL},
+    {PART_QUERY, "GET", "/consumers/g/instances/i/offsets?", NULL, NULL},
+    {PART_HEADER, "POST", "/consumers/g", "X-Forwarded-Host", NULL},
 };
+
+/* A member is one of Confluent's instances, with partition 0 of the topic unless it has chosen. */
+static void answer_member(struct world *world, struct group_world_request *asked)
+{
+    const struct group_member *body = asked->bodies[0];
+    struct consumer_instance instance;
+    struct group_member_result result;
+    struct group_member_result_group_assigned assigned = {world->topics[0].id, 0};
+    uint8_t detail[CONSUMER_DETAIL_MAX];
+
+    consumer_instance_init(&instance);
+    instance.request_timeout_ms = 100;
+    group_member_result_init(&result);
+    ria_err err = consumer_detail_encode(&instance, detail, &result.detail);
+    RIA_ASSERT(err == RIA_OK);
+    if (body->detail.data != NULL) {
+        result.detail = body->detail;
+    }
+    result.subscription = body->subscription;
+    result.subscription_count = body->subscription_count;
+    result.assignment = &assigned;
+    result.assignment_count = 1;
+    asked->results[0] = &result;
+    group_world_answer(world, asked);
+}
 
 /* Storage checks a batch before it acknowledges it; the rest it refuses. The coordinator does what
  * it is asked of groups, and has nothing to give. */
@@ -65,7 +103,11 @@ static void answer(struct world *world, struct world_call *call)
     const char *reason = NULL;
 
     if (call->api_key == API_GROUP && group_world_open(world, &asked)) {
-        group_world_answer(world, &asked);
+        if (asked.count == 1 && asked.kinds[0] == GROUP_OP_MEMBER) {
+            answer_member(world, &asked);
+        } else {
+            group_world_answer(world, &asked);
+        }
         return;
     }
     if (call->api_key != API_PRODUCE) {
