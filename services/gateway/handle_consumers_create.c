@@ -8,6 +8,8 @@
 
 #include "common/json.h"
 
+#include "schemas/gen/describe_groups_request.h"
+#include "schemas/gen/describe_groups_response.h"
 #include "schemas/gen/group_leave.h"
 
 #include "services/gateway/base_uri.h"
@@ -18,6 +20,7 @@
 enum {
     FETCH_MIN_BYTES_MAX = 10 * 1000 * 1000,
     REQUEST_TIMEOUT_MS_DEFAULT = 1000,
+    MODE_STREAM = 0,       /* DescribedGroup.mode */
     NAME_PREFIX_SIZE = 14, /* rest-consumer- */
 };
 
@@ -26,7 +29,10 @@ struct creating {
     int64_t make_id;
     bool is_named;
     bool takes_over;
+    struct describe_groups_request describe;
 };
+
+typedef struct describe_groups_response_described_group_member described_member;
 
 /* --- the answer --------------------------------------------------------------------------------*/
 
@@ -80,21 +86,68 @@ static void refuse_name(struct creating *creating)
     );
 }
 
-/* Whose is the one that lives? */
-static void looked(struct group_op *op, const struct group_op_result *result)
+/* Is the member that lives ours? */
+static bool is_own(const struct creating *creating, const described_member *member)
 {
-    struct creating *creating = op->arg;
     struct consumer_call *call = creating->call;
-    const struct group_member_result *said = result->body;
+    struct consumer_instance instance;
 
-    if (result->err != RIA_OK) {
-        consumer_fail(call->request, result);
-    } else if (!consumer_take_member(call, said)) {
+    return ria_slice_equal(member->name, call->name) &&
+           consumer_detail_decode(member->detail, &call->request->arena, &instance) == RIA_OK &&
+           instance.make_id == creating->make_id;
+}
+
+static void described(void *arg, ria_err err, const char *text, const void *response)
+{
+    struct creating *creating = arg;
+    struct consumer_call *call = creating->call;
+    const struct describe_groups_response *said = response;
+
+    if (err != RIA_OK && err != RIA_ERR_NOT_FOUND) {
+        request_fail_err(call->request, err, text);
         return;
-    } else if (call->instance.make_id == creating->make_id) {
-        respond(creating);
-    } else {
-        refuse_name(creating);
+    }
+    if (err == RIA_OK && said->groups_count > 0 && said->groups[0].mode != MODE_STREAM) {
+        consumer_refuse(
+            call->request,
+            40903,
+            "group",
+            "group \"" RIA_SLICE_FMT "\" is a queue: POST /v1/queues/{topic}/{group}/receive",
+            RIA_SLICE_ARG(call->group)
+        );
+        return;
+    }
+    for (uint32_t i = 0;
+         err == RIA_OK && said->groups_count > 0 && i < said->groups[0].members_count;
+         i++) {
+        if (is_own(creating, &said->groups[0].members[i])) {
+            call->epoch = said->groups[0].members[i].epoch;
+            respond(creating);
+            return;
+        }
+    }
+    refuse_name(creating);
+}
+
+/* Whose is the one that lives: somebody else's, or an earlier attempt's whose answer was lost?
+ * Asked in a way that is no sign of life. */
+static void look(struct creating *creating)
+{
+    struct consumer_call *call = creating->call;
+
+    describe_groups_request_init(&creating->describe);
+    creating->describe.name = call->group;
+    creating->describe.limit = 1;
+    ria_err err = coordinator_call(
+        &call->gateway->coordinator,
+        API_DESCRIBE_GROUPS,
+        &creating->describe,
+        ADMIN_TIMEOUT_MS,
+        described,
+        creating
+    );
+    if (err != RIA_OK) {
+        request_fail_err(call->request, err, "");
     }
 }
 
@@ -104,14 +157,7 @@ static void made(struct group_op *op, const struct group_op_result *result)
     struct consumer_call *call = creating->call;
 
     if (result->err == RIA_ERR_CONFLICT && call->member.must_be_new) {
-        if (!result->repeated) {
-            refuse_name(creating);
-            return;
-        }
-        /* An earlier attempt may have made it. */
-        (void)consumer_member(call);
-        consumer_op(call, GROUP_OP_MEMBER, &call->member, 0, looked);
-        call->op.arg = creating;
+        look(creating);
     } else if (result->err != RIA_OK) {
         consumer_fail(call->request, result);
     } else if (consumer_take_member(call, result->body)) {

@@ -7,6 +7,7 @@
 #include "common/limits.h"
 
 #include "schemas/batch.h"
+#include "schemas/gen/describe_groups_response.h"
 #include "schemas/gen/fetch_response.h"
 #include "schemas/gen/group_commit.h"
 #include "schemas/gen/group_commit_result.h"
@@ -278,6 +279,31 @@ static void creating_makes_a_member_with_its_settings(void)
     teardown(&s);
 }
 
+/* A member of the name lives in the group, with the instance's detail. */
+static void describe(struct setup *s, int8_t mode)
+{
+    struct world_call *asked = world_next_call(&s->world, API_DESCRIBE_GROUPS);
+    struct describe_groups_response response;
+    struct describe_groups_response_described_group group;
+    struct describe_groups_response_described_group_member member;
+    uint8_t detail[CONSUMER_DETAIL_MAX];
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(asked);
+    describe_groups_response_init(&response);
+    describe_groups_response_described_group_init(&group);
+    describe_groups_response_described_group_member_init(&member);
+    CU_ASSERT_EQUAL(consumer_detail_encode(&s->instance, detail, &member.detail), RIA_OK);
+    member.name = RIA_SLICE_LITERAL("i");
+    member.epoch = EPOCH;
+    group.mode = mode;
+    group.members = &member;
+    group.members_count = 1;
+    response.groups = &group;
+    response.groups_count = 1;
+    world_reply(&s->world, asked, &response, RIA_SLICE_NULL);
+    world_run(&s->world);
+}
+
 static void a_name_that_lives_is_refused_or_taken_over(void)
 {
     struct setup s;
@@ -286,7 +312,11 @@ static void a_name_that_lives_is_refused_or_taken_over(void)
     call(&s, "POST", "/consumers/g", "{\"name\":\"i\"}");
     (void)expect_member(&s);
     refuse(&s, RIA_ERR_CONFLICT, "lives");
+    /* Asking for a name is no sign of life of its owner. */
+    CU_ASSERT_TRUE(nothing_asked(&s));
+    describe(&s, 0);
     CU_ASSERT_TRUE(answered(&s, 409, "{\"error_code\":40902,"));
+    CU_ASSERT_TRUE(nothing_asked(&s));
     call(&s, "POST", "/consumers/g", "{\"name\":\"i\",\"take.over\":\"true\"}");
     CU_ASSERT_FALSE(expect_member(&s)->must_be_new);
     tell(&s);
@@ -297,7 +327,21 @@ static void a_name_that_lives_is_refused_or_taken_over(void)
     tell(&s);
     CU_ASSERT_TRUE(answered(&s, 200, "/consumers/g/instances/rest-consumer-"));
     CU_ASSERT_FALSE(fake_answer_has(&s.fake, "epoch"));
+    /* The group is a queue. */
+    call(&s, "POST", "/consumers/g", "{\"name\":\"i\"}");
+    (void)expect_member(&s);
+    refuse(&s, RIA_ERR_CONFLICT, "mode");
+    describe(&s, 1);
+    CU_ASSERT_TRUE(answered(&s, 409, "{\"error_code\":40903,"));
     teardown(&s);
+}
+
+static void lose(struct setup *s)
+{
+    world_lose(&s->world, s->asked.call, RIA_ERR_TIMEOUT);
+    group_world_close(&s->asked);
+    world_run(&s->world);
+    world_advance(&s->world, 200 * MS);
 }
 
 /* The answer was lost, the gateway asked again, and found the name taken: by itself. */
@@ -308,26 +352,19 @@ static void a_create_that_was_repeated_knows_its_own(void)
     setup(&s);
     call(&s, "POST", "/consumers/g", "{\"name\":\"i\"}");
     s.instance = detail_of(&s, expect_member(&s));
-    world_lose(&s.world, s.asked.call, RIA_ERR_TIMEOUT);
-    group_world_close(&s.asked);
-    world_run(&s.world);
-    world_advance(&s.world, 200 * MS);
+    s.instance.pattern = RIA_SLICE_EMPTY; /* it was the request's */
+    lose(&s);
     (void)expect_member(&s);
     refuse(&s, RIA_ERR_CONFLICT, "lives");
-    CU_ASSERT_TRUE(is_plain_touch(expect_member(&s), -1));
-    tell(&s);
+    describe(&s, 0);
     CU_ASSERT_TRUE(answered(&s, 200, "/instances/i;epoch=9"));
     /* The same, but it is somebody else's. */
     call(&s, "POST", "/consumers/g", "{\"name\":\"i\"}");
     (void)expect_member(&s);
-    world_lose(&s.world, s.asked.call, RIA_ERR_TIMEOUT);
-    group_world_close(&s.asked);
-    world_run(&s.world);
-    world_advance(&s.world, 200 * MS);
+    lose(&s);
     (void)expect_member(&s);
     refuse(&s, RIA_ERR_CONFLICT, "lives");
-    (void)expect_member(&s);
-    tell(&s);
+    describe(&s, 0);
     CU_ASSERT_TRUE(answered(&s, 409, "{\"error_code\":40902,"));
     teardown(&s);
 }
