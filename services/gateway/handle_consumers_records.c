@@ -16,6 +16,7 @@ enum {
     READ_TEXT_HARD = 128 * 1024 * 1024, /* with the last record, in the longest encoding */
     PAUSE_US_MIN = 25 * 1000,
     PAUSE_US_MAX = 1000 * 1000,
+    HEARD_US = 100 * 1000, /* so long what was told of the member is good for its detail */
 };
 
 static const char *const json_types[] = {
@@ -41,6 +42,7 @@ struct consumer_poll {
     int64_t bytes_max;
     bool extras;
     int64_t until_us;
+    int64_t heard_us; /* when the member was told */
     int64_t pause_us;
     bool fetching;
     bool asked_before;
@@ -173,6 +175,36 @@ static void mark(struct consumer_poll *p)
     call->op.arg = p;
 }
 
+static void heard_again(struct group_op *op, const struct group_op_result *result)
+{
+    struct consumer_poll *p = op->arg;
+
+    ria_list_remove(&p->link);
+    if (result->err != RIA_OK) {
+        group_fetch_release(&p->fetch);
+        consumer_fail(p->call->request, result);
+    } else if (!consumer_take_member(p->call, result->body)) {
+        group_fetch_release(&p->fetch);
+    } else {
+        mark(p);
+    }
+}
+
+/* The mark is written with all of the detail. Who has waited for records may have slept through a
+ * new pattern. */
+static void renew_and_mark(struct consumer_poll *p)
+{
+    struct consumer_call *call = p->call;
+
+    if (now_us(p) - p->heard_us < HEARD_US) {
+        mark(p);
+        return;
+    }
+    ria_list_push_back(&call->gateway->consumer_polls, &p->link);
+    consumer_op(call, GROUP_OP_MEMBER, consumer_member(call), 0, heard_again);
+    call->op.arg = p;
+}
+
 void consumer_polls_fini(struct gateway *gateway)
 {
     struct ria_list *link;
@@ -232,7 +264,7 @@ static void fetched(struct group_fetch *fetch, const struct failure *failure)
     }
     gateway->numbers.fetches.value += fetch->held_count;
     gateway->numbers.fetched_bytes.value += bytes;
-    mark(p);
+    renew_and_mark(p);
 }
 
 static bool
@@ -391,6 +423,7 @@ static void opened(struct consumer_call *call)
     if (p->timeout_ms >= 0) {
         timeout_ms = ria_min_i64(timeout_ms, p->timeout_ms);
     }
+    p->heard_us = now_us(p);
     p->until_us = call->request->received_us + timeout_ms * 1000;
     refresh(call);
 }

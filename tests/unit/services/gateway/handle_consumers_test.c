@@ -609,11 +609,55 @@ static void too_few_bytes_are_read_again(void)
     grant(&s, 7);
     world_advance(&s.world, 2000 * MS); /* past the time that it has */
     give_records(&s, 7, 2);
-    (void)expect_member(&s);
+    (void)expect_member(&s); /* after so long */
+    tell(&s);
+    (void)expect_member(&s); /* the mark */
     tell(&s);
     CU_ASSERT_TRUE(answered(&s, 200, "\"offset\":8"));
     (void)expect(&s, 2, GROUP_OP_COMMIT);
     answer(&s);
+    teardown(&s);
+}
+
+/* The mark takes the place of the whole detail: a poll that waited must not bring back an old one.
+ */
+static void a_pattern_that_came_during_a_poll_stays(void)
+{
+    struct setup s;
+
+    setup(&s);
+    call(&s, "GET", PATH "/records", NULL);
+    (void)expect_member(&s);
+    tell(&s);
+    (void)expect(&s, 1, GROUP_OP_READ);
+    grant(&s, 7);
+    world_advance(&s.world, 150 * MS);
+    give_records(&s, 7, 2);
+    CU_ASSERT_TRUE(is_plain_touch(expect_member(&s), EPOCH));
+    s.instance.pattern = RIA_SLICE_LITERAL("t.*");
+    tell(&s);
+    struct consumer_instance marked = detail_of(&s, expect_member(&s));
+    CU_ASSERT_TRUE(ria_slice_equal(marked.pattern, RIA_SLICE_LITERAL("t.*")));
+    CU_ASSERT_NOT_EQUAL(marked.answering, 0);
+    tell(&s);
+    CU_ASSERT_TRUE(answered(&s, 200, "\"offset\":8"));
+    struct consumer_instance after;
+    (void)expect(&s, 2, GROUP_OP_COMMIT);
+    after = detail_of(&s, s.asked.bodies[1]);
+    CU_ASSERT_TRUE(ria_slice_equal(after.pattern, RIA_SLICE_LITERAL("t.*")));
+    answer(&s);
+    /* Taken over meanwhile: what was read is given to nobody. */
+    call(&s, "GET", PATH "/records", NULL);
+    (void)expect_member(&s);
+    tell(&s);
+    (void)expect(&s, 1, GROUP_OP_READ);
+    grant(&s, 9);
+    world_advance(&s.world, 150 * MS);
+    give_records(&s, 9, 2);
+    (void)expect_member(&s);
+    refuse(&s, RIA_ERR_FENCED_EPOCH, "taken over");
+    CU_ASSERT_TRUE(answered(&s, 404, "{\"error_code\":40403,"));
+    CU_ASSERT_TRUE(nothing_asked(&s));
     teardown(&s);
 }
 
@@ -771,6 +815,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_pattern_is_looked_at_again_in_each_poll),
     HARNESS_TEST(a_pattern_without_topics_waits),
     HARNESS_TEST(too_few_bytes_are_read_again),
+    HARNESS_TEST(a_pattern_that_came_during_a_poll_stays),
     HARNESS_TEST(seeking_takes_hold_and_sets_what_comes_next),
     HARNESS_TEST(seeking_is_refused_where_it_cannot_be_done),
     HARNESS_TEST(subscribing_at_the_end_fixes_where_that_is),
