@@ -357,20 +357,24 @@ static void note_committed(struct sim_node *node, uint32_t partition)
     *known = info;
 }
 
-/* What the coordinator knows of queues holds together, whatever has happened to it. */
-static void note_queues(struct sim_node *node)
+/* What the coordinator knows of groups and queues holds together, whatever has happened to it. */
+static void check_groups(struct sim_node *node)
 {
     const char *wrong = coordinator_check_queues(node->coordinator);
 
     if (wrong != NULL) {
         world_break(node->world, "queue-ranges", 0, "%s", wrong);
     }
+    wrong = coordinator_check_groups(node->coordinator);
+    if (wrong != NULL) {
+        world_break(node->world, "groups", 0, "%s", wrong);
+    }
 }
 
 void inspect_note_durable(struct sim_node *node)
 {
     if (node->coordinator != NULL) {
-        note_queues(node);
+        check_groups(node);
     }
     for (uint32_t p = 0; p < node->world->plan->partition_count; p++) {
         if (node->storage != NULL) {
@@ -444,6 +448,9 @@ void inspector_look(struct inspector *inspector)
 {
     struct world *world = inspector->world;
 
+    if (world->plan->group_count > 0 && world->nodes[0].coordinator != NULL) {
+        check_groups(&world->nodes[0]);
+    }
     for (uint32_t i = 0; i < world->node_count; i++) {
         struct sim_node *node = &world->nodes[i];
         sim_node_check(node);
@@ -478,7 +485,6 @@ void inspector_glance(struct inspector *inspector)
     if (world->plan->group_count > 0 && coordinator != NULL &&
         coordinator_applied_index(coordinator) != inspector->applied) {
         inspector->applied = coordinator_applied_index(coordinator);
-        note_queues(&world->nodes[0]);
         consumers_note_positions(world, inspector->positions);
     }
 }

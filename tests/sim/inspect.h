@@ -24,16 +24,19 @@ struct inspector {
 void inspector_init(struct inspector *inspector, struct world *world);
 
 /* WATERMARK of the leaders, and STORED for what every replica newly has below its high watermark
- * (all of it again after a restart). */
+ * (all of it again after a restart). Breaks these rules, as does whoever asks before the
+ * coordinator dies:
+ *   queue-ranges       what the coordinator knows of a queue's records holds together
+ *                      (range_rows.h)
+ *   groups             so does what it knows of groups: nothing is left of what is gone, leases
+ *                      are of ids that were given
+ */
 void inspector_look(struct inspector *inspector);
 
 /* The same instant on all nodes. Breaks these rules:
  *   commit-beyond-isr  every member of the in-sync set that the coordinator has committed has on
  *                      its disk all that is below a leader's high watermark
  *   epoch-back         the coordinator's epochs of a partition only grow
- *   queue-ranges       what the coordinator knows of a queue's records holds together
- *                      (range_rows.h)
- *   groups             what it knows of groups does: nothing is left of what is gone
  * and adds POSITION of every group.
  */
 void inspector_glance(struct inspector *inspector);
