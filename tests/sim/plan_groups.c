@@ -1,4 +1,4 @@
-/* The groups and queues of a plan. Half of the seeds have some: they cost time. Their leases are
+/* The groups and queues of a plan. A third of the seeds have some: they cost time. Their leases are
  * short, so that what somebody died with comes again before the run is over. */
 #include <string.h>
 
@@ -38,10 +38,10 @@ static void draw_consumer(struct plan *plan, struct ria_rand *rand)
     plan->consumers[plan->consumer_count++] = (struct plan_consumer){
         .client = plan_draw_client(plan, rand),
         .group = plan->group_count,
-        .records_max = (uint32_t)plan_between_log(rand, 1, 100),
+        .records_max = (uint32_t)plan_between_log(rand, 2, 100),
         .max_bytes = (uint32_t)plan_between_log(rand, 100, 256 * 1024),
         .wait_ms = plan_coin(rand) ? 0 : (uint32_t)plan_between_log(rand, 10, 2000),
-        .think_us = plan_between_log(rand, 1000, ria_rand_one_in(rand, 4) ? 3000 * 1000 : 300 * 1000),
+        .think_us = plan_between_log(rand, 4000, ria_rand_one_in(rand, 4) ? 3000 * 1000 : 300 * 1000),
         .dies_one_in = seldom(rand, 5, 100),
         .leaves_one_in = seldom(rand, 5, 50),
         .extends_one_in = seldom(rand, 3, 30),
@@ -87,7 +87,7 @@ static void draw_group(struct plan *plan, bool is_queue, struct ria_rand *rand)
 /* Behind everything else, so that runs without groups stay as they are. */
 void plan_draw_groups(struct plan *plan, struct ria_rand *rand)
 {
-    uint64_t draw = ria_rand_below(rand, 6);
+    uint64_t draw = ria_rand_below(rand, 9);
 
     if (draw == 0 || draw == 1) {
         draw_group(plan, false, rand);

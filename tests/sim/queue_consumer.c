@@ -35,7 +35,7 @@ enum {
     DEAD_US_MAX = 3000 * 1000,
     HASTE_US = 20 * 1000,
     HASTE_RECORDS = 200,
-    FETCH_BYTES = 256 * 1024,
+    FETCH_BYTES_OF_RECORD = 512, /* more is fetched in several steps */
     ARENA_SIZE = 1024 * 1024,
     NACK_MS_MAX = 800,
     LOOK_AHEAD_MAX = 100,
@@ -416,7 +416,8 @@ static void fetch(struct queue_consumer *consumer)
     request.topic_id = consumer->topic_id;
     request.partition = range->partition;
     request.offset = consumer->fetch_offset;
-    request.max_bytes = FETCH_BYTES;
+    request.max_bytes =
+        (int32_t)((range->last - consumer->fetch_offset + 1) * FETCH_BYTES_OF_RECORD);
     if (!client_find_leader(
             consumer->node->client,
             &request.topic_id,
