@@ -1,4 +1,5 @@
 $(eval $(call test,tests/unit/sim/checker_test,harness simlib common))
+$(eval $(call test,tests/unit/sim/checker_groups_test,harness simlib common))
 $(eval $(call test,tests/unit/sim/history_text_test,harness simlib common))
 $(eval $(call test,tests/unit/sim/plan_test,harness simlib common))
 $(eval $(call test,tests/unit/sim/sim_http_test,harness simlib schemas common))
