@@ -20,8 +20,7 @@ struct consumed_record *checker_consumed_record(struct consumed *consumed, int64
     if (offset >= consumed->record_count) {
         int64_t count = ria_max_i64(1024, 2 * offset);
         size_t added = (size_t)(count - consumed->record_count) * sizeof(*consumed->records);
-        consumed->records =
-            realloc(consumed->records, (size_t)count * sizeof(*consumed->records));
+        consumed->records = realloc(consumed->records, (size_t)count * sizeof(*consumed->records));
         RIA_ASSERT(consumed->records != NULL);
         memset(&consumed->records[consumed->record_count], 0, added);
         consumed->record_count = count;
@@ -65,9 +64,8 @@ static bool was_reset_within(struct consumed *consumed, int64_t from, int64_t to
     return false;
 }
 
-static void on_delivered(
-    struct checker *checker, struct consumed *consumed, const struct history_event *event
-)
+static void
+on_delivered(struct checker *checker, struct consumed *consumed, const struct history_event *event)
 {
     int64_t end = event->offset + event->count;
 
@@ -93,9 +91,8 @@ static void on_commit(struct consumed *consumed, const struct history_event *eve
     record->is_asked_in_time = record->is_asked_in_time || event->lease >= consumed->lease_max;
 }
 
-static void on_committed(
-    struct checker *checker, struct consumed *consumed, const struct history_event *event
-)
+static void
+on_committed(struct checker *checker, struct consumed *consumed, const struct history_event *event)
 {
     const struct consumed_record *record = checker_consumed_record(consumed, event->offset);
 
@@ -179,9 +176,8 @@ static void check_queue_advance(
     }
 }
 
-static void on_position(
-    struct checker *checker, struct consumed *consumed, const struct history_event *event
-)
+static void
+on_position(struct checker *checker, struct consumed *consumed, const struct history_event *event)
 {
     int64_t from = consumed->position;
 
@@ -205,6 +201,7 @@ static void on_position(
         check_stream_advance(checker, consumed, from, *event);
     }
     consumed->position = event->offset;
+    consumed->has_position = true;
 }
 
 /* ---- all of them ---- */
@@ -212,12 +209,11 @@ static void on_position(
 static bool is_sane(struct checker *checker, const struct history_event *event)
 {
     const struct consumed *consumed = checker_consumed(checker, event->group, event->partition);
-    bool is_of_queue = event->kind == HISTORY_LOCKED || event->kind == HISTORY_SAY ||
-                       event->kind == HISTORY_TOLD;
+    bool is_of_queue =
+        event->kind == HISTORY_LOCKED || event->kind == HISTORY_SAY || event->kind == HISTORY_TOLD;
     const char *flaw = NULL;
 
-    if (event->offset < 0 || event->count < 0 ||
-        event->offset + event->count >= GROUP_OFFSET_MAX) {
+    if (event->offset < 0 || event->count < 0 || event->offset + event->count >= GROUP_OFFSET_MAX) {
         flaw = "so much was never written";
     } else if (event->kind != HISTORY_CONSUMES && !consumed->is_declared) {
         flaw = "nobody said that the group consumes this partition";
@@ -267,7 +263,8 @@ finish_stream(struct checker *checker, struct consumed *consumed, struct history
 {
     int64_t end = checker->partitions[event.partition].leader_end;
 
-    if (consumed->committed > consumed->position && !consumed->was_reset) {
+    if (consumed->has_position && consumed->committed > consumed->position &&
+        !consumed->was_reset) {
         event.offset = consumed->committed;
         checker_violate_group(
             checker, "commit-lost", &event, "it was committed, in the end the position is below it"

@@ -50,7 +50,7 @@ struct partition_state {
     bool has_leader;
     bool is_derived;
     bool is_dropped;
-    int64_t leader_end; /* at the end */
+    int64_t leader_end;           /* at the end */
     struct told_watermarks *told; /* by epoch */
     uint32_t told_count;
 };
@@ -88,7 +88,7 @@ struct consumed_record {
     bool is_reset_to;
     bool is_excused; /* a reset has jumped over it */
     /* queues */
-    bool is_done;        /* somebody was told that his ack or burial counts */
+    bool is_done; /* somebody was told that his ack or burial counts */
     uint32_t holder;
     uint32_t open_extends;  /* of the lease, not answered */
     int64_t lease;          /* the latest that is known */
@@ -110,6 +110,7 @@ struct consumed {
     bool is_queue;
     bool is_ordered;
     bool was_reset;
+    bool has_position; /* somebody has looked */
     int64_t start;
     int64_t position;
     int64_t committed; /* somebody was told */

@@ -48,8 +48,7 @@ check_key(struct checker *checker, struct consumed *consumed, const struct histo
             checker, "key-order", event, "it came again after a later record of its key"
         );
     } else if (event->offset > key->top) {
-        if (key->top >= 0 &&
-            !checker_may_be_done(checker_consumed_record(consumed, key->top))) {
+        if (key->top >= 0 && !checker_may_be_done(checker_consumed_record(consumed, key->top))) {
             checker_violate_group(
                 checker, "key-order", event, "it came while one before it, of its key, was out"
             );
@@ -169,9 +168,8 @@ static void check_in_time(
     }
 }
 
-static void on_done(
-    struct checker *checker, struct consumed_record *record, const struct history_event *event
-)
+static void
+on_done(struct checker *checker, struct consumed_record *record, const struct history_event *event)
 {
     if (event->action == HISTORY_ACTION_EXTEND) {
         if (event->lease == record->lease) {

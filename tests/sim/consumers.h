@@ -32,7 +32,8 @@ bool consumers_find_partition(
 /* CONSUMES of everybody. */
 void consumers_declare(struct world *world);
 
-/* POSITION of all groups, where it has changed. known is by group and partition; -1 = not known yet.
+/* POSITION of all groups, where it has changed. known is by group and partition; -1 = not known
+ * yet.
  */
 void consumers_note_positions(struct world *world, int64_t *known);
 

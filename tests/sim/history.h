@@ -75,13 +75,13 @@ struct history_event {
     uint64_t value;
     int64_t count;
     int64_t watermark;
-    uint32_t from;    /* DERIVED: a partition */
-    uint32_t skip;    /* DERIVED: 0 = all go */
-    bool is_leader;   /* REPLICA */
-    bool is_in_sync;  /* REPLICA */
-    bool is_queue;    /* CONSUMES */
-    bool is_ordered;  /* CONSUMES: a queue with order per key */
-    bool is_done;     /* TOLD */
+    uint32_t from;   /* DERIVED: a partition */
+    uint32_t skip;   /* DERIVED: 0 = all go */
+    bool is_leader;  /* REPLICA */
+    bool is_in_sync; /* REPLICA */
+    bool is_queue;   /* CONSUMES */
+    bool is_ordered; /* CONSUMES: a queue with order per key */
+    bool is_done;    /* TOLD */
     history_action action;
     uint32_t group;
     int64_t lease;    /* grows within a group */

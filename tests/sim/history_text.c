@@ -123,10 +123,7 @@ static const struct kind_text kinds[KIND_COUNT] = {
     [HISTORY_RESET] = {"RESET", NULL, PLACE, 0},
     [HISTORY_POSITION] = {"POSITION", NULL, PLACE, 0},
     [HISTORY_LOCKED] =
-        {"LOCKED",
-         "consumer",
-         PLACE | BIT(VALUE) | BIT(LEASE) | BIT(UNTIL),
-         BIT(KEY) | BIT(CLOCK)},
+        {"LOCKED", "consumer", PLACE | BIT(VALUE) | BIT(LEASE) | BIT(UNTIL), BIT(KEY) | BIT(CLOCK)},
     [HISTORY_SAY] = {"SAY", "consumer", PLACE | BIT(LEASE) | BIT(ACTION), BIT(UNTIL)},
     [HISTORY_TOLD] =
         {"TOLD", "consumer", PLACE | BIT(LEASE) | BIT(ACTION) | BIT(DONE), BIT(UNTIL) | BIT(CLOCK)},

@@ -44,7 +44,8 @@ static void add_nodes(struct plan *plan, plan_role role, uint32_t count, struct 
         RIA_ASSERT(plan->node_count < PLAN_NODES_MAX);
         struct plan_node *node = &plan->nodes[plan->node_count++];
         *node = (struct plan_node){.role = role, .boot_us = plan_between_log(rand, 1, 1000 * 1000)};
-        node->wall_skew_ms = plan_coin(rand) ? 0 : plan_between(rand, -WALL_SKEW_MS_MAX, WALL_SKEW_MS_MAX);
+        node->wall_skew_ms =
+            plan_coin(rand) ? 0 : plan_between(rand, -WALL_SKEW_MS_MAX, WALL_SKEW_MS_MAX);
         node->sync_us_min = plan_between_log(rand, 10, 2000);
         node->sync_us_max = node->sync_us_min + plan_between_log(rand, 10, 20 * 1000);
         if (ria_rand_one_in(rand, 4)) { /* a slow one: the others are ahead of it */
@@ -417,7 +418,9 @@ static void draw_operators(struct plan *plan, struct ria_rand *rand)
         } else if (kind == PLAN_REBALANCE) {
             add_admin(plan, at_us, kind, 0, !ria_rand_one_in(rand, 4));
         } else if (kind == PLAN_SET_MIN_INSYNC) {
-            add_admin(plan, at_us, kind, topic, plan_between(rand, 1, plan->topics[topic].replicas));
+            add_admin(
+                plan, at_us, kind, topic, plan_between(rand, 1, plan->topics[topic].replicas)
+            );
         } else if (kind == PLAN_SET_DURABILITY) {
             add_admin(plan, at_us, kind, topic, plan_coin(rand));
         } else {

@@ -167,7 +167,7 @@ struct plan_group {
     int32_t session_ms;  /* stream, has_names */
     int64_t reset_at_us; /* stream: somebody sets it back then; 0 = never */
     bool reset_by_force;
-    bool is_ordered;     /* queue: order per key */
+    bool is_ordered; /* queue: order per key */
     int32_t deliveries_max;
     int32_t retry_ms;
 };

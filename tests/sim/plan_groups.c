@@ -41,7 +41,8 @@ static void draw_consumer(struct plan *plan, struct ria_rand *rand)
         .records_max = (uint32_t)plan_between_log(rand, 2, 100),
         .max_bytes = (uint32_t)plan_between_log(rand, 100, 256 * 1024),
         .wait_ms = plan_coin(rand) ? 0 : (uint32_t)plan_between_log(rand, 10, 2000),
-        .think_us = plan_between_log(rand, 4000, ria_rand_one_in(rand, 4) ? 3000 * 1000 : 300 * 1000),
+        .think_us =
+            plan_between_log(rand, 4000, ria_rand_one_in(rand, 4) ? 3000 * 1000 : 300 * 1000),
         .dies_one_in = seldom(rand, 5, 100),
         .leaves_one_in = seldom(rand, 5, 50),
         .extends_one_in = seldom(rand, 3, 30),

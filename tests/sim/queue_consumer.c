@@ -126,8 +126,7 @@ static const struct {
     const char *result_record;
     answer_fn done;
 } operations[] = {
-    [QUEUE_STAGE_OPEN] =
-        {GROUP_OPERATION_QUEUE_OPEN, "QueueOpen", "QueueOpenResult", on_opened},
+    [QUEUE_STAGE_OPEN] = {GROUP_OPERATION_QUEUE_OPEN, "QueueOpen", "QueueOpenResult", on_opened},
     [QUEUE_STAGE_RECEIVE] =
         {GROUP_OPERATION_QUEUE_RECEIVE, "QueueReceive", "QueueReceiveResult", on_received},
     [QUEUE_STAGE_FETCH] = {0, NULL, NULL, NULL},
@@ -141,8 +140,7 @@ static const struct {
 static ria_err
 open_result(struct queue_consumer *consumer, const struct group_response *response, void *arena)
 {
-    const struct schema_message *message =
-        schema_find(operations[consumer->stage].result_record);
+    const struct schema_message *message = schema_find(operations[consumer->stage].result_record);
 
     if (response->results_count != 1) {
         return RIA_ERR_MALFORMED;
@@ -375,8 +373,7 @@ static void take_record(void *arg, int64_t offset, uint64_t value, struct ria_sl
         .offset = offset,
         .deadline_ms = range->deadline_ms,
         .value = value,
-        .key = key.size == 0 ? HISTORY_NO_KEY
-                             : (int64_t)(ria_hash_bytes(key.data, key.size) >> 1),
+        .key = key.size == 0 ? HISTORY_NO_KEY : (int64_t)(ria_hash_bytes(key.data, key.size) >> 1),
         .is_unsettled = range->is_unsettled,
         .is_had = !range->is_unsettled,
     };
@@ -655,9 +652,8 @@ static void say(struct queue_consumer *consumer)
 }
 
 /* TOLD of every item: entries are as say() has joined them. */
-static void take_words(
-    struct queue_consumer *consumer, const struct queue_ack_result *result, int64_t clock_ms
-)
+static void
+take_words(struct queue_consumer *consumer, const struct queue_ack_result *result, int64_t clock_ms)
 {
     const struct queue_item *before = NULL;
     uint32_t at = 0;

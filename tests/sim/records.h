@@ -39,8 +39,7 @@ bool records_parse(struct ria_slice text, uint64_t *out_value);
 typedef void (*records_fn)(void *arg, int64_t offset, uint64_t value);
 
 /* key: null = none; good during the call. */
-typedef void (*records_keyed_fn
-)(void *arg, int64_t offset, uint64_t value, struct ria_slice key);
+typedef void (*records_keyed_fn)(void *arg, int64_t offset, uint64_t value, struct ria_slice key);
 
 /* Call fn for each record of a run of whole batches that is at `offset` or behind it. *out_next is
  * the offset behind the last one. Every CRC is checked. Errors: RIA_ERR_CORRUPT, RIA_ERR_MALFORMED

@@ -103,8 +103,8 @@ static void report_result(FILE *report, const struct run *run, const struct run_
     (void)fprintf(
         report,
         "seed %" PRIu64 ": %s; %" PRIu64 " records acknowledged, %" PRIu64 " read, %" PRIu64
-        " consumed, %" PRIu32 " boots, %.3f s, whole %.3f s after the faults, trace %016" PRIx64 " of %" PRIu64
-        " events\n",
+        " consumed, %" PRIu32 " boots, %.3f s, whole %.3f s after the faults, trace %016" PRIx64
+        " of %" PRIu64 " events\n",
         run->plan.seed,
         result->verdict.count == 0 ? "passed" : "FAILED",
         result->verdict.records_acked,

@@ -44,11 +44,11 @@ static void forget(struct stream_consumer *consumer)
 
 /* ---- history ---- */
 
-static void note(struct stream_consumer *consumer, history_kind kind, const struct stream_part *part)
+static void
+note(struct stream_consumer *consumer, history_kind kind, const struct stream_part *part)
 {
-    struct history_event event = consumers_event(
-        consumer->world, kind, consumer->number, part->partition, part->offset
-    );
+    struct history_event event =
+        consumers_event(consumer->world, kind, consumer->number, part->partition, part->offset);
 
     event.lease = part->lease;
     history_add(&consumer->world->history, &event);
@@ -136,9 +136,8 @@ static bool for_each_line(
     while (lines.size > 0) {
         const uint8_t *end = memchr(lines.data, '\n', lines.size);
         size_t size = end == NULL ? 0 : (size_t)(end - lines.data);
-        struct history_event event = consumers_event(
-            consumer->world, HISTORY_READ, READER_FIRST + consumer->number, 0, 0
-        );
+        struct history_event event =
+            consumers_event(consumer->world, HISTORY_READ, READER_FIRST + consumer->number, 0, 0);
         event.watermark = HISTORY_NO_WATERMARK;
         if (!parse_line(consumer, ria_slice_sub(lines, 0, size), &event)) {
             return false;
@@ -306,10 +305,9 @@ static void take_lost(struct stream_consumer *consumer, const struct sim_http *h
 static void take_said(struct stream_consumer *consumer, const struct sim_http *http)
 {
     static const char mark[] = "\"lost\":[";
-    const uint8_t *lost =
-        http->body.size == 0
-            ? NULL
-            : memmem(http->body.data, http->body.size, mark, sizeof(mark) - 1);
+    const uint8_t *lost = http->body.size == 0
+                              ? NULL
+                              : memmem(http->body.data, http->body.size, mark, sizeof(mark) - 1);
     char entry[WORLD_NAME_SIZE + 40];
     char name[WORLD_NAME_SIZE];
 
@@ -414,9 +412,8 @@ static void on_answered(void *arg, ria_err err, int status, const struct sim_htt
 
 /* ---- what is asked ---- */
 
-static void send(
-    struct stream_consumer *consumer, stream_call call, const char *head, const char *body
-)
+static void
+send(struct stream_consumer *consumer, stream_call call, const char *head, const char *body)
 {
     consumer->call = call;
     consumer->is_in_flight = true;
@@ -499,11 +496,7 @@ static void say(struct stream_consumer *consumer, stream_call call, const char *
 
     consumers_group_name(consumer->plan->group, group);
     (void)snprintf(
-        head,
-        sizeof(head),
-        "POST /v1/groups/%s/%s\nContent-Type: application/json\n",
-        group,
-        word
+        head, sizeof(head), "POST /v1/groups/%s/%s\nContent-Type: application/json\n", group, word
     );
     if (call == STREAM_EXTEND) {
         (void)snprintf(

@@ -31,14 +31,14 @@ void workload_init(struct workload *workload, struct world *world)
 }
 
 /* A function of every consumer, of whichever kind. */
-#define EACH_CONSUMER(workload, verb)                                              \
-    for (uint32_t i_ = 0; i_ < (workload)->world->plan->consumer_count; i_++) {    \
-        struct workload_consumer *consumer_ = &(workload)->consumers[i_];          \
-        if (consumer_->is_queue) {                                                 \
-            queue_consumer_##verb(&consumer_->as.queue);                           \
-        } else {                                                                   \
-            stream_consumer_##verb(&consumer_->as.stream);                         \
-        }                                                                          \
+#define EACH_CONSUMER(workload, verb)                                           \
+    for (uint32_t i_ = 0; i_ < (workload)->world->plan->consumer_count; i_++) { \
+        struct workload_consumer *consumer_ = &(workload)->consumers[i_];       \
+        if (consumer_->is_queue) {                                              \
+            queue_consumer_##verb(&consumer_->as.queue);                        \
+        } else {                                                                \
+            stream_consumer_##verb(&consumer_->as.stream);                      \
+        }                                                                       \
     }
 
 void workload_fini(struct workload *workload)
@@ -141,7 +141,8 @@ static void report_stuck_group(const struct workload *workload)
             world,
             "liveness",
             partition,
-            "group %" PRIu32 " is at %" PRId64 " of partition %" PRIu32 ", the leader's end is %" PRId64,
+            "group %" PRIu32 " is at %" PRId64 " of partition %" PRIu32
+            ", the leader's end is %" PRId64,
             group,
             position,
             partition,

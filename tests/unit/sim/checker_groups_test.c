@@ -1,11 +1,10 @@
 /* Groups and queues: for each rule a minimal bad history that must fail, and its repaired twin that
  * passes. Group 0 is a stream group or a queue of partition 0, which has the records 0.0 to 0.9 of
  * producer 0 at their offsets. */
-#include "tests/sim/checker.h"
-
 #include <string.h>
 
 #include "tests/lib/harness.h"
+#include "tests/sim/checker.h"
 
 enum { LEADER = 1, ANNA = 0, BERT = 1, RECORDS = 10, MS = 1000 };
 
@@ -47,8 +46,7 @@ static void delivered(struct scene *s, uint32_t who, int64_t offset, int64_t cou
         (struct history_event){.actor = who, .offset = offset, .count = count, .lease = lease});
 }
 
-static void
-commit(struct scene *s, history_kind kind, uint32_t who, int64_t offset, int64_t lease)
+static void commit(struct scene *s, history_kind kind, uint32_t who, int64_t offset, int64_t lease)
 {
     add(s, kind, (struct history_event){.actor = who, .offset = offset, .lease = lease});
 }
@@ -105,15 +103,14 @@ told(struct scene *s, uint32_t who, int64_t offset, int64_t lease, history_actio
             .lease = lease,
             .action = action,
             .is_done = done,
-            .until_us = is_extend                        ? s->now_us + 99 * MS
+            .until_us = is_extend                       ? s->now_us + 99 * MS
                         : action == HISTORY_ACTION_NACK ? s->now_us + 49 * MS
                                                         : 0,
             .clock_ms = s->now_us / MS + (is_extend ? 99 : 0),
         });
 }
 
-static void
-acked(struct scene *s, uint32_t who, int64_t offset, int64_t lease)
+static void acked(struct scene *s, uint32_t who, int64_t offset, int64_t lease)
 {
     say(s, who, offset, lease, HISTORY_ACTION_ACK);
     told(s, who, offset, lease, HISTORY_ACTION_ACK, true);
@@ -192,9 +189,7 @@ static void commit_lost(void)
         delivered(&s, ANNA, 0, 2, 1);
         commit(&s, HISTORY_COMMIT, ANNA, 2, 1);
         commit(&s, HISTORY_COMMITTED, ANNA, 2, 1);
-        if (twin == 1) {
-            position(&s, 2);
-        }
+        position(&s, twin == 1 ? 2 : 0);
         judge(&s, 2, twin == 1 ? NULL : "commit-lost");
     }
 }
@@ -283,7 +278,8 @@ static void a_queue_that_gets_on_passes(void)
     judge(&s, 3, NULL);
 }
 
-/* Twin 1: Anna's time is over; 2: she has given it back; 3: it came so late that it proves nothing. */
+/* Twin 1: Anna's time is over; 2: she has given it back; 3: it came so late that it proves nothing.
+ */
 static void held_by_two(void)
 {
     for (int twin = 0; twin < 4; twin++) {

@@ -46,6 +46,23 @@ static const char all_kinds[] =
     " 12.000000 RECORD    node=1 partition=2 value=1.0 offset=0 watermark=3\n"
     "  0.000000 DERIVED   partition=4 from=2 skip=3\n"
     " 12.000000 DROPPED   partition=3\n"
+    "  0.000000 CONSUMES  group=0 partition=2 offset=0 queue=no ordered=no\n"
+    "  0.000000 CONSUMES  group=1 partition=2 offset=0 queue=yes ordered=yes\n"
+    "  3.000000 DELIVERED consumer=4 group=0 partition=2 offset=0 records=2 lease=7\n"
+    "  3.100000 COMMIT    consumer=4 group=0 partition=2 offset=2 lease=7\n"
+    "  3.200000 COMMITTED consumer=4 group=0 partition=2 offset=2 lease=7\n"
+    "  3.200000 LOST      consumer=4 group=0 partition=2 offset=2 lease=7\n"
+    "  3.300000 RESET     group=0 partition=2 offset=0\n"
+    "  3.400000 POSITION  group=0 partition=2 offset=0\n"
+    "  4.000000 LOCKED    consumer=5 group=1 partition=2 value=1.1 offset=1 lease=9 key=77 "
+    "until=5.000000 clock=4321\n"
+    "  4.000000 LOCKED    consumer=5 group=1 partition=2 value=1.2 offset=2 lease=9 "
+    "until=5.000000\n"
+    "  4.100000 SAY       consumer=5 group=1 partition=2 offset=1 lease=9 action=nack "
+    "until=4.600000\n"
+    "  4.200000 TOLD      consumer=5 group=1 partition=2 offset=1 lease=9 action=nack done=yes "
+    "until=4.600000 clock=3456\n"
+    "  4.300000 SAY       consumer=5 group=1 partition=2 offset=2 lease=9 action=give-back\n"
     "123.000000 BROKEN    partition=0 rule=liveness text=a thing = another, and so on\n";
 
 static void every_kind_is_written_as_it_was_read(void)
@@ -56,7 +73,8 @@ static void every_kind_is_written_as_it_was_read(void)
 
     CU_ASSERT_EQUAL(read_text(&history, all_kinds, reason), RIA_OK);
     CU_ASSERT_STRING_EQUAL(reason, "");
-    CU_ASSERT_EQUAL(history.count, 14);
+    CU_ASSERT_EQUAL(history.count, 27);
+    CU_ASSERT_EQUAL(history.group_count, 2);
     CU_ASSERT_EQUAL(history.producer_count, 2);
     CU_ASSERT_EQUAL(history.partition_count, 5);
     FILE *out = fmemopen(text, sizeof(text), "w");
@@ -111,6 +129,11 @@ static void bad_lines_are_refused_with_the_reason(void)
         "1 DROPPED partition=99999999999999999999", "line 1: partition=99999999999999999999 is bad"
     );
     refused("1 DROPPED partition=0x1", "line 1: partition=0x1 is bad");
+    refused("1 POSITION group=64 partition=0 offset=0", "line 1: group=64 is bad");
+    refused(
+        "1 SAY consumer=0 group=0 partition=0 offset=0 lease=1 action=eat",
+        "line 1: action=eat is bad"
+    );
     refused("1 PRODUCER producer=0 idempotent=maybe", "line 1: idempotent=maybe is bad");
 }
 

@@ -41,6 +41,26 @@ static void every_kind_with_weight_comes_alone_and_mixed(void)
 #undef CHECK
 }
 
+static void a_third_of_the_seeds_have_groups_and_queues(void)
+{
+    static struct plan plan;
+    uint32_t with = 0;
+    uint32_t both = 0;
+
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        plan_draw(&plan, seed, NULL);
+        with += plan.group_count > 0;
+        both += plan.group_count == 2;
+        for (uint32_t g = 0; g < plan.group_count; g++) {
+            for (uint32_t p = 0; p < plan.partition_count; p++) {
+                CU_ASSERT_FALSE(plan_consumes(&plan, g, p) && plan_is_doomed(&plan, p));
+            }
+        }
+    }
+    CU_ASSERT(with > SEEDS / 4 && with < SEEDS * 2 / 5);
+    CU_ASSERT(both > SEEDS / 20);
+}
+
 static void kinds_that_are_asked_for_are_the_only_ones(void)
 {
     static struct plan plan;
@@ -83,6 +103,7 @@ static void bad_disks_are_a_minority_of_every_partitions_replicas(void)
 static const struct harness_test tests[] = {
     HARNESS_TEST(a_seed_draws_the_same_plan_again),
     HARNESS_TEST(every_kind_with_weight_comes_alone_and_mixed),
+    HARNESS_TEST(a_third_of_the_seeds_have_groups_and_queues),
     HARNESS_TEST(kinds_that_are_asked_for_are_the_only_ones),
     HARNESS_TEST(bad_disks_are_a_minority_of_every_partitions_replicas),
 };
