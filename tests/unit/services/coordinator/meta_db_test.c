@@ -358,6 +358,94 @@ static void the_hash_sees_every_value(void)
     meta_db_close(db);
 }
 
+/* ---- earlier schemas ---- */
+
+/* What the first schema had a place for: a cluster, a node, a topic with a setting and a partition.
+ */
+static const char first_data[] =
+    "INSERT INTO cluster (one, cluster_id, applied_index, applied_term, version, next_node_id,"
+    " next_producer_id) VALUES (1, zeroblob(16), 40, 2, 7, 3, 9);"
+    "INSERT INTO nodes (node_id, process_uuid, incarnation, address, rack, replica_count,"
+    " leader_count, registered_ms, started_ms, version)"
+    " VALUES (2, zeroblob(16), 77, 'tcp://s2', 'r', 1, 1, 5, 6, 3);"
+    "INSERT INTO topics (topic_id, name, deleted, partition_count, replication_factor, created_ms,"
+    " deleted_ms, created_version, version) VALUES (zeroblob(16), 'old', 0, 1, 1, 5, 0, 4, 4);"
+    "INSERT INTO topic_configs VALUES (zeroblob(16), 'durability', 'relaxed');"
+    "INSERT INTO partitions (topic_id, partition, leader, leader_epoch, partition_epoch, replicas,"
+    " isr, version) VALUES (zeroblob(16), 0, 2, 11, 12, '2', '2', 4);";
+
+/* A database as a program with only the first `schemas` migrations left it. */
+static void make_old(const char *path, size_t schemas)
+{
+    char pragma[64];
+    sqlite3 *handle = NULL;
+
+    CU_ASSERT_EQUAL_FATAL(sqlite3_open(path, &handle), SQLITE_OK);
+    for (size_t i = 0; i < schemas; i++) {
+        (void)snprintf(pragma, sizeof(pragma), "PRAGMA user_version = %zu", i + 1);
+        CU_ASSERT_EQUAL(sqlite3_exec(handle, migrations[i].sql, NULL, NULL, NULL), SQLITE_OK);
+        CU_ASSERT_EQUAL(sqlite3_exec(handle, pragma, NULL, NULL, NULL), SQLITE_OK);
+        if (i == 0) {
+            CU_ASSERT_EQUAL(sqlite3_exec(handle, first_data, NULL, NULL, NULL), SQLITE_OK);
+        }
+    }
+    (void)sqlite3_close(handle);
+}
+
+static int64_t one_number(struct meta_db *db, meta_sql sql, const struct ria_uuid *id, int column)
+{
+    struct meta_stmt *stmt = meta_query(db, sql);
+
+    if (id != NULL) {
+        meta_bind_uuid(stmt, 1, id);
+    }
+    if (sql == META_PARTITION_GET) {
+        meta_bind_int(stmt, 2, 0);
+    }
+    bool found = meta_step(stmt);
+    int64_t value = found ? meta_column_int(stmt, column) : INT64_MIN;
+    meta_done(stmt);
+    return value;
+}
+
+static void check_old(struct meta_db *db)
+{
+    const struct ria_uuid id = {{0}};
+    struct state_summary summary;
+
+    CU_ASSERT_TRUE(state_summary(db, &summary));
+    CU_ASSERT_EQUAL(summary.applied_index, 40);
+    CU_ASSERT_EQUAL(summary.version, 7);
+    CU_ASSERT_EQUAL(summary.lease_ms, 0);
+    CU_ASSERT_EQUAL(one_number(db, META_NODE_BY_UUID, &id, 0), 2);
+    CU_ASSERT_EQUAL(one_number(db, META_NODE_BY_UUID, &id, 1), 77); /* incarnation */
+    CU_ASSERT_EQUAL(one_number(db, META_NODE_BY_UUID, &id, 5), 0);  /* the former one */
+    CU_ASSERT_EQUAL(one_number(db, META_TOPIC_BY_ID, &id, 5), 0);   /* config_epoch */
+    CU_ASSERT_EQUAL(one_number(db, META_TOPIC_BY_ID, &id, 6), 0);   /* was_relaxed */
+    CU_ASSERT_EQUAL(one_number(db, META_PARTITION_GET, &id, 0), 2); /* leader */
+    CU_ASSERT_EQUAL(one_number(db, META_PARTITION_GET, &id, 1), 11);
+    CU_ASSERT_EQUAL(one_number(db, META_GROUP_COUNTERS_GET, NULL, 1), 1); /* next_group_id */
+    CU_ASSERT_EQUAL(one_number(db, META_GROUP_COUNTERS_GET, NULL, 2), 0); /* group_count */
+    CU_ASSERT_EQUAL(one_number(db, META_GROUP_COUNTERS_GET, NULL, 3), 1); /* lease_floor */
+    CU_ASSERT_EQUAL(insert_topic(db, 1, "new"), RIA_OK);
+    CU_ASSERT_EQUAL(topics(db), 2);
+}
+
+static void a_database_of_each_earlier_schema_is_brought_up_with_its_data(void)
+{
+    for (size_t schemas = 1; schemas < migrations_count; schemas++) {
+        char path[PATH_SIZE];
+        char reason[256];
+        struct meta_db *db = NULL;
+
+        temp_path(path);
+        make_old(path, schemas);
+        CU_ASSERT_EQUAL_FATAL(open_db(path, reason, sizeof(reason), &db), RIA_OK);
+        check_old(db);
+        meta_db_close(db);
+    }
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(every_select_is_ordered_or_single),
     HARNESS_TEST(no_statement_asks_the_world),
@@ -371,5 +459,6 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_constraint_is_an_ordinary_result),
     HARNESS_TEST(a_savepoint_undoes_only_its_own),
     HARNESS_TEST(the_hash_sees_every_value),
+    HARNESS_TEST(a_database_of_each_earlier_schema_is_brought_up_with_its_data),
 };
 HARNESS_MAIN(tests);
