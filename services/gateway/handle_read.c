@@ -35,6 +35,8 @@ struct read {
     int64_t records_max;
     int64_t bytes_max;
     int64_t wait_until_us; /* the client waits for records until then */
+    bool waits;
+    bool is_gone; /* nobody is there to wait any more */
     struct gate_pass pass;
     size_t charged; /* bytes inside the gate */
     struct leader_call call;
@@ -229,6 +231,7 @@ static void waited(struct watch_wait *wait, bool moved)
 {
     struct read *read = wait->arg;
 
+    read->waits = false;
     read->gateway->numbers.waiting_reads.value--;
     if (moved) {
         start_fetch(read);
@@ -246,8 +249,20 @@ static void wait_for_records(struct read *read)
         .done = waited,
         .arg = read,
     };
+    read->waits = true;
     read->gateway->numbers.waiting_reads.value++;
     watch_start(&read->gateway->watches, &read->wait);
+}
+
+static void hung_up(void *arg)
+{
+    struct read *read = arg;
+
+    read->is_gone = true;
+    if (read->waits) {
+        watch_cancel(&read->wait);
+        waited(&read->wait, false);
+    }
 }
 
 static ria_err open_fetch(struct read *read, const struct leader_reply *reply)
@@ -287,7 +302,8 @@ static void fetched(struct leader_call *call, ria_err err, struct leader_reply *
         request_fail_err(read->request, err, reply->text);
         return;
     }
-    if (reply->payload.size == 0 && now_us < read->wait_until_us && !gateway->stopping) {
+    if (reply->payload.size == 0 && now_us < read->wait_until_us && !gateway->stopping &&
+        !read->is_gone) {
         charge(read, 0);
         wait_for_records(read);
         return;
@@ -439,6 +455,7 @@ void handle_records_read(struct gateway *gateway, struct request *request)
     }
     if (wait_ms > 0) {
         read->wait_until_us = request->received_us + wait_ms * 1000;
+        request_on_hangup(request, hung_up, read);
     }
     if (read->offset < 0) {
         start_list_offsets(read, timestamp, position_known);

@@ -191,6 +191,28 @@ static void a_read_that_waits_in_vain_is_empty(void)
     front_fini(&s);
 }
 
+/* It held its connection to the deadline, a minute at most. */
+static void a_read_whose_client_hangs_up_waits_no_more(void)
+{
+    for (int before = 0; before < 2; before++) {
+        struct front s;
+        front_init(&s);
+        front_get(&s, "/v1/topics/one/partitions/0/records?offset=4&wait_ms=5000");
+        if (before == 1) {
+            fake_request_hang_up(&s.fake);
+            CU_ASSERT_EQUAL(s.fake.answers, 0);
+        }
+        reply_fetch(&s, 4, RIA_SLICE_EMPTY);
+        if (before == 0) {
+            CU_ASSERT_EQUAL(s.fake.answers, 0);
+            world_advance(&s.world, 1000);
+            fake_request_hang_up(&s.fake);
+        }
+        CU_ASSERT_TRUE(front_answered(&s, 200, "\"records\":[]"));
+        front_fini(&s);
+    }
+}
+
 static void reads_that_wait_share_one_watch_per_node(void)
 {
     struct front s;
@@ -282,6 +304,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(names_and_times_are_positions),
     HARNESS_TEST(a_read_that_waits_watches),
     HARNESS_TEST(a_read_that_waits_in_vain_is_empty),
+    HARNESS_TEST(a_read_whose_client_hangs_up_waits_no_more),
     HARNESS_TEST(reads_that_wait_share_one_watch_per_node),
     HARNESS_TEST(an_offset_out_of_range_is_told_the_range),
     HARNESS_TEST(a_read_follows_the_leader),
