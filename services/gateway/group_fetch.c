@@ -432,7 +432,34 @@ static ria_err add_starts(
     return RIA_OK;
 }
 
-/* All ends that are known: nobody here knows the positions. */
+static size_t count_partitions(const struct group_fetch *fetch)
+{
+    size_t count = 0;
+
+    for (uint32_t i = 0; i < fetch->topic_count; i++) {
+        count += (size_t)fetch->topics[i]->partition_count;
+    }
+    return count;
+}
+
+static void add_end(
+    const struct group_fetch *fetch,
+    const struct cluster_partition *partition,
+    uint32_t *room,
+    struct group_read_group_read_topic *out
+)
+{
+    int64_t mark = marks_get(&fetch->gateway->marks, partition);
+
+    if (mark > 0 && *room > 0) {
+        out->ends[out->ends_count++] =
+            (struct group_read_group_end){.partition = partition->number, .offset = mark};
+        *room -= 1;
+    }
+}
+
+/* All ends that are known: nobody here knows the positions. Where there is no room for all, those
+ * of what was offered come first, or the last ones would never have their turn. */
 static ria_err add_ends(
     struct group_fetch *fetch,
     const struct cluster_topic *topic,
@@ -440,20 +467,22 @@ static ria_err add_ends(
     struct group_read_group_read_topic *out
 )
 {
-    const struct marks *marks = &fetch->gateway->marks;
-    size_t count = (size_t)topic->partition_count;
+    uint32_t first = count_partitions(fetch) > ENDS_MAX ? fetch->offer_count : 0;
+    size_t count = ria_min_size(first + (size_t)topic->partition_count, *room);
 
     out->ends = ria_arena_alloc_array(&fetch->round, count, sizeof(*out->ends));
     if (out->ends == NULL) {
         return ria_arena_err(&fetch->round);
     }
-    for (int32_t i = 0; i<topic->partition_count && * room> 0; i++) {
-        int64_t mark = marks_get(marks, topic->partitions[i]);
-        if (mark > 0) {
-            out->ends[out->ends_count++] =
-                (struct group_read_group_end){.partition = i, .offset = mark};
-            *room -= 1;
+    for (uint32_t i = 0; i < first; i++) {
+        const struct marks_at *offer = &fetch->offers[i];
+        if (is_of(offer, topic) &&
+            marks_get(&fetch->gateway->marks, offer->partition) > offer->offset) {
+            add_end(fetch, offer->partition, room, out);
         }
+    }
+    for (int32_t i = 0; i < topic->partition_count; i++) {
+        add_end(fetch, topic->partitions[i], room, out);
     }
     return RIA_OK;
 }
@@ -493,21 +522,17 @@ static ria_err build(struct group_fetch *fetch)
 
 void group_fetch_ask(struct group_fetch *fetch)
 {
-    size_t partitions = 0;
     ria_err err = build(fetch);
 
     if (err != RIA_OK) {
         group_fetch_fail_err(fetch, err, "");
         return;
     }
-    for (uint32_t i = 0; i < fetch->topic_count; i++) {
-        partitions += (size_t)fetch->topics[i]->partition_count;
-    }
     fetch->asked_before = true;
     fetch->op = (struct group_op){
         .kind = GROUP_OP_READ,
         .body = &fetch->body,
-        .answer_size = partitions * OFFER_SIZE,
+        .answer_size = count_partitions(fetch) * OFFER_SIZE,
         .deadline_us = group_fetch_deadline_us(fetch),
         .repeat = true,
         .done = answered,

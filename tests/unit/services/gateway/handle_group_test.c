@@ -20,6 +20,7 @@
 #include "schemas/gen/watch_response.h"
 
 #include "services/gateway/cursor.h"
+#include "services/gateway/gateway.h"
 #include "services/gateway/group_ops.h"
 #include "services/gateway/service.h"
 #include "tests/lib/harness.h"
@@ -684,6 +685,40 @@ static void who_hangs_up_before_it_waits_does_not_wait(void)
     teardown(&s);
 }
 
+/* Only the first so many ends fit into a Read. Those behind them were never named: their records
+ * were not delivered, and whoever waited asked again and again. */
+static void of_more_partitions_than_fit_each_has_its_turn(void)
+{
+    enum { MANY = 9000, LAST = MANY - 1 };
+    struct setup s;
+    struct group_read_result result;
+    struct group_read_result_group_offer offer = {.partition = LAST, .offset = 4};
+    bool is_named = false;
+
+    setup(&s);
+    struct world_topic *many = world_add_topic(&s.world, "many", MANY);
+    world_publish(&s.world);
+    world_run(&s.world);
+    for (int32_t i = 0; i < MANY; i++) {
+        marks_note(&s.gateway->marks, cluster_partition(s.gateway->cluster, &many->id, i), 5);
+    }
+    get(&s, 0, "/v1/groups/g/records?topics=many");
+    CU_ASSERT_TRUE(expect_read(&s)->topics[0].ends_count < MANY);
+    group_read_result_init(&result);
+    offer.topic_id = many->id;
+    result.offered = &offer;
+    result.offered_count = 1;
+    s.asked.results[0] = &result;
+    answer(&s);
+    const struct group_read *again = expect_read(&s);
+    for (uint32_t i = 0; i < again->topics[0].ends_count; i++) {
+        is_named = is_named || again->topics[0].ends[i].partition == LAST;
+    }
+    CU_ASSERT_TRUE(is_named);
+    answer(&s);
+    teardown(&s);
+}
+
 static void a_named_member_that_waits_is_heard_of_in_time(void)
 {
     struct setup s;
@@ -1160,6 +1195,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(of_two_who_wait_one_is_woken),
     HARNESS_TEST(who_hangs_up_waits_no_more),
     HARNESS_TEST(who_hangs_up_before_it_waits_does_not_wait),
+    HARNESS_TEST(of_more_partitions_than_fit_each_has_its_turn),
     HARNESS_TEST(a_named_member_that_waits_is_heard_of_in_time),
     HARNESS_TEST(a_gateway_that_ends_lets_nobody_wait),
     HARNESS_TEST(what_is_lost_is_told),

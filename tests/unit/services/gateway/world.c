@@ -132,11 +132,13 @@ static void
 fill_topics(const struct world *world, struct metadata_response *response, struct ria_arena *arena)
 {
     uint32_t partitions = 0;
+    size_t count = 0;
 
+    for (uint32_t t = 0; t < world->topic_count; t++) {
+        count += (size_t)world->topics[t].partition_count;
+    }
     response->topics = ria_arena_alloc_array(arena, WORLD_TOPICS_MAX, sizeof(*response->topics));
-    response->partitions = ria_arena_alloc_array(
-        arena, WORLD_TOPICS_MAX * WORLD_PARTITIONS_MAX, sizeof(*response->partitions)
-    );
+    response->partitions = ria_arena_alloc_array(arena, count, sizeof(*response->partitions));
     for (uint32_t t = 0; t < world->topic_count; t++) {
         const struct world_topic *topic = &world->topics[t];
         struct metadata_response_metadata_topic *to = &response->topics[t];
@@ -157,12 +159,13 @@ fill_topics(const struct world *world, struct metadata_response *response, struc
             to->configs[to->configs_count++].value = ria_slice_cstr(topic->delivery);
         }
         for (int32_t p = 0; p < topic->partition_count; p++) {
+            int32_t like = p % WORLD_PARTITIONS_MAX;
             struct metadata_response_metadata_partition *row = &response->partitions[partitions++];
             metadata_response_metadata_partition_init(row);
             row->topic_id = topic->id;
             row->partition = p;
-            row->leader = topic->leaders[p];
-            row->leader_epoch = topic->epochs[p];
+            row->leader = topic->leaders[like];
+            row->leader_epoch = topic->epochs[like];
             row->partition_epoch = (int32_t)world->version;
             row->replicas = ria_arena_alloc_array(arena, WORLD_NODES, sizeof(*row->replicas));
             for (int32_t n = 0; n < WORLD_NODES; n++) {
@@ -170,12 +173,12 @@ fill_topics(const struct world *world, struct metadata_response *response, struc
             }
             row->isr = row->replicas;
             row->replicas_count = row->isr_count = WORLD_NODES;
-            if (topic->moving_to[p] > 0) {
+            if (topic->moving_to[like] > 0) {
                 row->target = ria_arena_alloc_array(arena, 2, sizeof(*row->target));
-                row->target[0] = topic->moving_to[p];
+                row->target[0] = topic->moving_to[like];
                 row->target[1] = 1;
                 row->target_count = 2;
-                row->isr_count = (uint32_t)topic->moving_to[p] - 1;
+                row->isr_count = (uint32_t)topic->moving_to[like] - 1;
             }
         }
     }
@@ -432,12 +435,11 @@ struct world_topic *world_add_topic(struct world *world, const char *name, int32
     struct world_topic *topic = &world->topics[world->topic_count++];
 
     RIA_ASSERT(world->topic_count <= WORLD_TOPICS_MAX);
-    RIA_ASSERT(partitions <= WORLD_PARTITIONS_MAX);
     *topic = (struct world_topic){.partition_count = partitions};
     (void)snprintf(topic->name, sizeof(topic->name), "%s", name);
     topic->id.bytes[0] = 7;
     topic->id.bytes[15] = (uint8_t)world->topic_count;
-    for (int32_t p = 0; p < partitions; p++) {
+    for (int32_t p = 0; p < partitions && p < WORLD_PARTITIONS_MAX; p++) {
         topic->leaders[p] = 1 + p % WORLD_NODES;
         topic->epochs[p] = 1;
     }

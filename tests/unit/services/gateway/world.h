@@ -18,6 +18,7 @@
 
 enum { WORLD_TOPICS_MAX = 4, WORLD_PARTITIONS_MAX = 8, WORLD_NODES = 3 };
 
+/* Of more than WORLD_PARTITIONS_MAX partitions, p is as p modulo that. */
 struct world_topic {
     struct ria_uuid id;
     char name[32];
