@@ -17,6 +17,7 @@ static size_t checkpoint_file_checkpoint_entry_size_(const struct checkpoint_fil
     size += 4;
     size += 8;
     size += 8;
+    size += 1;
     size += 1; /* no tagged fields */
     return size;
 }
@@ -31,6 +32,7 @@ static void checkpoint_file_checkpoint_entry_encode_(const struct checkpoint_fil
     ria_write_u32(w, m->generation);
     ria_write_i64(w, m->synced_offset);
     ria_write_i64(w, m->high_watermark);
+    ria_write_bool(w, m->is_unknown);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -45,6 +47,7 @@ static void checkpoint_file_checkpoint_entry_decode_(struct checkpoint_file_chec
     out->generation = ria_read_u32(r);
     out->synced_offset = ria_read_i64(r);
     out->high_watermark = ria_read_i64(r);
+    out->is_unknown = ria_read_bool(r);
     ria_read_tags_unknown(r);
 }
 
@@ -58,6 +61,7 @@ static size_t checkpoint_file_size_(const struct checkpoint_file *m, int16_t ver
     size_t size = 0;
     (void)m;
     (void)version;
+    size += 1;
     size += 1;
     size += ria_count_size(m->partitions_count, true);
     for (uint32_t i = 0; i < m->partitions_count; i++) {
@@ -73,6 +77,7 @@ static void checkpoint_file_encode_(const struct checkpoint_file *m, int16_t ver
     (void)version;
     (void)w;
     ria_write_bool(w, m->is_partial);
+    ria_write_bool(w, m->is_doubted);
     ria_write_count(w, m->partitions, m->partitions_count, true, false, 100000);
     for (uint32_t i = 0; i < m->partitions_count; i++) {
         checkpoint_file_checkpoint_entry_encode_(&m->partitions[i], version, w);
@@ -87,7 +92,8 @@ static void checkpoint_file_decode_(struct checkpoint_file *out, int16_t version
     (void)arena;
     checkpoint_file_init(out);
     out->is_partial = ria_read_bool(r);
-    out->partitions = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 41, sizeof(*out->partitions)}, &out->partitions_count);
+    out->is_doubted = ria_read_bool(r);
+    out->partitions = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 42, sizeof(*out->partitions)}, &out->partitions_count);
     for (uint32_t i = 0; i < out->partitions_count && r->err == RIA_OK; i++) {
         checkpoint_file_checkpoint_entry_decode_(&out->partitions[i], version, r, arena);
     }

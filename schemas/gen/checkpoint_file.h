@@ -17,6 +17,8 @@ struct checkpoint_file_checkpoint_entry {
     int64_t synced_offset;
     /* Everything below was committed. */
     int64_t high_watermark;
+    /* A newer mark was lost, and the log was not opened since: more may have been on disk. */
+    bool is_unknown;
 };
 
 /* checkpoint: how far each log of a data folder was synced and committed.
@@ -24,6 +26,8 @@ struct checkpoint_file_checkpoint_entry {
 struct checkpoint_file {
     /* Entries were lost: a log without one is not known to be new. */
     bool is_partial;
+    /* A mark was lost, perhaps of a log without an entry. */
+    bool is_doubted;
     /* In no order. */
     struct checkpoint_file_checkpoint_entry *partitions;
     uint32_t partitions_count;

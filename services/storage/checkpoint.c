@@ -37,6 +37,7 @@ struct checkpoint {
     struct ria_map entries; /* entry_key -> struct entry, owned */
     bool changed;
     bool is_partial;
+    bool is_doubted;
 };
 
 static struct entry_key key_of(const struct ria_uuid *topic_id, int32_t partition)
@@ -69,9 +70,9 @@ void checkpoint_get(
     struct entry_key key = key_of(topic_id, partition);
     const struct entry *entry = ria_map_get(&checkpoint->entries, &key, sizeof(key));
 
-    *out_entry = entry == NULL
-                     ? (struct partition_log_checkpoint){.is_unknown = checkpoint->is_partial}
-                     : entry->value;
+    *out_entry = entry == NULL ? (struct partition_log_checkpoint
+                                 ){.is_unknown = checkpoint_is_doubted(checkpoint)}
+                               : entry->value;
 }
 
 bool checkpoint_is_partial(const struct checkpoint *checkpoint)
@@ -79,10 +80,28 @@ bool checkpoint_is_partial(const struct checkpoint *checkpoint)
     return checkpoint->is_partial;
 }
 
+bool checkpoint_is_doubted(const struct checkpoint *checkpoint)
+{
+    return checkpoint->is_partial || checkpoint->is_doubted;
+}
+
+void checkpoint_doubt(struct checkpoint *checkpoint)
+{
+    struct entry *entry;
+    size_t cursor = 0;
+
+    while ((entry = ria_map_next(&checkpoint->entries, &cursor)) != NULL) {
+        entry->value.is_unknown = true;
+    }
+    checkpoint->is_doubted = true;
+    checkpoint->changed = true;
+}
+
 void checkpoint_set_whole(struct checkpoint *checkpoint)
 {
-    checkpoint->changed = checkpoint->changed || checkpoint->is_partial;
+    checkpoint->changed = checkpoint->changed || checkpoint_is_doubted(checkpoint);
     checkpoint->is_partial = false;
+    checkpoint->is_doubted = false;
 }
 
 void checkpoint_set_changed(struct checkpoint *checkpoint)
@@ -94,7 +113,7 @@ static bool
 entry_equal(const struct partition_log_checkpoint *a, const struct partition_log_checkpoint *b)
 {
     return a->synced_offset == b->synced_offset && a->high_watermark == b->high_watermark &&
-           a->generation == b->generation;
+           a->generation == b->generation && a->is_unknown == b->is_unknown;
 }
 
 ria_err checkpoint_put(
@@ -168,6 +187,7 @@ ria_err checkpoint_encode(struct checkpoint *checkpoint, struct ria_buf *out)
 
     checkpoint_file_init(&file);
     file.is_partial = checkpoint->is_partial;
+    file.is_doubted = checkpoint->is_doubted;
     file.partitions = calloc(checkpoint->entries.count + 1, sizeof(*file.partitions));
     if (file.partitions == NULL) {
         return RIA_ERR_NOMEM;
@@ -179,6 +199,7 @@ ria_err checkpoint_encode(struct checkpoint *checkpoint, struct ria_buf *out)
             .generation = entry->value.generation,
             .synced_offset = entry->value.synced_offset,
             .high_watermark = entry->value.high_watermark,
+            .is_unknown = entry->value.is_unknown,
         };
     }
     ria_err err =
@@ -202,12 +223,14 @@ static ria_err load_entries(struct checkpoint *checkpoint, const struct checkpoi
             .synced_offset = e->synced_offset,
             .high_watermark = e->high_watermark,
             .generation = e->generation,
+            .is_unknown = e->is_unknown,
         };
         if (value.synced_offset >= 0 && value.high_watermark >= 0) {
             RIA_TRY(checkpoint_put(checkpoint, &e->topic_id, e->partition, &value));
         }
     }
     checkpoint->is_partial = file->is_partial;
+    checkpoint->is_doubted = file->is_doubted;
     checkpoint->changed = false;
     return RIA_OK;
 }

@@ -38,12 +38,18 @@ void checkpoint_free(struct checkpoint *checkpoint);
 /* Entries were lost with a bad file, by this process or one before: what has none may have been
  * there. checkpoint_set_whole(): every log that is here has one by now. */
 bool checkpoint_is_partial(const struct checkpoint *checkpoint);
+
+/* Marks were lost (marks.h): more may have been on disk than the entries say, which become unknown
+ * until they are put anew, and what has none is unknown, too. */
+void checkpoint_doubt(struct checkpoint *checkpoint);
+/* Or it is partial. */
+bool checkpoint_is_doubted(const struct checkpoint *checkpoint);
 void checkpoint_set_whole(struct checkpoint *checkpoint);
 
 /* The last encode did not reach the disk. */
 void checkpoint_set_changed(struct checkpoint *checkpoint);
 
-/* Zeros if there is no entry; is_unknown if the checkpoint is partial. */
+/* Zeros if there is no entry; is_unknown then, if the checkpoint is doubted. */
 void checkpoint_get(
     const struct checkpoint *checkpoint,
     const struct ria_uuid *topic_id,

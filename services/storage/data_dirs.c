@@ -488,15 +488,25 @@ void data_dirs_count_start(struct data_dirs *dirs, struct identity *identity)
 
 /* ---- which ---- */
 
-bool data_dirs_are_partial(const struct data_dirs *dirs)
+static bool any_is(const struct data_dirs *dirs, bool (*is)(const struct checkpoint *checkpoint))
 {
     for (uint32_t i = 0; i < dirs->count; i++) {
         const struct data_dir *dir = &dirs->items[i];
-        if (!dir->failed && dir->checkpoint != NULL && checkpoint_is_partial(dir->checkpoint)) {
+        if (!dir->failed && dir->checkpoint != NULL && is(dir->checkpoint)) {
             return true;
         }
     }
     return false;
+}
+
+bool data_dirs_are_partial(const struct data_dirs *dirs)
+{
+    return any_is(dirs, checkpoint_is_partial);
+}
+
+bool data_dirs_are_doubted(const struct data_dirs *dirs)
+{
+    return any_is(dirs, checkpoint_is_doubted);
 }
 
 struct data_dir *data_dirs_first(struct data_dirs *dirs)

@@ -76,8 +76,9 @@ ria_err data_dirs_save(struct data_dirs *dirs, const struct identity *identity) 
  * start: the coordinator tells a node that has lost count (docs/formats/node.md). */
 void data_dirs_count_start(struct data_dirs *dirs, struct identity *identity);
 
-/* The checkpoint of one of them was bad. */
+/* The checkpoint of one of them was bad; that, or its marks. */
 bool data_dirs_are_partial(const struct data_dirs *dirs);
+bool data_dirs_are_doubted(const struct data_dirs *dirs);
 
 /* The first good folder. */
 struct data_dir *data_dirs_first(struct data_dirs *dirs);

@@ -11,7 +11,7 @@
 #include "services/storage/log_path.h"
 #include "services/storage/record_file.h"
 
-enum { CRC_AT = 60 };
+enum { CRC_AT = 60, PAIR_SIZE = 2 * MARKS_SLOT_SIZE };
 
 static const char MARKS_NAME[] = "marks";
 
@@ -34,6 +34,34 @@ static bool is_here(
     return here;
 }
 
+static bool is_good(const uint8_t *slot)
+{
+    struct ria_reader r = ria_reader_of(ria_slice_of(slot + CRC_AT, MARKS_SLOT_SIZE - CRC_AT));
+
+    return ria_read_u32(&r) == ria_crc32c(slot, CRC_AT);
+}
+
+static bool is_empty(const uint8_t *slot)
+{
+    static const uint8_t zeros[MARKS_SLOT_SIZE];
+
+    return memcmp(slot, zeros, sizeof(zeros)) == 0;
+}
+
+/* Both copies of one slot are bad. A power cut does not do that: a page of the file is there or
+ * not, and a sector holds both. */
+static bool has_lost(const uint8_t *data, size_t size)
+{
+    for (size_t at = 0; at + PAIR_SIZE <= size; at += PAIR_SIZE) {
+        const uint8_t *first = data + at;
+        const uint8_t *second = first + MARKS_SLOT_SIZE;
+        if (!is_good(first) && !is_empty(first) && !is_good(second) && !is_empty(second)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool raise_one(
     const struct ria_env *env,
     const char *data_dir,
@@ -48,21 +76,20 @@ static bool raise_one(
     int32_t partition = ria_read_i32(&r);
     uint32_t generation = ria_read_u32(&r);
     int64_t synced_offset = ria_read_i64(&r);
-    (void)ria_read_bytes(&r, CRC_AT - 32);
-    if (ria_read_u32(&r) != ria_crc32c(slot.data, CRC_AT) || synced_offset <= 0) {
+    if (!is_good(slot.data) || synced_offset <= 0) {
         return false;
     }
     checkpoint_get(checkpoint, &topic_id, partition, &entry);
     bool has_none = entry.synced_offset == 0 && entry.high_watermark == 0 && entry.generation == 0;
     bool is_older = entry.generation == generation && entry.synced_offset < synced_offset;
-    if (has_none ? !is_here(env, data_dir, topic_id, partition) : !is_older) {
+    if (has_none ? !is_here(env, data_dir, topic_id, partition) : !is_older && !entry.is_unknown) {
         return false;
     }
-    entry = (struct partition_log_checkpoint){
-        .synced_offset = synced_offset,
-        .high_watermark = entry.high_watermark,
-        .generation = generation,
-    };
+    if (has_none || is_older) {
+        entry.synced_offset = synced_offset;
+        entry.generation = generation;
+    }
+    entry.is_unknown = false; /* it has this slot only, and that is not the one that was lost */
     return checkpoint_put(checkpoint, &topic_id, partition, &entry) == RIA_OK;
 }
 
@@ -71,21 +98,24 @@ bool marks_raise(const struct ria_env *env, const char *data_dir, struct checkpo
     char path[LOG_PATH_MAX];
     uint8_t *data = NULL;
     size_t size = 0;
-    bool raised = false;
 
     log_path_join(path, data_dir, MARKS_NAME);
-    if (record_file_load(
-            env->fs, path, (size_t)MARKS_SLOTS_MAX * 2 * MARKS_SLOT_SIZE, &data, &size
-        ) != RIA_OK) {
+    if (record_file_load(env->fs, path, (size_t)MARKS_SLOTS_MAX * PAIR_SIZE, &data, &size) !=
+        RIA_OK) {
         return false;
+    }
+    bool changed = has_lost(data, size);
+    if (changed) {
+        ria_log_warn(env->log, "storage.marks_lost", "dir=%s", data_dir);
+        checkpoint_doubt(checkpoint);
     }
     for (size_t at = 0; at + MARKS_SLOT_SIZE <= size; at += MARKS_SLOT_SIZE) {
         if (raise_one(env, data_dir, checkpoint, ria_slice_of(data + at, MARKS_SLOT_SIZE))) {
-            raised = true;
+            changed = true;
         }
     }
     free(data);
-    return raised;
+    return changed;
 }
 
 void marks_begin(struct marks *marks, const struct ria_env *env, const char *data_dir)
@@ -113,7 +143,7 @@ int32_t marks_take_slot(struct marks *marks)
 /* Twice: a bad bit takes one. */
 static void write_slot(struct marks *marks, int32_t slot, const uint8_t bytes[MARKS_SLOT_SIZE])
 {
-    uint8_t both[2 * MARKS_SLOT_SIZE];
+    uint8_t both[PAIR_SIZE];
 
     memcpy(both, bytes, MARKS_SLOT_SIZE);
     memcpy(both + MARKS_SLOT_SIZE, bytes, MARKS_SLOT_SIZE);

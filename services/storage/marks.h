@@ -21,7 +21,8 @@ struct marks {
 };
 
 /* Brings a checkpoint that was just loaded up to date. True: it has to be written before
- * marks_begin(). A file that is missing or cannot be read changes nothing. Blocks. */
+ * marks_begin(). A mark of which both copies are bad makes all entries unknown that have no good
+ * one. A file that is missing or cannot be read changes nothing. Blocks. */
 bool marks_raise(const struct ria_env *env, const char *data_dir, struct checkpoint *checkpoint);
 
 /* An empty file, or none. */

@@ -486,7 +486,7 @@ static bool open_replica(struct replica *replica)
 /* Every log that is claimed is open, and has its entry: what has none from now on is new. */
 static void settle_checkpoints(struct storage *s)
 {
-    if (!s->scanned || !ria_list_is_empty(&s->opening) || !data_dirs_are_partial(&s->dirs)) {
+    if (!s->scanned || !ria_list_is_empty(&s->opening) || !data_dirs_are_doubted(&s->dirs)) {
         return;
     }
     RIA_LIST_FOREACH (node, &s->replicas) {

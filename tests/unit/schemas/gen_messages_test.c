@@ -555,50 +555,50 @@ static const struct vector_length check_transform_response_v0_mixed_lengths[] = 
     {31, LENGTH_COMPACT, true, 0},
 };
 
-static const struct checkpoint_file checkpoint_file_v0_empty = {.is_partial = false, .partitions = NULL, .partitions_count = 0};
+static const struct checkpoint_file checkpoint_file_v0_empty = {.is_partial = false, .is_doubted = false, .partitions = NULL, .partitions_count = 0};
 static const uint8_t checkpoint_file_v0_empty_bytes[] = {
-    0x00, 0x01, 0x00
+    0x00, 0x00, 0x01, 0x00
 };
 static const struct vector_length checkpoint_file_v0_empty_lengths[] = {
-    {1, LENGTH_COMPACT, false, 100000},
-    {2, LENGTH_COMPACT, true, 0},
+    {2, LENGTH_COMPACT, false, 100000},
+    {3, LENGTH_COMPACT, true, 0},
 };
 
-static const struct checkpoint_file checkpoint_file_v0_full = {.is_partial = true, .partitions = (struct checkpoint_file_checkpoint_entry[]){{.topic_id = {{42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57}}, .partition = 2052317352, .generation = 4176009426U, .synced_offset = INT64_C(-1542002720943255300), .high_watermark = INT64_C(2812682843993590054)}, {.topic_id = {{119, 120, 121, 122, 123, 124, 125, 126, 127, 128, 129, 130, 131, 132, 133, 134}}, .partition = -226019953, .generation = 1897672121U, .synced_offset = INT64_C(-5261348224354933277), .high_watermark = INT64_C(-906662659418087923)}}, .partitions_count = 2};
+static const struct checkpoint_file checkpoint_file_v0_full = {.is_partial = true, .is_doubted = true, .partitions = (struct checkpoint_file_checkpoint_entry[]){{.topic_id = {{56, 57, 58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71}}, .partition = 2028525778, .generation = 4152217852U, .synced_offset = INT64_C(2812682843993590054), .high_watermark = INT64_C(7167368408930435408), .is_unknown = true}, {.topic_id = {{147, 148, 149, 150, 151, 152, 153, 154, 155, 156, 157, 158, 159, 160, 161, 162}}, .partition = -273603101, .generation = 1850088973U, .synced_offset = INT64_C(3448022905518757431), .high_watermark = INT64_C(7802708470455602785), .is_unknown = false}}, .partitions_count = 2};
 static const uint8_t checkpoint_file_v0_full_bytes[] = {
-    0x01, 0x03, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36,
-    0x37, 0x38, 0x39, 0x7a, 0x53, 0xe0, 0xa8, 0xf8, 0xe8, 0xd8, 0xd2, 0xea, 0x99, 0xb4, 0xb1,
-    0xf7, 0x7d, 0xd0, 0xfc, 0x27, 0x08, 0xa8, 0x24, 0xf6, 0x12, 0xc9, 0x26, 0x00, 0x77, 0x78,
-    0x79, 0x7a, 0x7b, 0x7c, 0x7d, 0x7e, 0x7f, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0xf2,
-    0x87, 0x35, 0x8f, 0x71, 0x1c, 0x2d, 0xb9, 0xb6, 0xfb, 0xef, 0xaa, 0x6f, 0xb1, 0x25, 0xe3,
-    0xf3, 0x6a, 0xe3, 0x1d, 0x6e, 0x46, 0x1e, 0x0d, 0x00, 0x00
+    0x01, 0x01, 0x03, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0x40, 0x41, 0x42, 0x43,
+    0x44, 0x45, 0x46, 0x47, 0x78, 0xe8, 0xd8, 0xd2, 0xf7, 0x7d, 0xd0, 0xfc, 0x27, 0x08, 0xa8,
+    0x24, 0xf6, 0x12, 0xc9, 0x26, 0x63, 0x77, 0x9b, 0x97, 0xf4, 0xa7, 0xc1, 0x50, 0x01, 0x00,
+    0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99, 0x9a, 0x9b, 0x9c, 0x9d, 0x9e, 0x9f, 0xa0, 0xa1,
+    0xa2, 0xef, 0xb1, 0x25, 0xe3, 0x6e, 0x46, 0x1e, 0x0d, 0x2f, 0xd9, 0xd6, 0x90, 0x6c, 0xdb,
+    0x16, 0x37, 0x6c, 0x48, 0xca, 0x03, 0x6b, 0x70, 0x0e, 0x61, 0x00, 0x00, 0x00
 };
 static const uint8_t checkpoint_file_v0_full_newer[] = {
-    0x01, 0x03, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36,
-    0x37, 0x38, 0x39, 0x7a, 0x53, 0xe0, 0xa8, 0xf8, 0xe8, 0xd8, 0xd2, 0xea, 0x99, 0xb4, 0xb1,
-    0xf7, 0x7d, 0xd0, 0xfc, 0x27, 0x08, 0xa8, 0x24, 0xf6, 0x12, 0xc9, 0x26, 0x01, 0x90, 0x4e,
-    0x03, 0x6e, 0x65, 0x77, 0x77, 0x78, 0x79, 0x7a, 0x7b, 0x7c, 0x7d, 0x7e, 0x7f, 0x80, 0x81,
-    0x82, 0x83, 0x84, 0x85, 0x86, 0xf2, 0x87, 0x35, 0x8f, 0x71, 0x1c, 0x2d, 0xb9, 0xb6, 0xfb,
-    0xef, 0xaa, 0x6f, 0xb1, 0x25, 0xe3, 0xf3, 0x6a, 0xe3, 0x1d, 0x6e, 0x46, 0x1e, 0x0d, 0x01,
-    0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
+    0x01, 0x01, 0x03, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0x40, 0x41, 0x42, 0x43,
+    0x44, 0x45, 0x46, 0x47, 0x78, 0xe8, 0xd8, 0xd2, 0xf7, 0x7d, 0xd0, 0xfc, 0x27, 0x08, 0xa8,
+    0x24, 0xf6, 0x12, 0xc9, 0x26, 0x63, 0x77, 0x9b, 0x97, 0xf4, 0xa7, 0xc1, 0x50, 0x01, 0x01,
+    0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99, 0x9a, 0x9b,
+    0x9c, 0x9d, 0x9e, 0x9f, 0xa0, 0xa1, 0xa2, 0xef, 0xb1, 0x25, 0xe3, 0x6e, 0x46, 0x1e, 0x0d,
+    0x2f, 0xd9, 0xd6, 0x90, 0x6c, 0xdb, 0x16, 0x37, 0x6c, 0x48, 0xca, 0x03, 0x6b, 0x70, 0x0e,
+    0x61, 0x00, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
 };
 static const struct vector_length checkpoint_file_v0_full_lengths[] = {
-    {1, LENGTH_COMPACT, false, 100000},
-    {42, LENGTH_COMPACT, true, 0},
-    {83, LENGTH_COMPACT, true, 0},
-    {84, LENGTH_COMPACT, true, 0},
+    {2, LENGTH_COMPACT, false, 100000},
+    {44, LENGTH_COMPACT, true, 0},
+    {86, LENGTH_COMPACT, true, 0},
+    {87, LENGTH_COMPACT, true, 0},
 };
 
-static const struct checkpoint_file checkpoint_file_v0_mixed = {.is_partial = true, .partitions = (struct checkpoint_file_checkpoint_entry[]){{.topic_id = {{42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57}}, .partition = 2147483647, .generation = 4294967295U, .synced_offset = INT64_C(9223372036854775807), .high_watermark = INT64_C(9223372036854775807)}}, .partitions_count = 1};
+static const struct checkpoint_file checkpoint_file_v0_mixed = {.is_partial = true, .is_doubted = true, .partitions = (struct checkpoint_file_checkpoint_entry[]){{.topic_id = {{56, 57, 58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71}}, .partition = 2147483647, .generation = 4294967295U, .synced_offset = INT64_C(9223372036854775807), .high_watermark = INT64_C(9223372036854775807), .is_unknown = true}}, .partitions_count = 1};
 static const uint8_t checkpoint_file_v0_mixed_bytes[] = {
-    0x01, 0x02, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36,
-    0x37, 0x38, 0x39, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff,
-    0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00
+    0x01, 0x01, 0x02, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0x40, 0x41, 0x42, 0x43,
+    0x44, 0x45, 0x46, 0x47, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0x00, 0x00
 };
 static const struct vector_length checkpoint_file_v0_mixed_lengths[] = {
-    {1, LENGTH_COMPACT, false, 100000},
-    {42, LENGTH_COMPACT, true, 0},
-    {43, LENGTH_COMPACT, true, 0},
+    {2, LENGTH_COMPACT, false, 100000},
+    {44, LENGTH_COMPACT, true, 0},
+    {45, LENGTH_COMPACT, true, 0},
 };
 
 static const struct command command_v0_empty = {.kind = 0, .body_version = 0, .time_ms = INT64_C(0), .sender_id = -1, .default_partitions = 0, .default_replicas = 0, .live_nodes = NULL, .live_nodes_count = 0, .lease_ms = INT64_C(0), .body = {(const uint8_t *)"", 0}};
@@ -5338,9 +5338,9 @@ static const struct vector vectors[] = {
     {"CheckTransformResponse", "empty", 0, &check_transform_response_v0_empty, check_transform_response_v0_empty_bytes, 4, NULL, 0, check_transform_response_v0_empty_lengths, RIA_COUNT(check_transform_response_v0_empty_lengths)},
     {"CheckTransformResponse", "full", 0, &check_transform_response_v0_full, check_transform_response_v0_full_bytes, 41, check_transform_response_v0_full_newer, sizeof(check_transform_response_v0_full_newer), check_transform_response_v0_full_lengths, RIA_COUNT(check_transform_response_v0_full_lengths)},
     {"CheckTransformResponse", "mixed", 0, &check_transform_response_v0_mixed, check_transform_response_v0_mixed_bytes, 32, NULL, 0, check_transform_response_v0_mixed_lengths, RIA_COUNT(check_transform_response_v0_mixed_lengths)},
-    {"CheckpointFile", "empty", 0, &checkpoint_file_v0_empty, checkpoint_file_v0_empty_bytes, 3, NULL, 0, checkpoint_file_v0_empty_lengths, RIA_COUNT(checkpoint_file_v0_empty_lengths)},
-    {"CheckpointFile", "full", 0, &checkpoint_file_v0_full, checkpoint_file_v0_full_bytes, 85, checkpoint_file_v0_full_newer, sizeof(checkpoint_file_v0_full_newer), checkpoint_file_v0_full_lengths, RIA_COUNT(checkpoint_file_v0_full_lengths)},
-    {"CheckpointFile", "mixed", 0, &checkpoint_file_v0_mixed, checkpoint_file_v0_mixed_bytes, 44, NULL, 0, checkpoint_file_v0_mixed_lengths, RIA_COUNT(checkpoint_file_v0_mixed_lengths)},
+    {"CheckpointFile", "empty", 0, &checkpoint_file_v0_empty, checkpoint_file_v0_empty_bytes, 4, NULL, 0, checkpoint_file_v0_empty_lengths, RIA_COUNT(checkpoint_file_v0_empty_lengths)},
+    {"CheckpointFile", "full", 0, &checkpoint_file_v0_full, checkpoint_file_v0_full_bytes, 88, checkpoint_file_v0_full_newer, sizeof(checkpoint_file_v0_full_newer), checkpoint_file_v0_full_lengths, RIA_COUNT(checkpoint_file_v0_full_lengths)},
+    {"CheckpointFile", "mixed", 0, &checkpoint_file_v0_mixed, checkpoint_file_v0_mixed_bytes, 46, NULL, 0, checkpoint_file_v0_mixed_lengths, RIA_COUNT(checkpoint_file_v0_mixed_lengths)},
     {"Command", "empty", 0, &command_v0_empty, command_v0_empty_bytes, 25, NULL, 0, command_v0_empty_lengths, RIA_COUNT(command_v0_empty_lengths)},
     {"Command", "full", 0, &command_v0_full, command_v0_full_bytes, 49, command_v0_full_newer, sizeof(command_v0_full_newer), command_v0_full_lengths, RIA_COUNT(command_v0_full_lengths)},
     {"Command", "mixed", 0, &command_v0_mixed, command_v0_mixed_bytes, 44, NULL, 0, command_v0_mixed_lengths, RIA_COUNT(command_v0_mixed_lengths)},

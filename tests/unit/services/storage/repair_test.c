@@ -19,6 +19,7 @@
 #include "schemas/gen/report_replicas_request.h"
 #include "schemas/gen/report_replicas_response.h"
 
+#include "services/storage/marks.h"
 #include "tests/lib/harness.h"
 #include "tests/unit/services/storage/storage_fixture.h"
 
@@ -735,6 +736,54 @@ static void damage_of_a_moment_ago_is_no_tail_after_a_kill(void)
     end();
 }
 
+/* The marks were the only thing that told this damage from a tail, and both copies are bad. The
+ * node led with what it had cut off missing. */
+static void damage_of_a_moment_ago_is_no_tail_if_the_marks_rot_too(void)
+{
+    for (int copies = 1; copies <= 2; copies++) {
+        begin();
+        CU_ASSERT_EQUAL(append(1, RECORDS, 5, RECORDS), RIA_OK);
+        fixture_run_ms(nodes[1], 5);
+        fixture_kill(nodes[1]);
+        for (int i = 0; i < copies; i++) {
+            CU_ASSERT_EQUAL(
+                ria_fs_sim_flip_bit(
+                    nodes[1]->fs, "data/marks", (uint64_t)i * MARKS_SLOT_SIZE + 38, 2
+                ),
+                RIA_OK
+            );
+        }
+        flip(1, RECORDS + 4, 66);
+        CU_ASSERT_TRUE_FATAL(fixture_start(nodes[1]));
+        fixture_kill(nodes[1]); /* before it knew anything of the log, perhaps */
+        CU_ASSERT_TRUE_FATAL(fixture_start(nodes[1]));
+        run_ms(50);
+        CU_ASSERT_EQUAL(fixture_logged(nodes[1], "storage.marks_lost"), copies == 2 ? 1 : 0);
+        CU_ASSERT_TRUE(fixture_info(nodes[1]).damaged);
+        CU_ASSERT_EQUAL(told[1], 2);
+        CU_ASSERT_EQUAL(fixture_logged(nodes[1], "storage.tail_cut"), 0);
+        end();
+    }
+}
+
+/* What the marks hid was nothing. */
+static void marks_that_rot_alone_make_nothing_unfit(void)
+{
+    begin();
+    fixture_kill(nodes[1]);
+    for (uint64_t i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL(
+            ria_fs_sim_flip_bit(nodes[1]->fs, "data/marks", i * MARKS_SLOT_SIZE + 38, 2), RIA_OK
+        );
+    }
+    CU_ASSERT_TRUE_FATAL(fixture_start(nodes[1]));
+    run_ms(1500);
+    CU_ASSERT_EQUAL(fixture_logged(nodes[1], "storage.marks_lost"), 1);
+    CU_ASSERT_FALSE(fixture_info(nodes[1]).damaged);
+    CU_ASSERT_EQUAL(fixture_info(nodes[1]).end_offset, RECORDS);
+    end();
+}
+
 static void spoil_checkpoint(int32_t number, int copies)
 {
     uint8_t *data = NULL;
@@ -837,6 +886,8 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(an_idle_leader_tells_where_a_lost_tail_ends),
     HARNESS_TEST(a_lost_tail_that_the_leader_has_stays_lost),
     HARNESS_TEST(damage_of_a_moment_ago_is_no_tail_after_a_kill),
+    HARNESS_TEST(damage_of_a_moment_ago_is_no_tail_if_the_marks_rot_too),
+    HARNESS_TEST(marks_that_rot_alone_make_nothing_unfit),
     HARNESS_TEST(a_damaged_checkpoint_takes_no_damage_for_a_tail),
     HARNESS_TEST(a_damaged_checkpoint_alone_makes_nothing_unfit),
     HARNESS_TEST(a_removed_topic_ends_its_repair),
