@@ -173,11 +173,7 @@ static ria_err replay_epoch(struct replay *replay, const struct batch_header *he
 static ria_err replay_batch(struct replay *replay, const struct batch_header *header)
 {
     struct partition_log *log = replay->log;
-    const struct log_damage *hole = log_damage_from(log, header->base_offset);
 
-    if (hole != NULL && hole->from_offset <= header->base_offset) {
-        return RIA_OK; /* its header may be what is wrong */
-    }
     if (header->base_offset >= replay->producers_from) {
         RIA_TRY(producer_table_reserve(&log->producers, 1));
         producer_table_note(&log->producers, header, replay->now_us);
@@ -188,7 +184,16 @@ static ria_err replay_batch(struct replay *replay, const struct batch_header *he
     return RIA_OK;
 }
 
-/* Walk from a place to the segment's end. On RIA_ERR_CORRUPT *place is the bad one. */
+/* No way leads through a hole: a header in it may be what is wrong, and tells another end. */
+static bool is_hole(const struct partition_log *log, int64_t offset)
+{
+    const struct log_damage *hole = log_damage_from(log, offset);
+
+    return hole != NULL && hole->from_offset <= offset;
+}
+
+/* Walk from a place to the segment's end, or to a hole. On RIA_ERR_CORRUPT *place is the bad one.
+ */
 static ria_err
 replay_run(struct replay *replay, struct segment *segment, struct segment_place *place)
 {
@@ -198,6 +203,10 @@ replay_run(struct replay *replay, struct segment *segment, struct segment_place 
 
     RIA_TRY(segment_walk_init(&walk, segment, *place));
     for (;;) {
+        if (is_hole(replay->log, walk.place.offset)) {
+            *place = walk.place;
+            return RIA_ERR_CORRUPT;
+        }
         ria_err err = segment_walk_next(&walk, &header, &more);
         *place = walk.place;
         if (err != RIA_OK || !more) {
@@ -207,7 +216,34 @@ replay_run(struct replay *replay, struct segment *segment, struct segment_place 
     }
 }
 
-/* Damage in the middle: go on at the next batch the index knows. */
+/* Where to go on behind a bad place: where its hole ends, if something knows where that is in the
+ * file; else at the next batch the index knows, and all up to there is the hole's. */
+static int64_t behind(struct replay *replay, struct segment *segment, int64_t bad)
+{
+    const struct log_damage *hole = log_damage_from(replay->log, bad);
+    struct segment_place place;
+    int64_t next = segment->next_offset;
+
+    if (hole != NULL && hole->from_offset <= bad) {
+        if (hole->to_offset >= next) {
+            return next;
+        }
+        if (segment_seek(segment, hole->to_offset, NULL, &place) == RIA_OK &&
+            place.offset == hole->to_offset) {
+            return hole->to_offset;
+        }
+    }
+    if (segment->offsets_loaded) {
+        uint32_t relative =
+            offset_index_next(&segment->offsets, (uint32_t)(bad - segment->base_offset));
+        next = ria_min_i64(next, segment->base_offset + relative);
+    }
+    if (bad < next) {
+        log_report_damage(replay->log, bad, next); /* nothing, if it is known */
+    }
+    return next;
+}
+
 static ria_err replay_segment(struct replay *replay, struct segment *segment, int64_t from)
 {
     struct segment_place place;
@@ -224,17 +260,7 @@ static ria_err replay_segment(struct replay *replay, struct segment *segment, in
         if (err != RIA_ERR_CORRUPT) {
             return err;
         }
-        int64_t bad = ria_max_i64(from, place.offset);
-        int64_t next = segment->next_offset;
-        if (segment->offsets_loaded) {
-            uint32_t relative =
-                offset_index_next(&segment->offsets, (uint32_t)(bad - segment->base_offset));
-            next = ria_min_i64(next, segment->base_offset + relative);
-        }
-        if (bad < next) {
-            log_report_damage(replay->log, bad, next); /* nothing, if it is known */
-        }
-        from = next;
+        from = behind(replay, segment, ria_max_i64(from, place.offset));
     }
     return RIA_OK;
 }

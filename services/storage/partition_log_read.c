@@ -129,7 +129,13 @@ ria_err partition_log_locate(
         return RIA_OK;
     }
     RIA_ASSERT(offset >= segment->base_offset && offset < segment->next_offset);
-    return locate_in(log, segment, offset, end_offset, max_bytes, out_range);
+    RIA_TRY(locate_in(log, segment, offset, end_offset, max_bytes, out_range));
+    if (out_range->size == 0 && damage != NULL && end_offset == damage->from_offset) {
+        /* A batch that reaches into the hole: it is the hole's. */
+        log_report_damage(log, out_range->base_offset, end_offset);
+        return RIA_ERR_CORRUPT;
+    }
+    return RIA_OK;
 }
 
 /* ---- read ---- */

@@ -324,6 +324,28 @@ static void a_flipped_offset_behind_a_bad_batch_does_not_lengthen_the_hole(void)
     }
 }
 
+/* The walk that makes up for a lost file of epochs went by the bad batch's own word for its end,
+ * and called good batches damaged. */
+static void a_bad_batch_that_claims_more_records_does_not_lead_a_replay_astray(void)
+{
+    static const uint8_t more = 9; /* the last byte of the last offset's delta: 10 to 19 */
+    int64_t segment = 0;
+
+    begin(62);
+    append_many(10, 100);
+    log_fixture_sync(f);
+    log_fixture_take_checkpoint(f);
+    uint64_t at = position_of(12, &segment); /* holds 10 to 14 */
+    log_fixture_crash(f, false);
+    log_fixture_damage(f, log_fixture_path(segment, ".log"), at + 26, &more, 1);
+    open_again();
+    CU_ASSERT_TRUE(partition_log_is_damaged(f->log));
+    CU_ASSERT_EQUAL(log_fixture_logged(f, "storage.log_damaged"), 1);
+    CU_ASSERT_EQUAL(log_fixture_verify(f, 0), 10);
+    CU_ASSERT_EQUAL(log_fixture_verify(f, 15), 30);
+    log_fixture_fini(f);
+}
+
 static void a_log_that_ends_below_the_mark_is_damaged(void)
 {
     int64_t segment = 0;
@@ -736,6 +758,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_bad_batch_below_the_mark_is_damage_and_nothing_is_cut),
     HARNESS_TEST(a_bad_header_below_the_mark_is_passed_over),
     HARNESS_TEST(a_flipped_offset_behind_a_bad_batch_does_not_lengthen_the_hole),
+    HARNESS_TEST(a_bad_batch_that_claims_more_records_does_not_lead_a_replay_astray),
     HARNESS_TEST(a_log_that_ends_below_the_mark_is_damaged),
     HARNESS_TEST(a_missing_segment_below_the_mark_is_damage),
     HARNESS_TEST(segments_behind_a_short_one_below_the_mark_stay_readable),
