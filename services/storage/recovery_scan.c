@@ -139,9 +139,39 @@ static ria_err take_good(struct window *w)
     return RIA_OK;
 }
 
+/* Two good batches, one right behind the other, whose offsets do not join: is it the first whose
+ * offset is wrong? The third decides; without one it is if the second would be in front of it. The
+ * window moves. */
+static ria_err check_pair(
+    struct window *w,
+    uint64_t position,
+    const struct batch_header *first,
+    const struct batch_header *second,
+    bool *out_wrong
+)
+{
+    int64_t end_offset = batch_last_offset(first) + 1 + second->last_offset_delta + 1;
+    uint64_t behind = position + batch_size(first) + batch_size(second);
+    struct batch_header third;
+    struct ria_slice batch = RIA_SLICE_NULL;
+
+    if (behind < w->scan->file_size) {
+        RIA_TRY(batch_at(w, behind, &third, &batch));
+    }
+    bool has_third = !ria_slice_is_null(batch);
+    if (has_third && segment_header_joins(&third, batch_last_offset(second) + 1)) {
+        *out_wrong = true;
+    } else if (has_third && segment_header_joins(&third, end_offset)) {
+        *out_wrong = false;
+    } else {
+        *out_wrong = second->base_offset > w->scan->segment->next_offset &&
+                     second->base_offset <= first->base_offset;
+    }
+    return RIA_OK;
+}
+
 /* The offset is under no CRC either. A hole has no more records than bytes, it ends at the mark at
- * the latest, and the batch behind the one that ends it goes on from there, or neither is believed.
- * The window moves. */
+ * the latest, and the batch behind the one that ends it goes on from there. The window moves. */
 static ria_err check_offset(
     struct window *w, uint64_t position, const struct batch_header *header, bool *out_wrong
 )
@@ -149,13 +179,16 @@ static ria_err check_offset(
     uint64_t behind = position + batch_size(header);
     struct batch_header next;
     struct ria_slice batch = RIA_SLICE_NULL;
+    bool parts = false;
 
     if (behind < w->scan->file_size) {
         RIA_TRY(batch_at(w, behind, &next, &batch));
     }
-    bool parts =
-        !ria_slice_is_null(batch) && !segment_header_joins(&next, batch_last_offset(header) + 1) &&
-        next.base_offset > w->scan->segment->next_offset && next.base_offset <= header->base_offset;
+    if (!ria_slice_is_null(batch) && next.last_offset_delta >= 0 && next.base_offset >= 0 &&
+        next.base_offset <= INT64_MAX / 2 &&
+        !segment_header_joins(&next, batch_last_offset(header) + 1)) {
+        RIA_TRY(check_pair(w, position, header, &next, &parts));
+    }
     int64_t hidden = header->base_offset - w->scan->segment->next_offset;
     *out_wrong = header->base_offset > w->scan->mark || parts ||
                  (uint64_t)hidden > position - w->scan->segment->size;
