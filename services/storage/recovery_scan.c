@@ -170,6 +170,21 @@ static ria_err check_pair(
     return RIA_OK;
 }
 
+/* Nothing follows it, and yet it ends the log below the mark, or in the next segment. */
+static bool
+contradicts_end(const struct window *w, uint64_t behind, const struct batch_header *header)
+{
+    const struct partition_log *log = w->scan->log;
+    uint32_t next = log_segment_at(log, w->scan->segment->base_offset) + 1;
+    int64_t end_offset = batch_last_offset(header) + 1;
+
+    if (behind < w->scan->file_size) {
+        return false;
+    }
+    return next < log->segment_count ? end_offset > log->segments[next]->base_offset
+                                     : end_offset < w->scan->rewrite_from;
+}
+
 /* The offset is under no CRC either. A hole has no more records than bytes, it ends at the mark at
  * the latest, and the batch behind the one that ends it goes on from there. The window moves. */
 static ria_err check_offset(
@@ -191,6 +206,7 @@ static ria_err check_offset(
     }
     int64_t hidden = header->base_offset - w->scan->segment->next_offset;
     *out_wrong = header->base_offset > w->scan->mark || parts ||
+                 contradicts_end(w, behind, header) ||
                  (uint64_t)hidden > position - w->scan->segment->size;
     return RIA_OK;
 }

@@ -326,6 +326,29 @@ static void a_flipped_offset_behind_a_bad_batch_does_not_end_the_hole(void)
     }
 }
 
+/* The log ended one record too early, in the middle of its leader's batch: neither repair nor
+ * replication had anything that fits. */
+static void a_flipped_offset_of_the_last_batch_behind_damage_makes_it_a_lost_tail(void)
+{
+    static const uint8_t lower = 24;
+    int64_t segment = 0;
+
+    begin(63);
+    append_many(10, 100);
+    log_fixture_sync(f);
+    log_fixture_take_checkpoint(f);
+    uint64_t bad = position_of(22, &segment);   /* holds 21 to 24 */
+    uint64_t wrong = position_of(25, &segment); /* holds 25 to 29 */
+    log_fixture_crash(f, false);
+    log_fixture_damage(f, log_fixture_path(segment, ".log"), bad + 70, "X", 1);
+    log_fixture_damage(f, log_fixture_path(segment, ".log"), wrong + 7, &lower, 1);
+    open_again();
+    CU_ASSERT_EQUAL(partition_log_end_offset(f->log), 21);
+    CU_ASSERT_EQUAL(partition_log_lost_offset(f->log), 30);
+    CU_ASSERT_EQUAL(log_fixture_verify(f, 0), 21);
+    log_fixture_fini(f);
+}
+
 /* The walk that makes up for a lost file of epochs went by the bad batch's own word for its end,
  * and called good batches damaged. */
 static void a_bad_batch_that_claims_more_records_does_not_lead_a_replay_astray(void)
@@ -760,6 +783,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_bad_batch_below_the_mark_is_damage_and_nothing_is_cut),
     HARNESS_TEST(a_bad_header_below_the_mark_is_passed_over),
     HARNESS_TEST(a_flipped_offset_behind_a_bad_batch_does_not_end_the_hole),
+    HARNESS_TEST(a_flipped_offset_of_the_last_batch_behind_damage_makes_it_a_lost_tail),
     HARNESS_TEST(a_bad_batch_that_claims_more_records_does_not_lead_a_replay_astray),
     HARNESS_TEST(a_log_that_ends_below_the_mark_is_damaged),
     HARNESS_TEST(a_missing_segment_below_the_mark_is_damage),
