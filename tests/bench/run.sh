@@ -2,7 +2,8 @@
 # run.sh [OPTIONS] [BENCHMARK...]: measure a cluster of release binaries on this machine. Called by
 # `make bench`; `tests/bench/run.sh --help` lists options and benchmarks. The method, and what was
 # found, is in docs/design/005-performance.md. `run.sh failover [OPTION...]` measures what the loss of
-# a node costs (`make bench-failover`), `run.sh streams [OPTION...]` what live streams cost.
+# a node costs (`make bench-failover`), `run.sh streams [OPTION...]` what live streams cost, `run.sh
+# consume [OPTION...] [PART...]` what groups and queues cost.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -19,5 +20,9 @@ fi
 if [ "${1:-}" = streams ]; then
     shift
     exec python3 tests/bench/consume/streams.py "$@"
+fi
+if [ "${1:-}" = consume ]; then
+    shift
+    exec python3 tests/bench/consume/groups.py "$@"
 fi
 exec python3 tests/bench/bench.py "$@"
