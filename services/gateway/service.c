@@ -232,7 +232,7 @@ ria_err gateway_new(
     coordinator_calls_init(&gateway->coordinator, env, gateway->cluster);
     leader_calls_init(&gateway->leaders, env, gateway->cluster);
     node_logs_init(&gateway->node_logs, env, gateway->cluster);
-    watches_init(&gateway->watches, env, gateway->cluster);
+    watches_init(&gateway->watches, env, gateway->cluster, &gateway->marks);
     marks_init(&gateway->marks, env, gateway->cluster);
     group_ops_init(&gateway->group_ops, env, gateway->cluster);
     group_releases_init(&gateway->group_releases, &gateway->group_ops);

@@ -9,6 +9,8 @@
 #include "schemas/gen/watch_request.h"
 #include "schemas/gen/watch_response.h"
 
+#include "services/gateway/marks.h"
+
 enum {
     WATCH_GATHER_US = 500, /* waits that come together are told together */
     WATCH_RETRY_US = 100 * 1000,
@@ -31,10 +33,13 @@ static struct watch_wait *wait_at(struct ria_list *link)
     return RIA_CONTAINER(link, struct watch_wait, link);
 }
 
-void watches_init(struct watches *watches, const struct ria_env *env, struct cluster *cluster)
+void watches_init(
+    struct watches *watches, const struct ria_env *env, struct cluster *cluster, struct marks *marks
+)
 {
     watches->env = env;
     watches->cluster = cluster;
+    watches->marks = marks;
     watches->watch_id = (int64_t)(ria_rand_u64(env->rand) >> 1);
     outcalls_init(&watches->outcalls, env->rpc);
     ria_list_init(&watches->nodes);
@@ -102,6 +107,19 @@ static void wake(struct watch_node *node, const struct watch_response_watched_pa
     }
 }
 
+/* Whoever is woken by the first asks for all at once. */
+static void note(struct watches *watches, const struct watch_response *response)
+{
+    for (uint32_t i = 0; i < response->partitions_count; i++) {
+        const struct watch_response_watched_partition *moved = &response->partitions[i];
+        const struct cluster_partition *partition =
+            cluster_partition(watches->cluster, &moved->topic_id, moved->partition);
+        if (partition != NULL && moved->error_code == 0) {
+            marks_note(watches->marks, partition, moved->high_watermark);
+        }
+    }
+}
+
 static ria_err read_reply(struct watch_node *node, const struct ria_msg *reply)
 {
     char text[RIA_ERROR_TEXT_MAX + 1];
@@ -116,6 +134,9 @@ static ria_err read_reply(struct watch_node *node, const struct ria_msg *reply)
     ria_err err = envelope_decode_body(
         schema_response(API_WATCH), header.api_version, body, &arena, &response
     );
+    if (err == RIA_OK) {
+        note(node->watches, &response);
+    }
     for (uint32_t i = 0; err == RIA_OK && i < response.partitions_count; i++) {
         wake(node, &response.partitions[i]);
     }

@@ -15,9 +15,12 @@
 #include "services/gateway/outcall.h"
 #include "services/shared/cluster.h"
 
+struct marks;
+
 struct watches {
     const struct ria_env *env;
     struct cluster *cluster;
+    struct marks *marks;
     struct outcalls outcalls;
     int64_t watch_id;
     struct ria_list nodes;
@@ -40,7 +43,10 @@ struct watch_wait {
     struct ria_timer timer;
 };
 
-void watches_init(struct watches *watches, const struct ria_env *env, struct cluster *cluster);
+/* marks hear of all that an answer names before anybody who waits is told of any. */
+void watches_init(
+    struct watches *watches, const struct ria_env *env, struct cluster *cluster, struct marks *marks
+);
 
 /* Forgets everybody who waits. */
 void watches_fini(struct watches *watches);

@@ -24,6 +24,7 @@ struct setup {
     struct ria_uuid topics[WAITS];
     int woken[WAITS];
     int late[WAITS];
+    int64_t seen_of_3; /* the mark of partition 3 when somebody was woken last */
 };
 
 static void setup(struct setup *s)
@@ -35,7 +36,7 @@ static void setup(struct setup *s)
     CU_ASSERT_EQUAL_FATAL(cluster_new(&s->world.env, "tcp://c", NULL, NULL, &s->cluster), RIA_OK);
     cluster_start(s->cluster);
     world_run(&s->world);
-    watches_init(&s->watches, &s->world.env, s->cluster);
+    watches_init(&s->watches, &s->world.env, s->cluster, &s->marks);
     marks_init(&s->marks, &s->world.env, s->cluster);
     group_watch_init(&s->watch, &s->world.env, s->cluster, &s->watches, &s->marks);
 }
@@ -49,6 +50,14 @@ static void teardown(struct setup *s)
     world_fini(&s->world);
 }
 
+static struct marks_at at(struct setup *s, int32_t partition, int64_t offset)
+{
+    return (struct marks_at){
+        .partition = cluster_partition(s->cluster, &s->topic->id, partition),
+        .offset = offset,
+    };
+}
+
 static void done(struct group_wait *wait, group_wake why)
 {
     struct setup *s = wait->arg;
@@ -56,14 +65,7 @@ static void done(struct group_wait *wait, group_wake why)
 
     s->woken[i] += why == GROUP_WAKE_WORK;
     s->late[i] += why == GROUP_WAKE_DEADLINE;
-}
-
-static struct marks_at at(struct setup *s, int32_t partition, int64_t offset)
-{
-    return (struct marks_at){
-        .partition = cluster_partition(s->cluster, &s->topic->id, partition),
-        .offset = offset,
-    };
+    s->seen_of_3 = marks_get(&s->marks, at(s, 3, 0).partition);
 }
 
 static struct group_news news_of(const char *member, int64_t changed)
@@ -191,6 +193,29 @@ static void records_of_a_partition_wake_one_of_those_who_wait(void)
     CU_ASSERT_EQUAL(s.watch.numbers.waiting.value, 2);
     world_advance(&s.world, 11 * SECOND);
     CU_ASSERT_EQUAL(count(s.late), 2);
+    teardown(&s);
+}
+
+static void whoever_is_woken_by_the_first_of_an_answer_knows_all_of_it(void)
+{
+    struct setup s;
+    struct watch_response response;
+    struct watch_response_watched_partition moved[2];
+
+    setup(&s);
+    wait_for(&s, 0, "", 1, 0);
+    tell(&s);
+    watch_response_init(&response);
+    for (uint32_t i = 0; i < 2; i++) {
+        moved[i] = (struct watch_response_watched_partition){
+            .topic_id = s.topic->id, .partition = (int32_t)i * 3, .high_watermark = 6 + i};
+    }
+    response.partitions = moved;
+    response.partitions_count = 2;
+    world_reply(&s.world, newest(&s, API_WATCH, "tcp://s1"), &response, RIA_SLICE_NULL);
+    world_run(&s.world);
+    CU_ASSERT_EQUAL(s.woken[0], 1);
+    CU_ASSERT_EQUAL(s.seen_of_3, 7);
     teardown(&s);
 }
 
@@ -517,6 +542,7 @@ static void without_leaders_a_probe_asks_nobody(void)
 
 static const struct harness_test tests[] = {
     HARNESS_TEST(records_of_a_partition_wake_one_of_those_who_wait),
+    HARNESS_TEST(whoever_is_woken_by_the_first_of_an_answer_knows_all_of_it),
     HARNESS_TEST(a_line_waits_for_what_any_of_it_was_offered),
     HARNESS_TEST(records_wake_nobody_who_does_not_read_the_topic),
     HARNESS_TEST(named_members_wait_each_for_their_own),
