@@ -101,7 +101,8 @@ void bench_http_send(
 }
 
 /* Sets *out_value to what stands behind `name:` at the start of a line of the head. */
-static bool find_header(const struct bench_http *http, const char *name, struct ria_slice *out_value)
+static bool
+find_header(const struct bench_http *http, const char *name, struct ria_slice *out_value)
 {
     const char *at = (const char *)http->data;
     const char *end = at + http->head_size;

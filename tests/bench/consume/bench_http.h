@@ -32,8 +32,8 @@ int64_t bench_now_us(void);
 /* To 127.0.0.1. */
 void bench_http_open(struct bench_http *http, int port);
 
-/* Nothing is under way on it. `path` with its query; `accept` and `body` may be NULL; a body is sent as
- * `type`. */
+/* Nothing is under way on it. `path` with its query; `accept` and `body` may be NULL; a body is
+ * sent as `type`. */
 void bench_http_send(
     struct bench_http *http,
     const char *method,

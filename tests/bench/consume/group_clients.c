@@ -5,15 +5,16 @@
  *     group_clients churn PORT TOPIC GROUP SECONDS RATE GROUPS SESSION_MS
  *     group_clients queue PORT TOPIC GROUP SECONDS CONSUMERS BATCH
  *
- * read: each consumer follows its cursor (each call commits the last one); one that finds nothing more
- * goes on with the next group, GROUP-1, GROUP-2, ... poll: one consumer waits in a long poll, one client
- * writes a record with the time in it every PERIOD_MS; latency from before the write to the answer.
- * churn: RATE new named members a second, spread over GROUPS groups, one call each; every second one
- * leaves, the others are not heard of again. queue: each consumer receives BATCH records at most and
- * acknowledges them with one call, until the time is over or nothing comes; latency of the pair.
+ * read: each consumer follows its cursor (each call commits the last one); one that finds nothing
+ * more goes on with the next group, GROUP-1, GROUP-2, ... poll: one consumer waits in a long poll,
+ * one client writes a record with the time in it every PERIOD_MS; latency from before the write to
+ * the answer. churn: RATE new named members a second, spread over GROUPS groups, one call each;
+ * every second one leaves, the others are not heard of again. queue: each consumer receives BATCH
+ * records at most and acknowledges them with one call, until the time is over or nothing comes;
+ * latency of the pair.
  *
- * Prints one JSON object. One thread, poll(): the clients shall cost little on a machine that they share
- * with the servers.
+ * Prints one JSON object. One thread, poll(): the clients shall cost little on a machine that they
+ * share with the servers.
  */
 #include <inttypes.h>
 #include <poll.h>
@@ -38,10 +39,10 @@ struct client {
     int number;
     bool busy;
     bool done;
-    int round;                /* read: which group */
-    int64_t member;           /* churn */
-    uint64_t records;         /* queue: received and not acknowledged yet */
-    int64_t began_us;         /* queue: of the pair */
+    int round;               /* read: which group */
+    int64_t member;          /* churn */
+    uint64_t records;        /* queue: received and not acknowledged yet */
+    int64_t began_us;        /* queue: of the pair */
     char cursor[CURSOR_MAX]; /* "": none */
 };
 

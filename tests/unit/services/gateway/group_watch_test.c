@@ -207,8 +207,8 @@ static void whoever_is_woken_by_the_first_of_an_answer_knows_all_of_it(void)
     tell(&s);
     watch_response_init(&response);
     for (uint32_t i = 0; i < 2; i++) {
-        moved[i] = (struct watch_response_watched_partition){
-            .topic_id = s.topic->id, .partition = (int32_t)i * 3, .high_watermark = 6 + i};
+        moved[i] = (struct watch_response_watched_partition
+        ){.topic_id = s.topic->id, .partition = (int32_t)i * 3, .high_watermark = 6 + i};
     }
     response.partitions = moved;
     response.partitions_count = 2;

@@ -294,7 +294,7 @@ static void a_bad_header_below_the_mark_is_passed_over(void)
  * no replica can ever fill. */
 static void a_flipped_offset_behind_a_bad_batch_does_not_end_the_hole(void)
 {
-    static const uint8_t far = 2;   /* the third byte from the end of the offset: 131072 more */
+    static const uint8_t far = 2;    /* the third byte from the end of the offset: 131072 more */
     static const uint8_t near = 29;  /* the last one: 15 becomes 29 */
     static const uint8_t lower = 14; /* a peer's batch could end there by chance */
     const uint8_t *const wrongs[] = {&far, &near, &lower};
@@ -310,11 +310,7 @@ static void a_flipped_offset_behind_a_bad_batch_does_not_end_the_hole(void)
         log_fixture_crash(f, false);
         log_fixture_damage(f, log_fixture_path(segment, ".log"), bad + 70, "X", 1);
         log_fixture_damage(
-            f,
-            log_fixture_path(segment, ".log"),
-            wrong + (pass == 0 ? 5 : 7),
-            wrongs[pass],
-            1
+            f, log_fixture_path(segment, ".log"), wrong + (pass == 0 ? 5 : 7), wrongs[pass], 1
         );
         open_again();
         CU_ASSERT_TRUE(partition_log_is_damaged(f->log));
