@@ -1,4 +1,4 @@
-/* The groups and queues of a plan. A third of the seeds have some: they cost time. Their leases are
+/* The groups and queues of a plan. A quarter of the seeds have some: they cost time. Their leases are
  * short, so that what somebody died with comes again before the run is over. */
 #include <string.h>
 
@@ -88,7 +88,7 @@ static void draw_group(struct plan *plan, bool is_queue, struct ria_rand *rand)
 /* Behind everything else, so that runs without groups stay as they are. */
 void plan_draw_groups(struct plan *plan, struct ria_rand *rand)
 {
-    uint64_t draw = ria_rand_below(rand, 9);
+    uint64_t draw = ria_rand_below(rand, 12);
 
     if (draw == 0 || draw == 1) {
         draw_group(plan, false, rand);

@@ -41,7 +41,7 @@ static void every_kind_with_weight_comes_alone_and_mixed(void)
 #undef CHECK
 }
 
-static void a_third_of_the_seeds_have_groups_and_queues(void)
+static void a_quarter_of_the_seeds_have_groups_and_queues(void)
 {
     static struct plan plan;
     uint32_t with = 0;
@@ -57,7 +57,7 @@ static void a_third_of_the_seeds_have_groups_and_queues(void)
             }
         }
     }
-    CU_ASSERT(with > SEEDS / 4 && with < SEEDS * 2 / 5);
+    CU_ASSERT(with > SEEDS / 5 && with < SEEDS * 3 / 10);
     CU_ASSERT(both > SEEDS / 20);
 }
 
@@ -103,7 +103,7 @@ static void bad_disks_are_a_minority_of_every_partitions_replicas(void)
 static const struct harness_test tests[] = {
     HARNESS_TEST(a_seed_draws_the_same_plan_again),
     HARNESS_TEST(every_kind_with_weight_comes_alone_and_mixed),
-    HARNESS_TEST(a_third_of_the_seeds_have_groups_and_queues),
+    HARNESS_TEST(a_quarter_of_the_seeds_have_groups_and_queues),
     HARNESS_TEST(kinds_that_are_asked_for_are_the_only_ones),
     HARNESS_TEST(bad_disks_are_a_minority_of_every_partitions_replicas),
 };
