@@ -238,6 +238,12 @@ static bool step(struct stream *stream, uint8_t *out, size_t size, size_t *used)
     return false;
 }
 
+static void take_steps(struct stream *stream, uint8_t *out, size_t size, size_t *used)
+{
+    while (*used < size && step(stream, out, size, used)) {
+    }
+}
+
 static void eat(struct stream *stream)
 {
     stream->flock->hungry -= stream->hungry;
@@ -259,9 +265,8 @@ static int64_t pull(void *owner, uint8_t *out, size_t size)
     }
     eat(stream);
     stream->pulled_us = ria_clock_mono_us(stream->streams->env->clock);
-    while (used < size && step(stream, out, size, &used)) {
-    }
-    if (used == 0 && !stream->is_finished) {
+    take_steps(stream, out, size, &used);
+    while (used == 0 && !stream->is_finished) {
         stream->hungry = true;
         stream->flock->hungry++;
         if (stream->was_fed) {
@@ -269,11 +274,12 @@ static int64_t pull(void *owner, uint8_t *out, size_t size)
             stream->flock->served_us = stream->pulled_us;
         }
         flock_feed(stream->flock);
-        if (stream->end_code != NULL) { /* memory was short just now */
-            eat(stream);
-            while (used < size && step(stream, out, size, &used)) {
-            }
+        if (stream->hungry && stream->end_code == NULL) {
+            break;
         }
+        /* Woken, or ended, while it was being fed: it does not sleep yet, so nobody wakes it. */
+        eat(stream);
+        take_steps(stream, out, size, &used);
     }
     if (used > 0) {
         stream->sent_us = stream->pulled_us;

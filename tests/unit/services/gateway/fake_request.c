@@ -89,7 +89,9 @@ static void op_respond(struct request *request, const struct response *response)
 
 static void op_more(struct request *request)
 {
-    RIA_CONTAINER(request, struct fake_request, request)->wants = true;
+    struct fake_request *fake = RIA_CONTAINER(request, struct fake_request, request);
+
+    fake->wants = fake->wants || !fake->is_asked; /* as the web server: it does not sleep */
 }
 
 static void op_watch_hangup(struct request *request)
@@ -163,7 +165,9 @@ void fake_request_take(struct fake_request *fake, size_t piece_max, uint32_t pie
         RIA_ASSERT(body != NULL);
         fake->body = body;
         fake->wants = false;
+        fake->is_asked = true;
         int64_t given = fake->pull(fake->owner, (uint8_t *)body + fake->body_size, room);
+        fake->is_asked = false;
         if (given < 0) {
             fake->is_aborted = given == RESPONSE_ABORT;
             end(fake, given == RESPONSE_END);

@@ -26,6 +26,7 @@ struct fake_request {
     int64_t (*pull)(void *owner, uint8_t *out, size_t size); /* NULL: it is none, or has ended */
     void (*release)(void *owner);
     void *owner;
+    bool is_asked;    /* for a piece, now */
     bool wants;       /* it gave something, or request_more() was called since */
     bool is_aborted;  /* RESPONSE_ABORT */
     bool is_complete; /* what request_on_end() was told */

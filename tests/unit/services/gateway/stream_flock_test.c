@@ -101,6 +101,53 @@ static void a_slow_client_holds_up_nobody(void)
     stream_world_fini(&s);
 }
 
+/* The flock that catches up, with a wake that somebody else was waiting for; NULL: it has. */
+static struct flock *catching_up(struct stream_world *s)
+{
+    size_t cursor = 0;
+    struct stream_class *class = ria_map_next(&s->gateway->streams.classes, &cursor);
+
+    RIA_LIST_FOREACH (it, &class->flocks) {
+        struct flock *flock = RIA_CONTAINER(it, struct flock, link);
+        if (flock != class->lead) {
+            ria_timer_start(s->world.env.timers, &flock->wake, 1000 * 1000);
+            return flock;
+        }
+    }
+    return NULL;
+}
+
+/* It was woken while it was being asked for its next piece, which the web server does not heed, and
+ * slept for ever. */
+static void who_joins_while_it_is_asked_is_not_forgotten(void)
+{
+    struct stream_world s;
+    struct stream_client first;
+    struct stream_client second;
+
+    stream_world_init(&s);
+    s.logs[0].end = 300;
+    stream_client_open(&s, &first, "/v1/topics/t/stream");
+    first.next[0] = 300;
+    stream_client_drain(&s, &first);
+    stream_client_open(&s, &second, "/v1/topics/t/stream?from=earliest");
+    for (int i = 0; i < 1000 && catching_up(&s) != NULL; i++) {
+        fake_request_take(&second.fake, 4096, 1);
+        stream_client_look(&second);
+        while (stream_world_serve(&s)) {
+            world_run(&s.world);
+        }
+    }
+    CU_ASSERT_EQUAL(s.gateway->streams.metrics.flocks.value, 1);
+    s.logs[1].end = 1;
+    stream_world_settle(&s);
+    stream_client_drain(&s, &second);
+    CU_ASSERT_TRUE(stream_client_is_done(&s, &second));
+    stream_client_hang_up(&s, &first);
+    stream_client_hang_up(&s, &second);
+    stream_world_fini(&s);
+}
+
 /* --- anything ----------------------------------------------------------------------------------*/
 
 static void reopen(struct stream_world *s, struct stream_client *client)
@@ -200,6 +247,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(those_who_wait_share_a_read),
     HARNESS_TEST(who_has_caught_up_joins_the_others),
     HARNESS_TEST(a_slow_client_holds_up_nobody),
+    HARNESS_TEST(who_joins_while_it_is_asked_is_not_forgotten),
     HARNESS_TEST(any_mixture_gives_each_client_each_record_once),
 };
 HARNESS_MAIN(tests);
