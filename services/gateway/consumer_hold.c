@@ -73,7 +73,7 @@ static ria_err add_topic(struct consumer_hold *hold, uint32_t from, uint32_t to)
         return ria_arena_err(arena);
     }
     for (uint32_t i = from; i < to; i++) {
-        const struct offset_lookup *found = &hold->found[i];
+        const struct position *found = &hold->found[i];
         int32_t number = hold->at[i].partition->number;
         if (found->known) {
             topic->starts[topic->starts_count++] = (struct group_read_group_start){
@@ -120,9 +120,9 @@ static ria_err build(struct consumer_hold *hold)
     return RIA_OK;
 }
 
-static void ends_known(struct offset_lookups *lookups)
+static void ends_known(struct positions *positions)
 {
-    struct consumer_hold *hold = lookups->arg;
+    struct consumer_hold *hold = positions->arg;
     struct failure failure;
 
     ria_err err = build(hold);
@@ -148,9 +148,10 @@ ria_err consumer_hold_start(struct consumer_hold *hold)
     for (uint32_t i = 0; i < hold->count; i++) {
         int64_t time_ms = hold->at[i].timestamp_ms;
         hold->found[i].partition = hold->at[i].partition;
-        hold->found[i].timestamp = time_ms >= 0 ? time_ms : -1;
+        hold->found[i].kind = time_ms >= 0 ? POSITION_TIME : POSITION_LATEST;
+        hold->found[i].value = time_ms;
     }
-    return offset_lookups_start(
+    return positions_start(
         &call->gateway->leaders, arena, hold->found, hold->count, ENDS_TIMEOUT_MS, ends_known, hold
     );
 }

@@ -14,7 +14,7 @@
 #include "schemas/gen/group_read.h"
 
 #include "services/gateway/consumer_input.h"
-#include "services/gateway/offset_lookup.h"
+#include "services/gateway/positions.h"
 
 struct consumer_hold;
 /* failure NULL: done. */
@@ -30,7 +30,7 @@ struct consumer_hold {
     consumer_hold_fn done;
     void *arg;
     /* out, in the order of at */
-    struct offset_lookup *found;
+    struct position *found;
     int64_t *leases; /* 0: somebody else has it */
     /* private */
     struct group_read body;

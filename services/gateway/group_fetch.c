@@ -189,13 +189,13 @@ static void probe_done(struct marks_probe *probe)
     }
 }
 
-static void starts_known(struct offset_lookups *lookups)
+static void starts_known(struct positions *positions)
 {
-    struct group_fetch *fetch = lookups->arg;
+    struct group_fetch *fetch = positions->arg;
     uint32_t known = 0;
 
-    for (uint32_t i = 0; i < lookups->count; i++) {
-        const struct offset_lookup *found = &lookups->items[i];
+    for (uint32_t i = 0; i < positions->count; i++) {
+        const struct position *found = &positions->items[i];
         if (found->known) {
             fetch->fresh[known++] = (struct marks_at){
                 .partition = found->partition,
@@ -216,7 +216,7 @@ static void starts_known(struct offset_lookups *lookups)
 
 static void find_starts(struct group_fetch *fetch)
 {
-    struct offset_lookup *items =
+    struct position *items =
         ria_arena_alloc_array(&fetch->round, fetch->fresh_count, sizeof(*items));
     ria_err err = RIA_ERR_NOMEM;
 
@@ -224,9 +224,9 @@ static void find_starts(struct group_fetch *fetch)
     if (items != NULL) {
         for (uint32_t i = 0; i < fetch->fresh_count; i++) {
             items[i].partition = fetch->fresh[i].partition;
-            items[i].timestamp = -1;
+            items[i].kind = POSITION_LATEST;
         }
-        err = offset_lookups_start(
+        err = positions_start(
             &fetch->gateway->leaders,
             &fetch->round,
             items,

@@ -28,7 +28,7 @@
 #include "services/gateway/failure.h"
 #include "services/gateway/gateway.h"
 #include "services/gateway/group_reading.h"
-#include "services/gateway/offset_lookup.h"
+#include "services/gateway/positions.h"
 
 enum {
     GROUP_TOPICS_MAX = 64,

@@ -61,9 +61,8 @@ static void settle(struct group_fetch *fetch)
     }
 }
 
-static void fail_range(
-    struct group_fetch *fetch, const struct group_held *held, const struct offset_lookup *range
-)
+static void
+fail_range(struct group_fetch *fetch, const struct group_held *held, const struct position *range)
 {
     failure_set(
         &fetch->failure,
@@ -112,12 +111,12 @@ static void reset_positions(struct group_fetch *fetch, const struct group_reset 
     group_op_start(&fetch->gateway->group_ops, &fetch->reset);
 }
 
-static void ranges_known(struct offset_lookups *lookups)
+static void ranges_known(struct positions *positions)
 {
-    struct group_fetch *fetch = lookups->arg;
+    struct group_fetch *fetch = positions->arg;
     struct group_reset *reset = ria_arena_alloc(&fetch->round, sizeof(*reset));
     struct group_reset_group_reset_entry *entries =
-        ria_arena_alloc_array(&fetch->round, lookups->count, sizeof(*entries));
+        ria_arena_alloc_array(&fetch->round, positions->count, sizeof(*entries));
 
     if (reset == NULL || entries == NULL) {
         group_fetch_fail_err(fetch, RIA_ERR_NOMEM, "");
@@ -126,8 +125,8 @@ static void ranges_known(struct offset_lookups *lookups)
     group_reset_init(reset);
     reset->group = fetch->group;
     reset->entries = entries;
-    for (uint32_t i = 0; i < lookups->count; i++) {
-        const struct offset_lookup *range = &lookups->items[i];
+    for (uint32_t i = 0; i < positions->count; i++) {
+        const struct position *range = &positions->items[i];
         struct group_held *held = group_fetch_find(fetch, range->partition);
         if (!range->known) {
             held->err = RIA_ERR_NO_LEADER;
@@ -161,7 +160,7 @@ static void ranges_known(struct offset_lookups *lookups)
 
 static bool find_ranges(struct group_fetch *fetch)
 {
-    struct offset_lookup *items =
+    struct position *items =
         ria_arena_alloc_array(&fetch->round, GROUP_PARTITIONS_MAX, sizeof(*items));
     uint32_t count = 0;
     ria_err err = RIA_ERR_NOMEM;
@@ -169,14 +168,14 @@ static bool find_ranges(struct group_fetch *fetch)
     for (uint32_t i = 0; items != NULL && i < fetch->held_count; i++) {
         if (fetch->held[i].err == RIA_ERR_OFFSET_OUT_OF_RANGE) {
             items[count].partition = fetch->held[i].partition;
-            items[count++].timestamp = -1;
+            items[count++].kind = POSITION_LATEST;
         }
     }
     if (items != NULL && count == 0) {
         return false;
     }
     if (items != NULL) {
-        err = offset_lookups_start(
+        err = positions_start(
             &fetch->gateway->leaders,
             &fetch->round,
             items,

@@ -334,8 +334,8 @@ static bool take_entries(
     if (known == NULL || known->deleted) {
         return fail_cursor(
             input,
-            409,
-            "cursor_stale",
+            410,
+            "stale_cursor",
             name,
             "a topic of the cursor does not exist any more (one of the same name is another one); "
             "go on without the cursor"
@@ -345,7 +345,7 @@ static bool take_entries(
         const struct cursor_entry *from = &topic->entries[i];
         if (from->partition >= known->partition_count) {
             return fail_cursor(
-                input, 400, "cursor_invalid", name, "the cursor has a partition that is not there"
+                input, 400, "malformed_cursor", name, "the cursor has a partition that is not there"
             );
         }
         if (from->lease > 0) {
@@ -368,6 +368,7 @@ bool group_input_cursor(
 {
     struct ria_uuid cluster_id_now = cluster_id(input->gateway->cluster);
     struct ria_arena *arena = &input->request->arena;
+    struct failure failure;
     struct ria_slice text;
     struct cursor cursor;
 
@@ -380,15 +381,13 @@ bool group_input_cursor(
         return true;
     }
     cursor_verdict verdict = cursor_decode(text, CURSOR_GROUP, &cluster_id_now, arena, &cursor);
-    if (verdict == CURSOR_NO_MEMORY) {
-        request_fail_err(input->request, RIA_ERR_NOMEM, "");
+    if (verdict != CURSOR_FINE) {
+        failure_of_cursor(&failure, verdict, name);
+        request_fail(input->request, &failure);
         return false;
     }
-    if (verdict != CURSOR_FINE) {
-        return fail_cursor(input, 400, "cursor_invalid", name, cursor_verdict_text(verdict));
-    }
     if (cursor.group != cursor_group_hash(input->group)) {
-        return fail_cursor(input, 400, "cursor_invalid", name, "the cursor is of another group");
+        return fail_cursor(input, 400, "other_cursor", name, "the cursor is of another group");
     }
     *out_entries = ria_arena_alloc_array(arena, CURSOR_ENTRIES_MAX, sizeof(**out_entries));
     if (*out_entries == NULL) {

@@ -55,7 +55,7 @@ static void set(struct group_op *op, const struct group_op_result *result)
 static int64_t target_of(struct seek *seek, uint32_t i)
 {
     const struct consumer_at *at = &seek->hold.at[i];
-    const struct offset_lookup *found = &seek->hold.found[i];
+    const struct position *found = &seek->hold.found[i];
 
     if (!found->known) {
         request_fail_err(

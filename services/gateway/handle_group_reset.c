@@ -18,7 +18,7 @@
 #include "services/gateway/gateway.h"
 #include "services/gateway/group_fetch.h"
 #include "services/gateway/group_input.h"
-#include "services/gateway/offset_lookup.h"
+#include "services/gateway/positions.h"
 
 enum {
     RESET_PARTITIONS_MAX = 6000, /* of one reset: GROUP_OP_SIZE_MAX */
@@ -35,7 +35,7 @@ struct resetting {
     struct ria_slice group;
     reset_to to;
     int64_t value; /* the time or offset */
-    struct offset_lookup *items;
+    struct position *items;
     uint32_t count;
     struct describe_groups_request describe;
     struct group_reset body;
@@ -94,8 +94,7 @@ static void reset_done(struct group_op *op, const struct group_op_result *result
 
 /* --- where to ----------------------------------------------------------------------------------*/
 
-static bool
-choose(struct resetting *resetting, const struct offset_lookup *item, int64_t *out_offset)
+static bool choose(struct resetting *resetting, const struct position *item, int64_t *out_offset)
 {
     const struct cluster_partition *partition = item->partition;
     struct failure failure;
@@ -113,7 +112,7 @@ choose(struct resetting *resetting, const struct offset_lookup *item, int64_t *o
         *out_offset = item->high_watermark;
         return true;
     case TO_TIME:
-        *out_offset = item->offset < 0 ? item->high_watermark : item->offset;
+        *out_offset = item->offset;
         return true;
     case TO_OFFSET:
         break;
@@ -155,9 +154,9 @@ static void send(
     group_op_start(&gateway->group_ops, &resetting->op);
 }
 
-static void ends_known(struct offset_lookups *lookups)
+static void ends_known(struct positions *positions)
 {
-    struct resetting *resetting = lookups->arg;
+    struct resetting *resetting = positions->arg;
     struct group_reset *body = &resetting->body;
 
     body->entries =
@@ -167,7 +166,7 @@ static void ends_known(struct offset_lookups *lookups)
         return;
     }
     for (uint32_t i = 0; i < resetting->count; i++) {
-        const struct offset_lookup *item = &resetting->items[i];
+        const struct position *item = &resetting->items[i];
         reset_entry *entry = &body->entries[body->entries_count++];
         entry->topic_id = item->partition->topic->id;
         entry->partition = item->partition->number;
@@ -185,7 +184,7 @@ static void find_ends(struct resetting *resetting)
         fail(resetting, 400, "invalid", "the group has no partitions; name topics");
         return;
     }
-    ria_err err = offset_lookups_start(
+    ria_err err = positions_start(
         &resetting->gateway->leaders,
         &resetting->request->arena,
         resetting->items,
@@ -207,9 +206,10 @@ static bool add_partition(struct resetting *resetting, struct cluster_partition 
     if (resetting->count == RESET_PARTITIONS_MAX) {
         return false;
     }
-    resetting->items[resetting->count++] = (struct offset_lookup){
+    resetting->items[resetting->count++] = (struct position){
         .partition = partition,
-        .timestamp = resetting->to == TO_TIME ? resetting->value : -1,
+        .kind = resetting->to == TO_TIME ? POSITION_TIME : POSITION_LATEST,
+        .value = resetting->value,
     };
     return true;
 }

@@ -14,7 +14,7 @@
 #include "services/gateway/admin.h"
 #include "services/gateway/gateway.h"
 #include "services/gateway/group_input.h"
-#include "services/gateway/offset_lookup.h"
+#include "services/gateway/positions.h"
 #include "services/gateway/record_times.h"
 
 enum {
@@ -123,12 +123,12 @@ struct describing {
     struct request *request;
     struct describe_groups_request body;
     described_group group; /* what it points to is in the request's arena */
-    struct offset_lookup *ends;
+    struct position *ends;
     uint32_t end_count;
     struct record_time *times;
     uint32_t time_count;
     /* of each of the group's partitions, NULL: none */
-    const struct offset_lookup **end_at;
+    const struct position **end_at;
     const struct record_time **time_at;
 };
 
@@ -198,15 +198,15 @@ static bool keep_group(struct ria_arena *arena, const described_group *from, des
 }
 
 /* NULL: its leader has not told. */
-static const struct offset_lookup *end_of(const struct describing *describing, uint32_t index)
+static const struct position *end_of(const struct describing *describing, uint32_t index)
 {
-    const struct offset_lookup *end = describing->end_at == NULL ? NULL : describing->end_at[index];
+    const struct position *end = describing->end_at == NULL ? NULL : describing->end_at[index];
 
     return end != NULL && end->known ? end : NULL;
 }
 
 /* Records that are not finished; -1: not known. */
-static int64_t lag_of(const struct offset_lookup *end, const described_partition *partition)
+static int64_t lag_of(const struct position *end, const described_partition *partition)
 {
     int64_t position = partition->position;
 
@@ -295,7 +295,7 @@ static ria_err render_partition(
 )
 {
     const described_partition *partition = &describing->group.partitions[index];
-    const struct offset_lookup *end = end_of(describing, index);
+    const struct position *end = end_of(describing, index);
 
     RIA_TRY(ria_buf_append_str(out, "{\"topic\":"));
     RIA_TRY(
@@ -398,9 +398,9 @@ static void times_known(struct record_times *times)
     respond(times->arg);
 }
 
-static void ends_known(struct offset_lookups *lookups)
+static void ends_known(struct positions *positions)
 {
-    struct describing *describing = lookups->arg;
+    struct describing *describing = positions->arg;
     struct ria_arena *arena = &describing->request->arena;
     const described_group *group = &describing->group;
     ria_err err = RIA_OK;
@@ -414,7 +414,7 @@ static void ends_known(struct offset_lookups *lookups)
     }
     for (uint32_t i = 0; i < group->partitions_count; i++) {
         const described_partition *partition = &group->partitions[i];
-        const struct offset_lookup *end = end_of(describing, i);
+        const struct position *end = end_of(describing, i);
         if (lag_of(end, partition) > 0 && describing->time_count < TIMES_MAX) {
             struct record_time *time = &describing->times[describing->time_count++];
             time->partition = end->partition;
@@ -458,9 +458,9 @@ static void find_ends(struct describing *describing)
             group->partitions[i].partition
         );
         if (partition != NULL) {
-            struct offset_lookup *end = &describing->ends[describing->end_count++];
+            struct position *end = &describing->ends[describing->end_count++];
             end->partition = partition;
-            end->timestamp = -1;
+            end->kind = POSITION_LATEST;
             describing->end_at[i] = end;
         }
     }
@@ -469,7 +469,7 @@ static void find_ends(struct describing *describing)
         return;
     }
     if (fine) {
-        err = offset_lookups_start(
+        err = positions_start(
             &describing->gateway->leaders,
             arena,
             describing->ends,

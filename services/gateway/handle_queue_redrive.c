@@ -318,7 +318,7 @@ static bool take_cursor(struct redrive *redrive)
     }
     if (!ria_uuid_equal(cursor.topics[0].id, redrive->letters->id)) {
         failure_set(
-            &failure, 409, "cursor_stale", "cursor", "the cursor is of another dead-letter topic"
+            &failure, 400, "other_cursor", "cursor", "the cursor is of another dead-letter topic"
         );
         request_fail(redrive->request, &failure);
         return false;

@@ -8,7 +8,7 @@
 
 #include "services/gateway/admin.h"
 #include "services/gateway/gateway.h"
-#include "services/gateway/offset_lookup.h"
+#include "services/gateway/positions.h"
 #include "services/gateway/queue_input.h"
 
 enum { ENDS_TIMEOUT_MS = 3000 };
@@ -25,7 +25,7 @@ struct queue_view {
     const char *settings; /* rendered */
     described_partition *partitions;
     uint32_t count;
-    struct offset_lookup *ends; /* of each */
+    struct position *ends; /* of each */
 };
 
 /* --- rendering ---------------------------------------------------------------------------------*/
@@ -60,7 +60,7 @@ struct queue_counts {
     int64_t lag;
 };
 
-static struct queue_counts counts_of(const described_partition *p, const struct offset_lookup *end)
+static struct queue_counts counts_of(const described_partition *p, const struct position *end)
 {
     struct queue_counts counts = {
         .ready = -1,
@@ -114,7 +114,7 @@ static ria_err render_counts(const struct queue_counts *counts, struct ria_buf *
 
 static ria_err render_partition(
     const described_partition *p,
-    const struct offset_lookup *end,
+    const struct position *end,
     const struct queue_counts *counts,
     struct ria_buf *out
 )
@@ -148,9 +148,9 @@ static ria_err render(const struct queue_view *view, struct ria_buf *out)
     return ria_buf_append_str(out, "\n]}\n");
 }
 
-static void ends_known(struct offset_lookups *lookups)
+static void ends_known(struct positions *positions)
 {
-    struct queue_view *view = lookups->arg;
+    struct queue_view *view = positions->arg;
     struct ria_buf out;
 
     ria_buf_init(&out, DOCUMENT_MAX);
@@ -177,7 +177,7 @@ static ria_err take_partitions(struct queue_view *view, const described_group *g
         view->partitions[i].position = -1;
         view->partitions[i].frontier = -1;
         view->ends[i].partition = view->topic->partitions[i];
-        view->ends[i].timestamp = -1;
+        view->ends[i].kind = POSITION_LATEST;
     }
     for (uint32_t i = 0; i < group->partitions_count; i++) {
         const described_partition *p = &group->partitions[i];
@@ -224,7 +224,7 @@ static void described(void *arg, ria_err err, const char *text, const void *resp
         err = take_partitions(view, &found->groups[0]);
     }
     if (err == RIA_OK) {
-        err = offset_lookups_start(
+        err = positions_start(
             &view->gateway->leaders,
             &view->request->arena,
             view->ends,

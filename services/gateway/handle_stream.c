@@ -32,7 +32,7 @@ static bool settle(const struct stream_ask *ask, struct position *item)
             ask->from,
             "offset %lld is outside of partition %d: it has %lld to %lld",
             (long long)item->offset,
-            (int)item->partition,
+            (int)item->partition->number,
             (long long)item->log_start,
             (long long)item->high_watermark
         );
@@ -64,7 +64,7 @@ static void open_stream(const struct stream_ask *ask)
     };
 
     for (uint32_t i = 0; i < ask->count; i++) {
-        partitions[i] = ask->items[i].partition;
+        partitions[i] = ask->items[i].partition->number;
         offsets[i] = ask->items[i].offset;
         highs[i] = ask->items[i].known ? ask->items[i].high_watermark : INT64_MAX;
     }
@@ -74,9 +74,9 @@ static void open_stream(const struct stream_ask *ask)
     }
 }
 
-static void positions_known(void *arg)
+static void positions_known(struct positions *positions)
 {
-    struct stream_ask *ask = arg;
+    struct stream_ask *ask = positions->arg;
 
     for (uint32_t i = 0; i < ask->count; i++) {
         if (!settle(ask, &ask->items[i])) {
@@ -123,7 +123,6 @@ static void begin(struct stream_ask *ask)
     ria_err err = positions_start(
         &gateway->leaders,
         &request->arena,
-        ask->topic,
         ask->items,
         ask->count,
         gateway->options.request_timeout_ms,

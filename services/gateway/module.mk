@@ -58,7 +58,6 @@ $(eval $(call library,gateway,\
   services/gateway/leader_call.c \
   services/gateway/marks.c \
   services/gateway/node_logs.c \
-  services/gateway/offset_lookup.c \
   services/gateway/offsets.c \
   services/gateway/openapi.c \
   services/gateway/outcall.c \

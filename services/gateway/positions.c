@@ -8,22 +8,10 @@
 
 enum { POSITIONS_PARALLEL_MAX = 32 };
 
-struct positions_call {
-    struct leader_calls *leaders;
-    struct cluster_topic *topic;
-    struct position *items;
-    uint32_t count;
-    uint32_t next;
-    uint32_t under_way;
-    uint32_t timeout_ms;
-    positions_fn done;
-    void *arg;
-};
-
 /* One call at a time for the items next, next + 1, ... */
 struct lane {
     struct leader_call call;
-    struct positions_call *owner;
+    struct positions *owner;
     struct position *item;
 };
 
@@ -52,7 +40,7 @@ static void take(struct position *item, const struct list_offsets_response *resp
 static void lane_done(struct leader_call *call, ria_err err, struct leader_reply *reply)
 {
     struct lane *lane = call->arg;
-    struct positions_call *owner = lane->owner;
+    struct positions *owner = lane->owner;
     struct list_offsets_response response;
 
     if (err == RIA_OK) {
@@ -64,30 +52,31 @@ static void lane_done(struct leader_call *call, ria_err err, struct leader_reply
     lane->item->err = err;
     owner->under_way--;
     if (!start_next(lane) && owner->under_way == 0) {
-        owner->done(owner->arg);
+        owner->done(owner);
     }
 }
 
 static bool start_next(struct lane *lane)
 {
-    struct positions_call *owner = lane->owner;
+    struct positions *owner = lane->owner;
 
     if (owner->next == owner->count) {
         return false;
     }
     struct position *item = &owner->items[owner->next++];
-    uint32_t timeout_ms = owner->timeout_ms;
-    if (item->kind == POSITION_OFFSET && timeout_ms > POSITION_LOOK_MS) {
-        timeout_ms = POSITION_LOOK_MS;
+    int64_t deadline_us = owner->deadline_us;
+    if (item->kind == POSITION_OFFSET) {
+        int64_t now_us = ria_clock_mono_us(owner->leaders->env->clock);
+        deadline_us = ria_min_i64(deadline_us, now_us + POSITION_LOOK_MS * INT64_C(1000));
     }
     item->known = false;
     item->offset = item->kind == POSITION_OFFSET ? item->value : -1;
     owner->under_way++;
     lane->item = item;
     lane->call = (struct leader_call){
-        .partition = owner->topic->partitions[item->partition],
+        .partition = item->partition,
         .api_key = API_LIST_OFFSETS,
-        .deadline_us = ria_clock_mono_us(owner->leaders->env->clock) + (int64_t)timeout_ms * 1000,
+        .deadline_us = deadline_us,
         .done = lane_done,
         .arg = lane,
     };
@@ -102,7 +91,6 @@ static bool start_next(struct lane *lane)
 ria_err positions_start(
     struct leader_calls *leaders,
     struct ria_arena *arena,
-    struct cluster_topic *topic,
     struct position *items,
     uint32_t count,
     uint32_t timeout_ms,
@@ -110,25 +98,24 @@ ria_err positions_start(
     void *arg
 )
 {
-    struct positions_call *call = ria_arena_alloc(arena, sizeof(*call));
+    struct positions *positions = ria_arena_alloc(arena, sizeof(*positions));
     size_t lane_count = count < POSITIONS_PARALLEL_MAX ? count : POSITIONS_PARALLEL_MAX;
     struct lane *lanes = ria_arena_alloc_array(arena, lane_count, sizeof(*lanes));
 
     RIA_ASSERT(count > 0);
-    if (call == NULL || lanes == NULL) {
-        return RIA_ERR_NOMEM;
+    if (positions == NULL || lanes == NULL) {
+        return ria_arena_err(arena);
     }
-    *call = (struct positions_call){
+    *positions = (struct positions){
         .leaders = leaders,
-        .topic = topic,
         .items = items,
         .count = count,
-        .timeout_ms = timeout_ms,
+        .deadline_us = ria_clock_mono_us(leaders->env->clock) + (int64_t)timeout_ms * 1000,
         .done = done,
         .arg = arg,
     };
     for (size_t i = 0; i < lane_count; i++) {
-        lanes[i].owner = call;
+        lanes[i].owner = positions;
         (void)start_next(&lanes[i]);
     }
     return RIA_OK;

@@ -1,5 +1,6 @@
-/* positions: where in each partition somebody begins to read: both ends, the first record at or
- * after a time, or an offset that is looked at. Asked of the leaders, many at a time.
+/* positions: where in each partition somebody begins to read, or how far it goes: both ends, the
+ * first record at or after a time, or an offset that is looked at. Asked of the leaders, many at a
+ * time. As offsets.h, which asks for all partitions of one topic; here the caller chooses.
  *
  * Thread: the loop's.
  */
@@ -13,16 +14,16 @@
 typedef enum position_kind {
     POSITION_EARLIEST,
     POSITION_LATEST,
-    POSITION_TIME,
+    POSITION_TIME, /* the end, if nothing is as new as that */
     POSITION_OFFSET,
 } position_kind;
 
 struct position {
-    int32_t partition;
+    struct cluster_partition *partition;
     position_kind kind;
     int64_t value; /* of POSITION_TIME: ms since 1970; of POSITION_OFFSET: the offset */
     /* out */
-    bool known;     /* the leader has answered */
+    bool known;     /* the leader has answered in time */
     int64_t offset; /* -1: not known */
     int64_t log_start;
     int64_t high_watermark;
@@ -36,16 +37,30 @@ static inline bool position_is_in_range(const struct position *position)
                                 position->offset <= position->high_watermark);
 }
 
-typedef void (*positions_fn)(void *arg);
+struct positions;
+typedef void (*positions_fn)(struct positions *positions);
+
+/* In an arena that lives until done has run. */
+struct positions {
+    struct position *items;
+    uint32_t count;
+    void *arg;
+    /* private */
+    struct leader_calls *leaders;
+    int64_t deadline_us;
+    uint32_t next;
+    uint32_t under_way;
+    positions_fn done;
+};
 
 /* Fills items in. A partition whose leader does not answer in time stays unknown; an offset that is
- * only looked at is waited for no longer than POSITION_LOOK_MS. done runs once, never from inside.
- * The arena and items live until then. Errors: RIA_ERR_NOMEM. */
+ * only looked at is waited for no longer than POSITION_LOOK_MS. done runs once, never from inside;
+ * count > 0. The arena and items live until then. Errors: those of the arena, and done does not
+ * run. */
 enum { POSITION_LOOK_MS = 2000 };
 ria_err positions_start(
     struct leader_calls *leaders,
     struct ria_arena *arena,
-    struct cluster_topic *topic,
     struct position *items,
     uint32_t count,
     uint32_t timeout_ms,

@@ -29,7 +29,7 @@
 #include "services/gateway/failure.h"
 #include "services/gateway/gateway.h"
 #include "services/gateway/group_reading.h"
-#include "services/gateway/offset_lookup.h"
+#include "services/gateway/positions.h"
 #include "services/gateway/queue_read.h"
 
 enum {

@@ -128,13 +128,13 @@ static void collect(struct queue_read *read)
     read->done(read, true);
 }
 
-static void ranges_known(struct offset_lookups *lookups)
+static void ranges_known(struct positions *positions)
 {
-    struct queue_read *read = lookups->arg;
+    struct queue_read *read = positions->arg;
 
     for (uint32_t i = 0; i < read->reading.count; i++) {
-        for (uint32_t k = 0; k < lookups->count; k++) {
-            const struct offset_lookup *found = &lookups->items[k];
+        for (uint32_t k = 0; k < positions->count; k++) {
+            const struct position *found = &positions->items[k];
             if (found->known && found->partition == read->reading.held[i].partition) {
                 read->spans[i].log_start = found->log_start;
             }
@@ -146,19 +146,19 @@ static void ranges_known(struct offset_lookups *lookups)
 /* False: there is nothing of the kind. */
 static bool find_ranges(struct queue_read *read)
 {
-    struct offset_lookup *items = ria_arena_alloc_array(read->arena, SPANS_MAX, sizeof(*items));
+    struct position *items = ria_arena_alloc_array(read->arena, SPANS_MAX, sizeof(*items));
     uint32_t count = 0;
 
     for (uint32_t i = 0; items != NULL && i < read->reading.count; i++) {
         if (read->reading.held[i].err == RIA_ERR_OFFSET_OUT_OF_RANGE) {
             items[count].partition = read->reading.held[i].partition;
-            items[count++].timestamp = -1;
+            items[count++].kind = POSITION_LATEST;
         }
     }
     if (count == 0) {
         return false;
     }
-    ria_err err = offset_lookups_start(
+    ria_err err = positions_start(
         &read->gateway->leaders, read->arena, items, count, RANGES_TIMEOUT_MS, ranges_known, read
     );
     if (err != RIA_OK) {

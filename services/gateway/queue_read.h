@@ -15,7 +15,7 @@
 
 #include "services/gateway/gateway.h"
 #include "services/gateway/group_reading.h"
-#include "services/gateway/offset_lookup.h"
+#include "services/gateway/positions.h"
 #include "services/gateway/queue_lock.h"
 
 enum { QUEUE_GRANTS_MAX = 1000 };

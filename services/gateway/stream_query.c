@@ -53,7 +53,7 @@ static struct ria_slice cut(struct ria_slice *rest, char separator)
 static int64_t find(const struct stream_ask *ask, int32_t partition)
 {
     for (uint32_t i = 0; i < ask->count; i++) {
-        if (ask->items[i].partition == partition) {
+        if (ask->items[i].partition->number == partition) {
             return i;
         }
     }
@@ -65,10 +65,10 @@ static bool insert(struct stream_ask *ask, struct position item)
 {
     uint32_t at = ask->count;
 
-    if (find(ask, item.partition) >= 0) {
+    if (find(ask, item.partition->number) >= 0) {
         return false;
     }
-    while (at > 0 && ask->items[at - 1].partition > item.partition) {
+    while (at > 0 && ask->items[at - 1].partition->number > item.partition->number) {
         ask->items[at] = ask->items[at - 1];
         at--;
     }
@@ -77,14 +77,15 @@ static bool insert(struct stream_ask *ask, struct position item)
     return true;
 }
 
-static bool take_partition(const struct stream_ask *ask, struct ria_slice text, int32_t *out)
+static bool
+take_partition(const struct stream_ask *ask, struct ria_slice text, struct cluster_partition **out)
 {
     int64_t number = -1;
 
     if (!request_parse_i64(text, &number) || number < 0 || number >= ask->topic->partition_count) {
         return false;
     }
-    *out = (int32_t)number;
+    *out = ask->topic->partitions[number];
     return true;
 }
 
@@ -99,7 +100,7 @@ static bool too_many(const struct stream_ask *ask)
 static bool read_partitions(struct stream_ask *ask, bool *out_is_given)
 {
     struct ria_slice text;
-    int32_t partition = 0;
+    struct cluster_partition *partition = NULL;
 
     if (!get(ask, "partitions", &text)) {
         return false;
@@ -133,7 +134,7 @@ static bool add_all(struct stream_ask *ask)
         return too_many(ask);
     }
     for (int32_t i = 0; i < ask->topic->partition_count; i++) {
-        ask->items[i] = (struct position){.partition = i};
+        ask->items[i] = (struct position){.partition = ask->topic->partitions[i]};
     }
     ask->count = (uint32_t)ask->topic->partition_count;
     return true;
@@ -247,7 +248,7 @@ static bool read_offsets(struct stream_ask *ask, struct ria_slice text, bool is_
             !request_parse_i64(pair, &item.value) || item.value < 0) {
             return refuse_from(ask);
         }
-        int64_t at = find(ask, item.partition);
+        int64_t at = find(ask, item.partition->number);
         if (at >= 0 && ask->items[at].kind != POSITION_OFFSET && is_given) {
             ask->items[at] = item;
         } else if (is_given || at >= 0) {
@@ -293,13 +294,13 @@ static bool refuse_topic(const struct stream_ask *ask, const struct ria_uuid *id
 
     if (other != NULL && strcmp(other->name, ask->topic->name) != 0) {
         failure_set(
-            &failure, 400, "other_topic", ask->from, "the cursor is of the topic %s", other->name
+            &failure, 400, "other_cursor", ask->from, "the cursor is of the topic %s", other->name
         );
     } else {
         failure_set(
             &failure,
             410,
-            "topic_recreated",
+            "stale_cursor",
             ask->from,
             "the topic %s that the cursor is of was deleted; the one of this name was made later "
             "and has other records: begin anew",
@@ -332,7 +333,8 @@ static bool read_cursor(struct stream_ask *ask, struct ria_slice text, bool is_g
     }
     for (uint32_t i = 0; i < ask->count; i++) {
         struct position *item = &ask->items[i];
-        const struct cursor_entry *entry = cursor_entry_of(&cursor.topics[0], item->partition);
+        const struct cursor_entry *entry =
+            cursor_entry_of(&cursor.topics[0], item->partition->number);
         item->kind = entry == NULL ? POSITION_EARLIEST : POSITION_OFFSET;
         item->value = entry == NULL ? 0 : entry->offset;
     }

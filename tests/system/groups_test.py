@@ -286,7 +286,7 @@ def wrong_cursors_and_positions_are_clear_errors():
         assert cluster.request("DELETE", "/v1/topics/t").status in (200, 204)
         cluster.create_topic("t", partitions=1)
         stale = read(cluster, odd, after=page["cursor"])
-        assert stale.status == 409 and stale.json()["error"]["code"] == "cursor_stale", stale
+        assert stale.status == 410 and stale.json()["error"]["code"] == "stale_cursor", stale
         produce(cluster, 1, 1)
         assert len(read(cluster, odd).json()["records"]) == 1
 

@@ -203,7 +203,7 @@ def a_deleted_topic_is_told():
         assert reader.refused[0] == 404, reader.refused
         make_topic(cluster)
         back = cluster.get("/v1/topics/%s/stream?after=%s" % (TOPIC, reader.last_id), gateway=1)
-        assert back.status == 410 and b"topic_recreated" in back.body, back
+        assert back.status == 410 and b"stale_cursor" in back.body, back
         reader.finish()
 
 

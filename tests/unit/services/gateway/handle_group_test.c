@@ -844,7 +844,7 @@ static void parameters_are_checked_before_anybody_is_asked(void)
         {"/v1/groups/g/records?topics=t&member=%01", "member must be"},
         {"/v1/groups/a%0Ab/records?topics=t", "group must be"},
         {"/v1/groups/%FF/records?topics=t", "group must be"},
-        {"/v1/groups/g/records?topics=t&after=xyz", "cursor_invalid"},
+        {"/v1/groups/g/records?topics=t&after=xyz", "malformed_cursor"},
         {"/v1/groups/g/records?topics=t&on_out_of_range=stop", "on_out_of_range must be one of"},
     };
     struct setup s;
@@ -873,7 +873,7 @@ static void a_cursor_of_another_group_or_of_a_topic_that_went_is_refused(void)
     world_publish(&s.world);
     world_run(&s.world);
     get(&s, 1, with_cursor(&s, 0, "/v1/groups/g/records?topics=one&after=", path));
-    CU_ASSERT_TRUE(answered(&s, 1, 409, "cursor_stale"));
+    CU_ASSERT_TRUE(answered(&s, 1, 410, "stale_cursor"));
     CU_ASSERT_TRUE(nothing_asked(&s));
     teardown(&s);
 }
