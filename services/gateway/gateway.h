@@ -18,6 +18,7 @@
 #include "services/gateway/gate.h"
 #include "services/gateway/group_ops.h"
 #include "services/gateway/group_release.h"
+#include "services/gateway/group_streams.h"
 #include "services/gateway/group_watch.h"
 #include "services/gateway/leader_call.h"
 #include "services/gateway/marks.h"
@@ -84,6 +85,7 @@ struct gateway {
     struct ria_list consumer_polls; /* handle_consumers_records.c: those with records */
     struct gate gate;               /* reads */
     struct streams streams;
+    struct group_streams group_streams;
     struct produce *produce;
     struct budget *budget;
     struct record_set records;
@@ -149,7 +151,8 @@ GATEWAY_HANDLER(handle_groups_list);
 GATEWAY_HANDLER(handle_group_describe);
 GATEWAY_HANDLER(handle_group_reset);
 GATEWAY_HANDLER(handle_group_delete);
-/* handle_group_read.c, handle_group_commit.c */
+/* handle_group_read.c, handle_group_stream.c, handle_group_commit.c */
+GATEWAY_HANDLER(handle_group_stream);
 GATEWAY_HANDLER(handle_group_records);
 GATEWAY_HANDLER(handle_group_commit);
 GATEWAY_HANDLER(handle_group_extend);

@@ -359,9 +359,10 @@ static bool take_entries(
     return true;
 }
 
-bool group_input_cursor(
+bool group_input_cursor_text(
     struct group_input *input,
     const char *name,
+    struct ria_slice text,
     struct group_cursor_entry **out_entries,
     uint32_t *out_count
 )
@@ -369,14 +370,10 @@ bool group_input_cursor(
     struct ria_uuid cluster_id_now = cluster_id(input->gateway->cluster);
     struct ria_arena *arena = &input->request->arena;
     struct failure failure;
-    struct ria_slice text;
     struct cursor cursor;
 
     *out_entries = NULL;
     *out_count = 0;
-    if (!group_input_text(input, name, &text)) {
-        return false;
-    }
     if (ria_slice_is_null(text) || text.size == 0) {
         return true;
     }
@@ -400,4 +397,17 @@ bool group_input_cursor(
         }
     }
     return true;
+}
+
+bool group_input_cursor(
+    struct group_input *input,
+    const char *name,
+    struct group_cursor_entry **out_entries,
+    uint32_t *out_count
+)
+{
+    struct ria_slice text;
+
+    return group_input_text(input, name, &text) &&
+           group_input_cursor_text(input, name, text, out_entries, out_count);
 }

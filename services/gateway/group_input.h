@@ -89,3 +89,12 @@ bool group_input_cursor(
     struct group_cursor_entry **out_entries,
     uint32_t *out_count
 );
+
+/* The same of a text that comes in another way; null or empty: none. */
+bool group_input_cursor_text(
+    struct group_input *input,
+    const char *name,
+    struct ria_slice text,
+    struct group_cursor_entry **out_entries,
+    uint32_t *out_count
+);

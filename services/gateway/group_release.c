@@ -97,7 +97,7 @@ void group_release(
         entry->topic_id = leases[i].topic_id;
         entry->partition = leases[i].partition;
         entry->lease_id = leases[i].id;
-        entry->offset = -1;
+        entry->offset = leases[i].commit > 0 ? leases[i].commit : -1;
     }
     release->op = (struct group_op){
         .kind = GROUP_OP_COMMIT,

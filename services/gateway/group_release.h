@@ -30,6 +30,7 @@ struct group_lease {
     struct ria_uuid topic_id;
     int32_t partition;
     int64_t id;
+    int64_t commit; /* the new position; 0: it stays */
 };
 
 void group_releases_init(struct group_releases *releases, struct group_ops *ops);

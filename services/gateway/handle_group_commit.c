@@ -16,6 +16,7 @@ struct group_word {
     struct gateway *gateway;
     struct request *request;
     commit_verb verb;
+    bool keep; /* of a commit: the leases go on */
     struct group_cursor_entry *entries;
     uint32_t count;
     struct group_commit commit;
@@ -210,7 +211,7 @@ static ria_err build(struct group_word *word, struct ria_slice group, int64_t le
         to->partition = word->entries[i].partition->number;
         to->lease_id = word->entries[i].lease;
         to->offset = word->verb == VERB_COMMIT ? word->entries[i].offset : -1;
-        to->keep = word->verb == VERB_EXTEND;
+        to->keep = word->verb == VERB_EXTEND || word->keep;
         word->check.at[i] = (struct marks_at){word->entries[i].partition, to->offset - 1};
     }
     return RIA_OK;
@@ -233,8 +234,11 @@ open_word(struct gateway *gateway, struct request *request, commit_verb verb)
 
 static void say(struct gateway *gateway, struct request *request, commit_verb verb)
 {
-    static const char *const known[] = {"cursor", "member", NULL};
-    static const char *const known_of_extend[] = {"cursor", "member", "lease_ms", NULL};
+    static const char *const known[][5] = {
+        [VERB_COMMIT] = {"cursor", "member", "lease_ms", "keep", NULL},
+        [VERB_EXTEND] = {"cursor", "member", "lease_ms", NULL},
+        [VERB_RELEASE] = {"cursor", "member", NULL},
+    };
     struct group_word *word = open_word(gateway, request, verb);
     struct group_input input;
     struct ria_slice text = RIA_SLICE_NULL;
@@ -242,22 +246,21 @@ static void say(struct gateway *gateway, struct request *request, commit_verb ve
     struct failure failure;
     int64_t lease_ms = GROUP_LEASE_MS_DEFAULT;
 
-    if (word == NULL || !group_input_open(
-                            &input, gateway, request, verb == VERB_EXTEND ? known_of_extend : known
-                        )) {
+    if (word == NULL || !group_input_open(&input, gateway, request, known[verb])) {
         return;
     }
     bool fine = group_input_cursor(&input, "cursor", &word->entries, &word->count) &&
                 group_input_text(&input, "cursor", &text) &&
                 group_input_text(&input, "member", &member) &&
-                (verb != VERB_EXTEND || group_input_i64(
-                                            &input,
-                                            "lease_ms",
-                                            GROUP_LEASE_MS_MIN,
-                                            GROUP_LEASE_MS_MAX,
-                                            GROUP_LEASE_MS_DEFAULT,
-                                            &lease_ms
-                                        ));
+                (verb != VERB_COMMIT || group_input_flag(&input, "keep", &word->keep)) &&
+                (verb == VERB_RELEASE || group_input_i64(
+                                             &input,
+                                             "lease_ms",
+                                             GROUP_LEASE_MS_MIN,
+                                             GROUP_LEASE_MS_MAX,
+                                             GROUP_LEASE_MS_DEFAULT,
+                                             &lease_ms
+                                         ));
     group_input_close(&input);
     if (!fine) {
         return;

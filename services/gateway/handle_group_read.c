@@ -15,7 +15,7 @@
 #include "services/gateway/cursor.h"
 #include "services/gateway/gateway.h"
 #include "services/gateway/group_fetch.h"
-#include "services/gateway/group_input.h"
+#include "services/gateway/group_query.h"
 #include "services/gateway/render.h"
 
 enum {
@@ -396,19 +396,6 @@ static void fetched(struct group_fetch *fetch, const struct failure *failure)
 
 /* --- the request -------------------------------------------------------------------------------*/
 
-/* The records would be leased, and shown to nobody. */
-static bool fail_head(struct request *request)
-{
-    struct failure failure;
-
-    if (request->is_head) {
-        request_add_header(request, "Allow", "GET, POST");
-        failure_set(&failure, 405, "method_not_allowed", NULL, "a HEAD would lease records");
-        request_fail(request, &failure);
-    }
-    return request->is_head;
-}
-
 static bool take_type(struct group_reader *reader)
 {
     struct failure failure;
@@ -425,84 +412,6 @@ static bool take_type(struct group_reader *reader)
         request_fail(reader->request, &failure);
     }
     return reader->type != NULL;
-}
-
-static bool take_commits(struct group_input *input, struct group_fetch *fetch)
-{
-    struct group_cursor_entry *entries = NULL;
-
-    if (!group_input_cursor(input, "after", &entries, &fetch->commit_count)) {
-        return false;
-    }
-    fetch->commits =
-        ria_arena_alloc_array(fetch->arena, fetch->commit_count, sizeof(*fetch->commits));
-    if (fetch->commits == NULL) {
-        request_fail_err(input->request, RIA_ERR_NOMEM, "");
-        return false;
-    }
-    for (uint32_t i = 0; i < fetch->commit_count; i++) {
-        fetch->commits[i] = (struct group_read_group_read_commit){
-            .topic_id = entries[i].partition->topic->id,
-            .partition = entries[i].partition->number,
-            .lease_id = entries[i].lease,
-            .offset = entries[i].offset,
-        };
-    }
-    return true;
-}
-
-/* What is shared out record by record is not also read in order. */
-static bool all_are_streams(struct request *request, const struct group_fetch *fetch)
-{
-    struct failure failure;
-
-    for (uint32_t i = 0; i < fetch->topic_count; i++) {
-        if (fetch->topics[i]->config.delivery == TOPIC_DELIVERY_QUEUE) {
-            failure_set(
-                &failure,
-                409,
-                "conflict",
-                "topics",
-                "topic %s is a queue (setting delivery): POST /v1/queues/{topic}/{group}/receive",
-                fetch->topics[i]->name
-            );
-            request_fail(request, &failure);
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool take_names(struct group_input *input, struct group_fetch *fetch)
-{
-    struct failure failure;
-
-    fetch->group = input->group;
-    if (!group_input_text(input, "member", &fetch->member)) {
-        return false;
-    }
-    if (fetch->member.size == 0) {
-        fetch->member = RIA_SLICE_EMPTY;
-    } else if (!group_input_name(input->request, "member", fetch->member)) {
-        return false;
-    }
-    if (!group_input_topics(
-            input, "topics", GROUP_TOPICS_MAX, &fetch->topics, &fetch->topic_count
-        )) {
-        return false;
-    }
-    if (fetch->topic_count == 0) {
-        failure_set(
-            &failure,
-            400,
-            "invalid_query",
-            "topics",
-            "topics is missing: names, with commas between"
-        );
-        request_fail(input->request, &failure);
-        return false;
-    }
-    return all_are_streams(input->request, fetch);
 }
 
 static bool take_numbers(struct group_input *input, struct group_reader *reader)
@@ -546,22 +455,6 @@ static bool take_numbers(struct group_input *input, struct group_reader *reader)
     return true;
 }
 
-static bool take_policies(struct group_input *input, struct group_fetch *fetch)
-{
-    static const char *const froms[] = {"earliest", "latest", NULL};
-    static const char *const ranges[] = {"error", "earliest", "latest", NULL};
-    int from = 0;
-    int range = 0;
-
-    if (!group_input_word(input, "from", froms, &from) ||
-        !group_input_word(input, "on_out_of_range", ranges, &range)) {
-        return false;
-    }
-    fetch->from_latest = from == 1;
-    fetch->on_range = (group_range_policy)range;
-    return true;
-}
-
 void handle_group_records(struct gateway *gateway, struct request *request)
 {
     static const char *const known[] = {
@@ -592,12 +485,13 @@ void handle_group_records(struct gateway *gateway, struct request *request)
     reader->fetch.member_epoch = -1;
     reader->fetch.done = fetched;
     reader->fetch.arg = reader;
-    if (fail_head(request) || !take_type(reader) ||
+    if (group_query_is_head(request) || !take_type(reader) ||
         !group_input_open(&input, gateway, request, known)) {
         return;
     }
-    bool fine = take_names(&input, &reader->fetch) && take_numbers(&input, reader) &&
-                take_policies(&input, &reader->fetch) && take_commits(&input, &reader->fetch);
+    bool fine = group_query_names(&input, &reader->fetch) && take_numbers(&input, reader) &&
+                group_query_policies(&input, &reader->fetch) &&
+                group_query_commits(&input, "after", RIA_SLICE_NULL, &reader->fetch);
     group_input_close(&input);
     if (!fine) {
         return;

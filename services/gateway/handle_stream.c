@@ -87,22 +87,6 @@ static void positions_known(struct positions *positions)
     open_stream(ask);
 }
 
-static void fail_too_many(const struct gateway *gateway, struct request *request)
-{
-    struct failure failure;
-
-    failure_set(
-        &failure,
-        429,
-        "too_many_streams",
-        NULL,
-        "the gateway serves %u live streams at a time (--max-streams) and has them",
-        (unsigned)gateway->options.streams_max
-    );
-    failure.retry_after_s = 5;
-    request_fail(request, &failure);
-}
-
 static void begin(struct stream_ask *ask)
 {
     struct gateway *gateway = ask->gateway;
@@ -112,12 +96,7 @@ static void begin(struct stream_ask *ask)
     if (ask->topic == NULL || !stream_query_read(ask)) {
         return;
     }
-    if (gateway->stopping) {
-        request_fail_err(request, RIA_ERR_SHUTDOWN, "the gateway is shutting down");
-        return;
-    }
-    if (!streams_reserve(&gateway->streams)) {
-        fail_too_many(gateway, request);
+    if (!stream_query_admit(gateway, request)) {
         return;
     }
     ria_err err = positions_start(

@@ -23,8 +23,12 @@ $(eval $(call library,gateway,\
   services/gateway/group_fetch_read.c \
   services/gateway/group_input.c \
   services/gateway/group_ops.c \
+  services/gateway/group_query.c \
   services/gateway/group_reading.c \
   services/gateway/group_release.c \
+  services/gateway/group_stream.c \
+  services/gateway/group_stream_parts.c \
+  services/gateway/group_stream_text.c \
   services/gateway/group_watch.c \
   services/gateway/handle_cluster.c \
   services/gateway/handle_consumers_create.c \
@@ -35,6 +39,7 @@ $(eval $(call library,gateway,\
   services/gateway/handle_group_commit.c \
   services/gateway/handle_group_read.c \
   services/gateway/handle_group_reset.c \
+  services/gateway/handle_group_stream.c \
   services/gateway/handle_groups.c \
   services/gateway/handle_leader.c \
   services/gateway/handle_moves.c \

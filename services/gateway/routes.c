@@ -46,6 +46,7 @@ const struct route gateway_routes[] = {
     {HTTP_POST,   ROUTE_BODY_DOCUMENT, false, "/v1/groups/{group}/reset", handle_group_reset},
     {HTTP_GET,    ROUTE_BODY_NONE,     false, "/v1/groups/{group}/records", handle_group_records},
     {HTTP_POST,   ROUTE_BODY_DOCUMENT, false, "/v1/groups/{group}/records", handle_group_records},
+    {HTTP_GET,    ROUTE_BODY_NONE,     false, "/v1/groups/{group}/stream", handle_group_stream},
     {HTTP_POST,   ROUTE_BODY_DOCUMENT, false, "/v1/groups/{group}/commit", handle_group_commit},
     {HTTP_POST,   ROUTE_BODY_DOCUMENT, false, "/v1/groups/{group}/extend", handle_group_extend},
     {HTTP_POST,   ROUTE_BODY_DOCUMENT, false, "/v1/groups/{group}/release", handle_group_release},

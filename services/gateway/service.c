@@ -44,6 +44,7 @@ static void view_changed(void *arg)
     leader_calls_view_changed(&gateway->leaders);
     watches_view_changed(&gateway->watches);
     streams_view_changed(&gateway->streams);
+    group_streams_view_changed(&gateway->group_streams);
 }
 
 static ria_err open_cluster(struct gateway *gateway)
@@ -257,6 +258,7 @@ ria_err gateway_new(
         options->streams_max,
         options->request_timeout_ms
     );
+    group_streams_init(&gateway->group_streams, gateway);
     if (err == RIA_OK) {
         err = produce_new(
             env,
@@ -289,6 +291,7 @@ void gateway_stop(struct gateway *gateway)
 {
     gateway->stopping = true;
     streams_stop(&gateway->streams);
+    group_streams_stop(&gateway->group_streams);
     group_watch_end(&gateway->group_watch);
     watches_end(&gateway->watches);
 }
@@ -320,6 +323,7 @@ void gateway_free(struct gateway *gateway)
     watches_fini(&gateway->watches);
     gate_fini(&gateway->gate);
     leader_calls_fini(&gateway->leaders);
+    group_streams_fini(&gateway->group_streams);
     node_logs_fini(&gateway->node_logs);
     coordinator_calls_fini(&gateway->coordinator);
     membership_free(gateway->membership);

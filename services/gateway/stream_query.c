@@ -440,6 +440,23 @@ static bool read_filters(struct stream_ask *ask)
     return true;
 }
 
+bool stream_query_limits(struct stream_ask *ask)
+{
+    struct request *request = ask->request;
+
+    return read_form(ask) && read_filters(ask) &&
+           gateway_query_i64(
+               request,
+               "heartbeat_ms",
+               STREAM_HEARTBEAT_MS_MIN,
+               STREAM_HEARTBEAT_MS_MAX,
+               STREAM_HEARTBEAT_MS,
+               &ask->heartbeat_ms
+           ) &&
+           gateway_query_i64(request, "max_records", 1, INT64_MAX, 0, &ask->records_max) &&
+           gateway_query_i64(request, "max_ms", 1, STREAM_TIME_MS_MAX, 0, &ask->time_max_ms);
+}
+
 bool stream_query_read(struct stream_ask *ask)
 {
     static const char *const known[] = {
@@ -453,19 +470,30 @@ bool stream_query_read(struct stream_ask *ask)
         "on_out_of_range",
         NULL,
     };
-    struct request *request = ask->request;
+    return gateway_query_known(ask->request, known) && stream_query_limits(ask) &&
+           read_policy(ask) && read_start(ask);
+}
 
-    return gateway_query_known(request, known) && read_form(ask) && read_policy(ask) &&
-           read_filters(ask) &&
-           gateway_query_i64(
-               request,
-               "heartbeat_ms",
-               STREAM_HEARTBEAT_MS_MIN,
-               STREAM_HEARTBEAT_MS_MAX,
-               STREAM_HEARTBEAT_MS,
-               &ask->heartbeat_ms
-           ) &&
-           gateway_query_i64(request, "max_records", 1, INT64_MAX, 0, &ask->records_max) &&
-           gateway_query_i64(request, "max_ms", 1, STREAM_TIME_MS_MAX, 0, &ask->time_max_ms) &&
-           read_start(ask);
+bool stream_query_admit(struct gateway *gateway, struct request *request)
+{
+    struct failure failure;
+
+    if (gateway->stopping) {
+        request_fail_err(request, RIA_ERR_SHUTDOWN, "the gateway is shutting down");
+        return false;
+    }
+    if (streams_reserve(&gateway->streams)) {
+        return true;
+    }
+    failure_set(
+        &failure,
+        429,
+        "too_many_streams",
+        NULL,
+        "the gateway serves %u live streams at a time (--max-streams) and has them",
+        (unsigned)gateway->options.streams_max
+    );
+    failure.retry_after_s = 5;
+    request_fail(request, &failure);
+    return false;
 }

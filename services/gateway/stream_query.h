@@ -39,5 +39,11 @@ struct stream_ask {
 /* ask->gateway, request and topic are set. False: the request was answered. */
 bool stream_query_read(struct stream_ask *ask);
 
+/* Of it form, filters, heartbeat_ms, max_records and max_ms. ask->gateway and request are set. */
+bool stream_query_limits(struct stream_ask *ask);
+
+/* A place for one more stream. False: answered. */
+bool stream_query_admit(struct gateway *gateway, struct request *request);
+
 /* 2026-11-28T15:00:00Z, with a fraction or an offset if you like (RFC 3339), in ms since 1970. */
 bool stream_query_time(struct ria_slice text, int64_t *out_ms);

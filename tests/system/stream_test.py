@@ -17,11 +17,11 @@ TOPIC = "live"
 class Reader(threading.Thread):
     """A client with EventSource's manners: it comes back, through the next gateway, with the last id."""
 
-    def __init__(self, cluster, start="latest", topic=TOPIC, gateway=0):
+    def __init__(self, cluster, start="latest", topic=TOPIC, gateway=0, path=None):
         super().__init__(daemon=True)
         # Heartbeats let finish() come through soon.
-        self.query = "?from=%s&heartbeat_ms=500" % start
-        self.cluster, self.topic, self.gateway = cluster, topic, gateway
+        self.path = (path or "/v1/topics/%s/stream?" % topic) + "&from=%s&heartbeat_ms=500" % start
+        self.cluster, self.gateway = cluster, gateway
         self.records, self.events, self.openings, self.last_id = [], [], 0, None
         self.refused, self.failed = None, None
         self.halt = threading.Event()
@@ -46,7 +46,7 @@ class Reader(threading.Thread):
         connection = http.client.HTTPConnection(
             "127.0.0.1", self.cluster.gateway_ports[self.gateway], timeout=30 * PATIENCE)
         try:
-            connection.request("GET", "/v1/topics/%s/stream%s" % (self.topic, self.query), None, headers)
+            connection.request("GET", self.path, None, headers)
             reply = connection.getresponse()
             if reply.status != 200:
                 body = reply.read()

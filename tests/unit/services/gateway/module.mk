@@ -15,6 +15,7 @@ $(foreach t,\
   filter \
   gate \
   group_ops \
+  group_stream \
   group_watch \
   handle_consumers \
   handle_group \

@@ -284,8 +284,7 @@ static void a_deleted_topic_ends_its_streams(void)
     (void)world_add_topic(&s.world, "one", 1);
     world_publish(&s.world);
     stream_world_settle(&s);
-    CU_ASSERT_TRUE(stream_world_refuses(&s, "/v1/topics/one/stream", cursor, 410, "stale_cursor")
-    );
+    CU_ASSERT_TRUE(stream_world_refuses(&s, "/v1/topics/one/stream", cursor, 410, "stale_cursor"));
     CU_ASSERT_TRUE(stream_world_refuses(&s, "/v1/topics/t/stream", cursor, 400, "other_cursor"));
     stream_world_fini(&s);
 }

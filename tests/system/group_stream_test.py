@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Groups' live streams over real processes: members that share partitions through two gateways, one
+of which is killed in the middle; a client that goes away and what is left for the next one."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+from riacho import PATIENCE, main, running, wait_for  # noqa: E402
+from stream_test import TOPIC, Reader, make_topic, produce  # noqa: E402
+
+
+def stream(cluster, gateway=0, group="g", **query):
+    path = "/v1/groups/%s/stream?topics=%s" % (group, TOPIC)
+    for name, value in query.items():
+        path += "&%s=%s" % (name, value)
+    reader = Reader(cluster, "earliest", gateway=gateway, path=path)
+    reader.start()
+    assert reader.opened.wait(20 * PATIENCE), "no beginning"
+    return reader
+
+
+def partitions_of(cluster, group="g", gateway=0):
+    return cluster.get("/v1/groups/" + group, gateway=gateway).json()["partitions"]
+
+
+def offsets_of(readers):
+    return sorted((r["partition"], r["offset"]) for reader in readers for r in reader.records)
+
+
+def log_of(cluster, partitions):
+    return [(p, r["offset"]) for p in range(partitions) for r in cluster.read_partition(TOPIC, p)]
+
+
+def is_committed(cluster, gateway=0):
+    return all(p["lag"] == 0 for p in partitions_of(cluster, gateway=gateway))
+
+
+def two_members_share_and_a_killed_gateway_costs_no_record():
+    with running(gateways=2) as cluster:
+        make_topic(cluster, partitions=6)
+        readers = [stream(cluster, i, member="m%d" % i, lease_ms=3000) for i in range(2)]
+        for first in range(0, 600, 50):
+            produce(cluster, 50, first)
+        wait_for(lambda: len(set(offsets_of(readers))) == 600, "600 records", 30)
+        wait_for(lambda: all(len(r.records) > 0 for r in readers), "both to have some")
+        cluster["gateway-2"].kill()
+        for first in range(600, 1200, 50):
+            produce(cluster, 50, first)
+        wait_for(lambda: len(set(offsets_of(readers))) == 1200, "all records", 60)
+        assert readers[1].openings >= 2, "it has come back"
+        wait_for(lambda: is_committed(cluster), "all to be committed")
+        for reader in readers:
+            reader.finish()
+        assert sorted(set(offsets_of(readers))) == log_of(cluster, 6)
+
+
+def who_goes_away_leaves_nothing_leased_and_nothing_is_repeated():
+    with running(gateways=2) as cluster:
+        make_topic(cluster, partitions=3)
+        produce(cluster, 100)
+        first = stream(cluster, 0, lease_ms=600000)
+        wait_for(lambda: len(first.records) == 100, "the records")
+        wait_for(lambda: is_committed(cluster), "all to be committed")
+        first.finish()
+        second = stream(cluster, 1, lease_ms=600000)
+        produce(cluster, 100, 100)
+        wait_for(lambda: len(second.records) == 100, "the others, long before the lease's end")
+        second.finish()
+        assert offsets_of([first, second]) == log_of(cluster, 3)
+
+
+def a_client_that_commits_itself_keeps_its_stream_and_the_next_one_gets_the_rest():
+    with running(gateways=2) as cluster:
+        make_topic(cluster, partitions=1)
+        produce(cluster, 20)
+        first = stream(cluster, 0, ack="cursor")
+        wait_for(lambda: len(first.records) == 20, "the records")
+        reply = cluster.post("/v1/groups/g/commit", {"cursor": first.last_id, "keep": True}, gateway=1)
+        assert reply.status == 200, reply
+        assert partitions_of(cluster)[0]["position"] == 20
+        produce(cluster, 5, 20)
+        wait_for(lambda: len(first.records) == 25, "more, without a repeat")
+        first.finish()
+        second = stream(cluster, 1, ack="cursor")
+        wait_for(lambda: len(second.records) == 5, "what was not committed")
+        second.finish()
+        assert second.records[0]["offset"] == 20, second.records
+        assert [r["offset"] for r in first.records] == list(range(25))
+
+
+if __name__ == "__main__":
+    main([two_members_share_and_a_killed_gateway_costs_no_record,
+          who_goes_away_leaves_nothing_leased_and_nothing_is_repeated,
+          a_client_that_commits_itself_keeps_its_stream_and_the_next_one_gets_the_rest])
