@@ -417,9 +417,37 @@ ria_err group_check_partition(
 
 /* ---- topics that grow, and that go ---- */
 
+/* The partitions from `first` on begin with their first record, wherever the group wants to begin
+ * otherwise: what was produced before somebody came to look would be missed. */
+static ria_err begin_partitions(
+    struct group_call *call, const struct ria_uuid *topic_id, int32_t first, int32_t count
+)
+{
+    struct group_partition *rows = ria_arena_alloc_array(call->arena, (size_t)count, sizeof(*rows));
+
+    if (rows == NULL) {
+        return ria_arena_err(call->arena);
+    }
+    RIA_TRY(group_partitions_read(call->db, call->group.id, topic_id, count, call->arena, rows));
+    for (int32_t i = first; i < count; i++) {
+        if (rows[i].position == -1) {
+            rows[i].position = 0;
+            rows[i].frontier = call->group.mode == GROUP_QUEUE ? 0 : rows[i].frontier;
+            RIA_TRY(group_partition_write(call->db, call->group.id, &rows[i]));
+        }
+    }
+    return RIA_OK;
+}
+
 /* Plan the topic's new partitions, too, and tell those who wait. */
-static ria_err
-grow_group(struct apply *apply, struct group_counters *counters, struct ria_slice name)
+static ria_err grow_group(
+    struct apply *apply,
+    struct group_counters *counters,
+    struct ria_slice name,
+    const struct ria_uuid *topic_id,
+    int32_t first,
+    int32_t count
+)
 {
     struct group_call call = {
         .apply = apply,
@@ -431,13 +459,16 @@ grow_group(struct apply *apply, struct group_counters *counters, struct ria_slic
     };
 
     RIA_TRY(group_find(&call, name));
+    RIA_TRY(begin_partitions(&call, topic_id, first, count));
     call.members_moved = call.group.member_count > 0;
     RIA_TRY(group_settle_members(&call));
     group_changed(&call);
     return finish_group(&call);
 }
 
-ria_err apply_groups_grow_topic(struct apply *apply, const struct ria_uuid *topic_id)
+ria_err apply_groups_grow_topic(
+    struct apply *apply, const struct ria_uuid *topic_id, int32_t first, int32_t count
+)
 {
     bool ok = true;
     struct group_counters counters;
@@ -452,7 +483,8 @@ ria_err apply_groups_grow_topic(struct apply *apply, const struct ria_uuid *topi
     meta_done(stmt);
     group_counters_read(apply->db, &counters);
     for (uint32_t i = 0; ok && i < names.count; i++) {
-        ria_err err = grow_group(apply, &counters, ((const struct ria_slice *)names.items)[i]);
+        const struct ria_slice *name = &((const struct ria_slice *)names.items)[i];
+        ria_err err = grow_group(apply, &counters, *name, topic_id, first, count);
         ria_arena_reset(apply->scratch);
         RIA_TRY(err);
     }

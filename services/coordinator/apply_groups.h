@@ -162,9 +162,11 @@ ria_err apply_queue_ack(struct group_call *call, const void *body, void *result)
 
 /* ---- other commands ---- */
 
-/* The topic has more partitions: they are divided among the members of its groups, and those who
- * wait hear of it. */
-ria_err apply_groups_grow_topic(struct apply *apply, const struct ria_uuid *topic_id) RIA_MUST_USE;
+/* The topic has more partitions, from `first` on: they begin at their first record, and are divided
+ * among the members of its groups, and those who wait hear of it. */
+ria_err apply_groups_grow_topic(
+    struct apply *apply, const struct ria_uuid *topic_id, int32_t first, int32_t count
+) RIA_MUST_USE;
 
 /* Nothing of the topic is left in any group, and those who wait hear of it. */
 ria_err apply_groups_drop_topic(struct apply *apply, const struct ria_uuid *topic_id) RIA_MUST_USE;

@@ -244,7 +244,9 @@ static ria_err add_partitions(struct apply *apply, const struct alteration *a)
 
     RIA_TRY(apply_check_room(apply, &spec));
     RIA_TRY(apply_place(apply, &spec));
-    return apply_groups_grow_topic(apply, &a->topic.id);
+    return apply_groups_grow_topic(
+        apply, &a->topic.id, a->topic.partition_count, a->request->partition_count
+    );
 }
 
 static ria_err write_alteration(struct apply *apply, const struct alteration *a)

@@ -241,6 +241,25 @@ static void more_partitions_are_divided_at_once(void)
     fixture_machine_close(&m);
 }
 
+/* from=latest: the start that a gateway brings would be the end by the time that somebody looks. */
+static void partitions_that_a_topic_gets_later_begin_at_their_first_record(void)
+{
+    struct fixture_machine m;
+    struct group_read_result result;
+    const struct alter_topic_request grow = {
+        .topic_id = fixture_uuid(GROUP_TOPIC_A), .config_epoch = -1, .partition_count = 6};
+
+    group_open(&m);
+    read_ok(&m, ask_of("one"), &result);
+    int64_t before = group_partition_of(&m, 0).position;
+    CU_ASSERT_EQUAL(fixture_apply(&m, API_ALTER_TOPIC, &grow), RIA_OK);
+    CU_ASSERT_EQUAL(group_partition_of(&m, 0).position, before);
+    CU_ASSERT_EQUAL(group_partition_of(&m, GROUP_PARTITIONS_A).position, 0);
+    CU_ASSERT_EQUAL(group_partition_of(&m, 5).position, 0);
+    CU_ASSERT_TRUE(ria_slice_equal(group_partition_of(&m, 5).member, RIA_SLICE_LITERAL("one")));
+    fixture_machine_close(&m);
+}
+
 /* ---- made members ---- */
 
 static void a_take_over_fences(void)
@@ -652,6 +671,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(the_topics_of_a_call_are_the_subscription),
     HARNESS_TEST(a_deleted_topic_leaves_nothing_in_a_group),
     HARNESS_TEST(more_partitions_are_divided_at_once),
+    HARNESS_TEST(partitions_that_a_topic_gets_later_begin_at_their_first_record),
     HARNESS_TEST(a_take_over_fences),
     HARNESS_TEST(an_epoch_is_never_given_twice),
     HARNESS_TEST(a_made_member_that_is_gone_is_not_found),
