@@ -130,8 +130,9 @@ static void entered(struct gate_pass *pass, bool may_enter)
     reading->under_way = count;
     for (uint32_t i = 0; i < reading->count; i++) {
         if (!reading->held[i].is_read) {
+            int64_t own = reading->held[i].bytes_max;
             int64_t part = ria_max_i64(reading->bytes_max / count, FETCH_BYTES_MIN);
-            read_one(reading, &reading->held[i], part);
+            read_one(reading, &reading->held[i], own > 0 ? ria_min_i64(own, part) : part);
         }
     }
 }

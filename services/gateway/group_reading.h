@@ -23,7 +23,8 @@ struct group_held {
     /* the caller's */
     struct cluster_partition *partition;
     int64_t lease;
-    int64_t offset; /* to read from */
+    int64_t offset;    /* to read from */
+    int64_t bytes_max; /* no more than these, but one batch; 0: its part of the reading's */
     int64_t left_ms;
     int64_t next; /* behind what was handed out */
     /* out, each time it is read */

@@ -20,6 +20,7 @@ typedef struct watch_response_watched_partition watched_partition;
 struct mark {
     const struct cluster_partition *partition;
     int64_t high_watermark;
+    struct marks_sizes sizes;
 };
 
 void marks_init(struct marks *marks, const struct ria_env *env, struct cluster *cluster)
@@ -65,12 +66,32 @@ void marks_note(
             return;
         }
         mark->partition = partition;
+        mark->sizes = (struct marks_sizes){0};
         if (ria_map_put(&marks->map, &mark->partition, sizeof(mark->partition), mark) != RIA_OK) {
             free(mark);
             return;
         }
     }
     mark->high_watermark = high_watermark;
+}
+
+struct marks_sizes
+marks_sizes_get(const struct marks *marks, const struct cluster_partition *partition)
+{
+    const struct mark *mark = ria_map_get(&marks->map, &partition, sizeof(partition));
+
+    return mark == NULL ? (struct marks_sizes){0} : mark->sizes;
+}
+
+void marks_sizes_note(
+    struct marks *marks, const struct cluster_partition *partition, struct marks_sizes sizes
+)
+{
+    struct mark *mark = ria_map_get(&marks->map, &partition, sizeof(partition));
+
+    if (mark != NULL) {
+        mark->sizes = sizes;
+    }
 }
 
 /* --- probes ------------------------------------------------------------------------------------*/

@@ -39,6 +39,20 @@ void marks_note(
     struct marks *marks, const struct cluster_partition *partition, int64_t high_watermark
 );
 
+/* How large the records of a partition were that somebody fetched last. Hints as well. */
+struct marks_sizes {
+    size_t record; /* on average; 0: nothing is known */
+    size_t batch;  /* the largest */
+};
+
+struct marks_sizes
+marks_sizes_get(const struct marks *marks, const struct cluster_partition *partition);
+
+/* Of a partition that has a mark; else nothing is noted. */
+void marks_sizes_note(
+    struct marks *marks, const struct cluster_partition *partition, struct marks_sizes sizes
+);
+
 /* Where a reader stands. */
 struct marks_at {
     struct cluster_partition *partition;

@@ -93,6 +93,25 @@ static ria_err walk_batch(struct walk *walk, struct ria_slice data)
     return RIA_OK;
 }
 
+/* Of all that came, wanted or not. */
+static void note_sizes(struct queue_read *read, const struct group_held *held)
+{
+    struct ria_slice batches = held->batches;
+    struct marks_sizes sizes = {0};
+    struct batch_header header;
+    int64_t records = 0;
+
+    while (batch_header_decode(batches, &header) == RIA_OK && batch_size(&header) <= batches.size) {
+        sizes.batch = batch_size(&header) > sizes.batch ? batch_size(&header) : sizes.batch;
+        records += batch_last_offset(&header) - header.base_offset + 1;
+        batches = ria_slice_sub(batches, batch_size(&header), batches.size);
+    }
+    if (records > 0) {
+        sizes.record = held->batches.size / (size_t)records + 1;
+        marks_sizes_note(&read->gateway->marks, held->partition, sizes);
+    }
+}
+
 static ria_err walk_batches(struct walk *walk, struct ria_slice batches)
 {
     struct batch_header header;
@@ -114,6 +133,7 @@ static void collect(struct queue_read *read)
         struct walk walk = {.read = read, .at = at, .end = read->spans[i].end};
         ria_err err = held->err;
         if (held->msg != NULL) {
+            note_sizes(read, held);
             err = walk_batches(&walk, held->batches);
         } else if (read->spans[i].log_start > held->offset) {
             walk_to(&walk, read->spans[i].log_start); /* that is gone */
@@ -181,6 +201,20 @@ static void read_done(struct group_reading *reading, bool entered)
 
 /* --- what is asked for -------------------------------------------------------------------------*/
 
+/* Enough for the records of each span, as far as one can tell. The first may stand at the end of a
+ * batch. What does not fit is not reached, and the next time it is known better. */
+static void bound_spans(struct queue_read *read)
+{
+    for (uint32_t i = 0; i < read->reading.count; i++) {
+        struct group_held *held = &read->reading.held[i];
+        struct marks_sizes sizes = marks_sizes_get(&read->gateway->marks, held->partition);
+        int64_t records = read->grants[read->spans[i].end - 1].range.last + 1 - held->offset;
+        if (sizes.record > 0) {
+            held->bytes_max = (int64_t)sizes.batch + 2 * records * (int64_t)sizes.record;
+        }
+    }
+}
+
 static void make_spans(struct queue_read *read)
 {
     struct group_reading *reading = &read->reading;
@@ -242,6 +276,7 @@ ria_err queue_read_start(struct queue_read *read)
         .arg = read,
     };
     make_spans(read);
+    bound_spans(read);
     group_reading_start(reading);
     return RIA_OK;
 }

@@ -282,6 +282,52 @@ static void unordered_records_take_one_round_trip(void)
     teardown(&s);
 }
 
+static int32_t fetched_bytes_max(struct setup *s)
+{
+    struct fetch_request request;
+    struct ria_slice payload;
+    struct ria_arena arena;
+
+    ria_arena_init(&arena, 4096);
+    world_open(next(s, API_FETCH), &arena, &request, &payload);
+    ria_arena_fini(&arena);
+    return request.max_bytes;
+}
+
+/* It cost a megabyte from the leader for each record that was received singly. */
+static void one_record_is_not_a_megabyte_of_the_log(void)
+{
+    struct setup s;
+
+    setup(&s);
+    post(&s, 0, QUEUE "/receive?max_records=1", NULL);
+    (void)expect(&s, GROUP_OP_QUEUE_RECEIVE);
+    grant(&s, 7, 7, false);
+    CU_ASSERT_EQUAL(fetched_bytes_max(&s), 1 << 20); /* nobody knows how large they are */
+    give(&s, 5, "------", 0);
+    CU_ASSERT_TRUE(answered(&s, 0, 200, "\"offset\":7"));
+
+    post(&s, 1, QUEUE "/receive?max_records=1", NULL);
+    (void)expect(&s, GROUP_OP_QUEUE_RECEIVE);
+    grant(&s, 8, 8, false);
+    CU_ASSERT_TRUE(fetched_bytes_max(&s) < 1000);
+    give(&s, 5, "------", 0);
+    CU_ASSERT_TRUE(answered(&s, 1, 200, "\"offset\":8"));
+
+    /* Many are worth more, but never more than the client wants. */
+    post(&s, 2, QUEUE "/receive?max_records=1000", NULL);
+    (void)expect(&s, GROUP_OP_QUEUE_RECEIVE);
+    grant(&s, 9, 1008, false);
+    int32_t many = fetched_bytes_max(&s);
+    CU_ASSERT_TRUE(many > 1000 * 20 && many < 1 << 18);
+    give(&s, 5, "------", 0);
+    CU_ASSERT_TRUE(answered(&s, 2, 200, "\"offset\":10"));
+    CU_ASSERT_TRUE_FATAL(group_world_open(&s.world, &s.asked));
+    CU_ASSERT_TRUE(is_entry(s.asked.bodies[0], 0, QUEUE_GIVE_BACK, 11, 1008));
+    answer(&s, NULL);
+    teardown(&s);
+}
+
 static void what_was_not_read_or_is_gone_does_not_stay_locked(void)
 {
     struct setup s;
@@ -689,6 +735,7 @@ static void making_and_changing_differ_in_the_dead_letter_topic(void)
 
 static const struct harness_test tests[] = {
     HARNESS_TEST(unordered_records_take_one_round_trip),
+    HARNESS_TEST(one_record_is_not_a_megabyte_of_the_log),
     HARNESS_TEST(what_was_not_read_or_is_gone_does_not_stay_locked),
     HARNESS_TEST(what_retention_took_is_finished),
     HARNESS_TEST(an_answer_that_was_cut_off_gives_its_records_back),
