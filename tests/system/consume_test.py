@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Consuming behind a load balancer while gateways die: nothing lost, nothing twice without a reason.
 
-RIACHO_CONSUME_RECORDS says how many records (100,000; the million that is promised takes minutes).
+RIACHO_CONSUME_RECORDS says how many records (100,000 for groups and 40,000 for queues; the million that
+is promised takes minutes).
 """
 import http.client
 import json
@@ -16,8 +17,9 @@ from riacho import PATIENCE, main, running, wait_for  # noqa: E402
 from round_robin import RoundRobin  # noqa: E402
 
 RECORDS = int(os.environ.get("RIACHO_CONSUME_RECORDS", "100000"))
+QUEUE_RECORDS = int(os.environ.get("RIACHO_CONSUME_RECORDS", "40000"))
 PARTITIONS = 8
-KEYS = 64
+KEYS = 1000
 BODY_RECORDS = 1000
 BEHIND = 3  # gateways behind the balancer; one more, which lives, takes the records
 WRITER = 3
@@ -210,6 +212,130 @@ class Consumer(threading.Thread):
             raise self.error
 
 
+class Queue:
+    """What became of the records of one queue, judged as it comes.
+
+    acked: those that somebody was told are finished. tried: of each key, how many of its records
+    somebody has begun to acknowledge; with order by key the next one is not handed out before.
+    """
+
+    def __init__(self, name, order):
+        self.name, self.order = name, order
+        self.lock = threading.Lock()
+        self.acked = [bytearray(QUEUE_RECORDS) for _ in range(PARTITIONS)]
+        self.count = 0
+        self.tried = [0] * KEYS
+        self.wrong = []
+        self.again = self.late = 0
+
+    def delivered(self, records, acked_before):
+        """acked_before: how many were acknowledged of each partition when the call began."""
+        with self.lock:
+            for record in records:
+                partition, offset = record["partition"], record["offset"]
+                key, n = record["value"]["k"], record["value"]["n"]
+                self.again += record["deliveries"] > 1
+                if acked_before[partition][offset]:
+                    self.wrong.append("partition %d: %d was delivered after its acknowledgement" % (
+                        partition, offset))
+                if self.order == "key" and n > self.tried[key]:
+                    self.wrong.append("key %d: %d was delivered before %d was finished" % (
+                        key, n, self.tried[key]))
+
+    def trying(self, records):
+        with self.lock:
+            for record in records:
+                key, n = record["value"]["k"], record["value"]["n"]
+                self.tried[key] = max(self.tried[key], n + 1)
+
+    def answered(self, records, statuses, repeated):
+        """One status for each record: done, late, or finished (already)."""
+        with self.lock:
+            for record, status in zip(records, statuses):
+                partition, offset = record["partition"], record["offset"]
+                if status == "late" or (status == "finished" and not repeated):
+                    self.late += 1
+                elif status not in ("done", "finished"):
+                    self.wrong.append("partition %d: %d: %s" % (partition, offset, status))
+                elif self.acked[partition][offset]:
+                    self.wrong.append("partition %d: %d was acknowledged twice" % (
+                        partition, offset))
+                else:
+                    self.acked[partition][offset] = 1
+                    self.count += 1
+
+    def snapshot(self):
+        with self.lock:
+            return [bytes(partition) for partition in self.acked]
+
+
+class Worker(threading.Thread):
+    """Receives and acknowledges. A forgetful one drops what it was given now and then."""
+
+    def __init__(self, cluster, queue, topic, proxy, forgetful=False):
+        super().__init__(daemon=True)
+        self.cluster, self.queue, self.proxy, self.forgetful = cluster, queue, proxy, forgetful
+        self.path = "/v1/queues/%s/%s/" % (topic, queue.name)
+        self.failed = self.answers = 0
+        self.error = None
+        self.halt = threading.Event()
+
+    def run(self):
+        try:
+            while not self.halt.is_set():
+                before = self.queue.snapshot()
+                reply = self.call("receive", {"max_records": 300, "wait_ms": 1000})
+                if reply is None:
+                    continue
+                records = reply.json()["records"]
+                self.queue.delivered(records, before)
+                self.answers += 1 if records else 0
+                if records and not (self.forgetful and self.answers % FORGET_EVERY == 0):
+                    self.acknowledge(records)
+        except Exception as error:
+            self.error = error
+
+    def acknowledge(self, records):
+        """Until it is answered: whose answer was lost may be finished already."""
+        repeated = False
+        self.queue.trying(records)
+        while True:
+            reply = self.call("ack", {"locks": [r["lock"] for r in records]})
+            if reply is not None:
+                break
+            repeated = True
+        if reply.status == 200:
+            statuses = ["done"] * len(records)
+        else:
+            statuses = [self.status_of(entry) for entry in reply.json()["locks"]]
+        self.queue.answered(records, statuses, repeated)
+
+    @staticmethod
+    def status_of(entry):
+        if entry["status"] == "late" and "finished already" in entry["error"]["message"]:
+            return "finished"
+        return entry["status"]
+
+    def call(self, verb, body):
+        try:
+            reply = self.cluster.post(self.path + verb, body, gateway=self.proxy)
+            if reply.status in (200, 207, 409):
+                return reply
+            assert reply.status >= 500, reply
+        except (OSError, http.client.HTTPException):
+            pass
+        self.failed += 1
+        time.sleep(0.02)
+        return None
+
+    def finish(self):
+        self.halt.set()
+        self.join(90 * PATIENCE)
+        assert not self.is_alive(), "a worker hangs"
+        if self.error:
+            raise self.error
+
+
 class Killer(threading.Thread):
     """Kills one gateway after the other, and starts it again."""
 
@@ -281,7 +407,49 @@ def every_record_comes_to_each_group_while_gateways_die():
                   named.duplicates, free.duplicates), flush=True)
 
 
+def every_record_of_a_queue_is_acknowledged_once_while_gateways_die():
+    with running(gateways=BEHIND + 1, transform=0) as cluster, \
+            RoundRobin(cluster.gateway_ports[:BEHIND]) as balancer:
+        cluster.gateway_ports.append(balancer.port)
+        proxy = len(cluster.gateway_ports) - 1
+        cluster.create_topic("t", partitions=PARTITIONS, **{"min.insync.replicas": 2})
+        queues = [Queue("plain", "none"), Queue("keyed", "key")]
+        for queue in queues:
+            made = cluster.request("PUT", "/v1/queues/t/" + queue.name, {
+                "order": queue.order, "lock_ms": LEASE_MS, "max_deliveries": 1000}, gateway=WRITER)
+            assert made.status in (200, 201), made
+        workers = [Worker(cluster, queue, "t", proxy, i == 0) for queue in queues for i in range(3)]
+        writer, killer = Writer(cluster, "t", QUEUE_RECORDS), Killer(cluster)
+        began = time.monotonic()
+        for thread in workers + [writer, killer]:
+            thread.start()
+        writer.finish()
+        assert sum(high_watermarks(cluster, "t")) == QUEUE_RECORDS
+
+        def all_acknowledged():
+            return any(w.error for w in workers) or (killer.kills >= BEHIND and all(
+                queue.wrong or queue.count == QUEUE_RECORDS for queue in queues))
+
+        wait_for(all_acknowledged, "every record to be acknowledged", SECONDS)
+        killer.finish()
+        for worker in workers:
+            worker.finish()
+        took = time.monotonic() - began
+        for queue in queues:
+            assert not queue.wrong, (queue.name, len(queue.wrong), queue.wrong[:5])
+            assert queue.again > 0, "nothing came again to %s, forgetful as it is" % queue.name
+            seen = cluster.get("/v1/queues/t/" + queue.name, gateway=WRITER).json()
+            assert (seen["lag"], seen["dead"]) == (0, 0), (queue.name, seen)
+        assert sum(w.failed for w in workers) > 0, "no call met a dead gateway"
+        print("     %d records acknowledged in both queues after %.1f s; %d gateways killed, %d calls "
+              "failed, %s records came again, %s acks were late" % (
+                  QUEUE_RECORDS, took, killer.kills, sum(w.failed for w in workers),
+                  " and ".join(str(q.again) for q in queues),
+                  " and ".join(str(q.late) for q in queues)), flush=True)
+
+
 if __name__ == "__main__":
     main([
         every_record_comes_to_each_group_while_gateways_die,
+        every_record_of_a_queue_is_acknowledged_once_while_gateways_die,
     ])
