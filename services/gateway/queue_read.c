@@ -35,7 +35,7 @@ add(struct queue_read *read,
     int64_t offset,
     const struct batch_record *record)
 {
-    RIA_ASSERT(read->record_count < QUEUE_GRANTS_MAX);
+    RIA_ASSERT(read->record_count < read->record_room);
     struct queue_record *to = &read->records[read->record_count++];
 
     *to = (struct queue_record){.grant = grant, .offset = offset, .exists = record != NULL};
@@ -240,12 +240,21 @@ static void make_spans(struct queue_read *read)
     }
 }
 
-/* Once: a call may read again and again. */
+/* For all that is granted. A call may read again and again: what there is is used again. */
 static bool reserve(struct queue_read *read)
 {
-    if (read->records == NULL) {
+    int64_t records = 0;
+
+    for (uint32_t i = 0; i < read->grant_count; i++) {
+        records += read->grants[i].range.last - read->grants[i].range.first + 1;
+    }
+    RIA_ASSERT(records <= QUEUE_GRANTS_MAX);
+    if (records > (int64_t)read->record_room) {
+        read->record_room = read->record_room > 0 ? QUEUE_GRANTS_MAX : (uint32_t)records;
         read->records =
-            ria_arena_alloc_array(read->arena, QUEUE_GRANTS_MAX, sizeof(*read->records));
+            ria_arena_alloc_array(read->arena, read->record_room, sizeof(*read->records));
+    }
+    if (read->spans == NULL) {
         read->spans = ria_arena_alloc_array(read->arena, SPANS_MAX, sizeof(*read->spans));
         read->held = ria_arena_alloc_array(read->arena, SPANS_MAX, sizeof(*read->held));
     }

@@ -65,6 +65,7 @@ struct queue_read {
     ria_err err;      /* of a partition that could not be read */
     const char *text; /* why */
     /* private */
+    uint32_t record_room;
     struct group_reading reading;
     struct group_held *held;
     struct queue_span *spans; /* one for each that is held */

@@ -32,7 +32,7 @@ SECONDS = max(120, RECORDS / 1000)
 
 
 class Writer(threading.Thread):
-    """Record n of a key has the value {"k": key, "n": n}, each written once."""
+    """Record n of a key has the value {"k": key, "n": n}, each written once; four of a key in a row."""
 
     def __init__(self, cluster, topic, records):
         super().__init__(daemon=True)
@@ -44,14 +44,18 @@ class Writer(threading.Thread):
             began = time.monotonic()
             for first in range(0, self.records, BODY_RECORDS):
                 time.sleep(max(0, began + WRITE_S * first / self.records - time.monotonic()))
-                lines = [json.dumps({"key": "k%d" % (i % KEYS),
-                                     "value": {"k": i % KEYS, "n": i // KEYS}})
+                lines = [json.dumps(self.record(i))
                          for i in range(first, min(first + BODY_RECORDS, self.records))]
                 reply = self.cluster.post("/v1/topics/%s/records" % self.topic, "\n".join(lines),
                                           {"Content-Type": "application/x-ndjson"}, gateway=WRITER)
                 assert reply.status == 200, reply
         except Exception as error:
             self.error = error
+
+    @staticmethod
+    def record(i):
+        key = i // 4 % KEYS
+        return {"key": "k%d" % key, "value": {"k": key, "n": i // (4 * KEYS) * 4 + i % 4}}
 
     def finish(self):
         self.join(SECONDS * PATIENCE)
