@@ -1,5 +1,5 @@
-/* The groups and queues of a plan. A quarter of the seeds have some: they cost time. Their leases are
- * short, so that what somebody died with comes again before the run is over. */
+/* The groups and queues of a plan. A quarter of the seeds have some: they cost time. Their leases
+ * are short, so that what somebody died with comes again before the run is over. */
 #include <string.h>
 
 #include "common/assert.h"
