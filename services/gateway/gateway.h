@@ -96,6 +96,9 @@ struct gateway {
 /* routes.c: ended by a row without a pattern. */
 extern const struct route gateway_routes[];
 
+/* Answers 503: this gateway has not heard of the cluster yet (cluster_is_ready()). */
+void gateway_fail_not_ready(struct request *request);
+
 /* The topic named by the request's first parameter; NULL: the request was answered. */
 struct cluster_topic *gateway_topic(struct gateway *gateway, struct request *request);
 

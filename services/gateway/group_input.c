@@ -377,6 +377,10 @@ bool group_input_cursor_text(
     if (ria_slice_is_null(text) || text.size == 0) {
         return true;
     }
+    if (!cluster_is_ready(input->gateway->cluster)) {
+        gateway_fail_not_ready(input->request); /* whose cursor it is cannot be told */
+        return false;
+    }
     cursor_verdict verdict = cursor_decode(text, CURSOR_GROUP, &cluster_id_now, arena, &cursor);
     if (verdict != CURSOR_FINE) {
         failure_of_cursor(&failure, verdict, name);

@@ -431,6 +431,23 @@ void gateway_refuse(void *arg, struct request *request, int status, const char *
 
 /* --- what handlers share -----------------------------------------------------------------------*/
 
+void gateway_fail_not_ready(struct request *request)
+{
+    struct failure failure;
+
+    failure_set(
+        &failure,
+        503,
+        "not_ready",
+        NULL,
+        "the gateway has not heard from the coordinator yet and knows no topics"
+    );
+    failure.retry_after_s = 1;
+    failure.outcome = OUTCOME_NOT_STORED;
+    failure.v2_code = 50003;
+    request_fail(request, &failure);
+}
+
 struct cluster_topic *gateway_topic(struct gateway *gateway, struct request *request)
 {
     struct ria_slice name = request->params[0];
@@ -446,15 +463,8 @@ struct cluster_topic *gateway_topic(struct gateway *gateway, struct request *req
             &failure, 404, "unknown_topic", "topic", "no topic can have this name: %s", reason
         );
     } else if (!cluster_is_ready(gateway->cluster)) {
-        failure_set(
-            &failure,
-            503,
-            "not_ready",
-            NULL,
-            "the gateway has not heard from the coordinator yet and knows no topics"
-        );
-        failure.retry_after_s = 1;
-        failure.outcome = OUTCOME_NOT_STORED;
+        gateway_fail_not_ready(request);
+        return NULL;
     } else {
         failure_set(
             &failure,

@@ -63,6 +63,7 @@ static void forget(struct queue_consumer *consumer)
 {
     consumer->range_count = 0;
     consumer->range_at = 0;
+    consumer->fetch_offset = 0;
     consumer->item_count = 0;
     consumer->dead_count = 0;
     consumer->has_extended = false;
@@ -89,7 +90,8 @@ static int64_t sure_us(int64_t asked_us, int64_t left_ms)
 
 /* ---- calls ---- */
 
-static void on_failed(struct queue_consumer *consumer, ria_err err)
+/* text: why, if somebody said. */
+static void on_failed(struct queue_consumer *consumer, ria_err err, struct ria_slice text)
 {
     bool is_ours = err == RIA_ERR_UNKNOWN_TOPIC || err == RIA_ERR_UNKNOWN_OUTCOME;
 
@@ -98,10 +100,11 @@ static void on_failed(struct queue_consumer *consumer, ria_err err)
             consumer->world,
             "unexpected-error",
             0,
-            "consumer %" PRIu32 " of queue %" PRIu32 ": %s",
+            "consumer %" PRIu32 " of queue %" PRIu32 ": %s " RIA_SLICE_FMT,
             consumer->number,
             consumer->plan->group,
-            ria_err_name(err)
+            ria_err_name(err),
+            RIA_SLICE_ARG(text)
         );
     }
     forget(consumer);
@@ -137,8 +140,12 @@ static const struct {
     [QUEUE_STAGE_BURY] = {GROUP_OPERATION_QUEUE_ACK, "QueueAck", "QueueAckResult", on_buried},
 };
 
-static ria_err
-open_result(struct queue_consumer *consumer, const struct group_response *response, void *arena)
+static ria_err open_result(
+    struct queue_consumer *consumer,
+    const struct group_response *response,
+    void *arena,
+    struct ria_slice *out_text
+)
 {
     const struct schema_message *message = schema_find(operations[consumer->stage].result_record);
 
@@ -147,6 +154,7 @@ open_result(struct queue_consumer *consumer, const struct group_response *respon
     }
     ria_err err = ria_err_from_wire(response->results[0].error_code);
     if (err != RIA_OK) {
+        *out_text = response->results[0].error_text;
         return err;
     }
     void *body = ria_arena_alloc(arena, message->struct_size);
@@ -178,6 +186,7 @@ static bool has_come(struct queue_consumer *consumer, ria_err err, struct ria_sl
 static void on_answered(void *arg, ria_err err, const void *response, struct ria_slice payload)
 {
     struct queue_consumer *consumer = arg;
+    struct ria_slice text = RIA_SLICE_NULL;
     struct ria_arena arena;
 
     if (!has_come(consumer, err, payload)) {
@@ -185,13 +194,13 @@ static void on_answered(void *arg, ria_err err, const void *response, struct ria
     }
     ria_arena_init(&arena, ARENA_SIZE);
     if (err == RIA_OK) {
-        err = open_result(consumer, response, &arena);
+        err = open_result(consumer, response, &arena, &text);
         consumer->last_err = err;
     }
-    ria_arena_fini(&arena);
     if (err != RIA_OK) {
-        on_failed(consumer, err);
+        on_failed(consumer, err, text);
     }
+    ria_arena_fini(&arena);
 }
 
 /* The operation of the consumer's stage. */
@@ -397,7 +406,7 @@ static void on_fetched(void *arg, ria_err err, const void *response, struct ria_
         err = RIA_ERR_TIMEOUT; /* this leader has not heard of it; or there is no more room */
     }
     if (err != RIA_OK) {
-        on_failed(consumer, err);
+        on_failed(consumer, err, RIA_SLICE_NULL);
         return;
     }
     go_on(consumer);
@@ -422,7 +431,7 @@ static void fetch(struct queue_consumer *consumer)
             &address,
             &request.leader_epoch
         )) {
-        on_failed(consumer, RIA_ERR_NO_LEADER);
+        on_failed(consumer, RIA_ERR_NO_LEADER, RIA_SLICE_NULL);
         return;
     }
     consumer->is_in_flight = true;

@@ -39,14 +39,14 @@ struct setup {
     struct group_world_request asked;
 };
 
+static const struct gateway_options options = {
+    .coordinator = "tcp://c",
+    .body_max = 1 << 20,
+    .request_timeout_ms = TIMEOUT_MS,
+};
+
 static void setup(struct setup *s)
 {
-    const struct gateway_options options = {
-        .coordinator = "tcp://c",
-        .body_max = 1 << 20,
-        .request_timeout_ms = TIMEOUT_MS,
-    };
-
     memset(s->fakes, 0, sizeof(s->fakes));
     world_init(&s->world, 3);
     s->t = world_add_topic(&s->world, "t", 3);
@@ -1069,6 +1069,29 @@ static const char *cursor_document(const struct setup *s, int i, const char *mor
     return out;
 }
 
+/* The simulator's seed 1031: it called every cursor another cluster's. */
+static void a_gateway_that_has_just_started_judges_no_cursor(void)
+{
+    struct setup s;
+    struct gateway *fresh;
+    char body[1100];
+
+    setup(&s);
+    read_two(&s);
+    struct gateway *first = s.gateway;
+    s.world.coordinator_down = true;
+    CU_ASSERT_EQUAL_FATAL(
+        gateway_new(&s.world.env, &options, &s.world.budget, NULL, &fresh), RIA_OK
+    );
+    gateway_start(fresh);
+    s.gateway = fresh;
+    post(&s, 1, "/v1/groups/g/commit", cursor_document(&s, 0, "", body));
+    CU_ASSERT_TRUE(answered(&s, 1, 503, "\"code\":\"not_ready\""));
+    gateway_free(fresh);
+    s.gateway = first;
+    teardown(&s);
+}
+
 static void a_cursor_is_committed_without_reading(void)
 {
     struct setup s;
@@ -1210,6 +1233,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(out_of_range_may_go_on_at_the_earliest_record),
     HARNESS_TEST(a_position_past_a_log_that_was_cut_is_reset),
     HARNESS_TEST(hints_that_are_wrong_again_and_again_end_in_an_empty_answer),
+    HARNESS_TEST(a_gateway_that_has_just_started_judges_no_cursor),
     HARNESS_TEST(a_cursor_is_committed_without_reading),
     HARNESS_TEST(a_commit_that_counts_no_more_is_a_conflict),
     HARNESS_TEST(leases_are_extended_and_given_back),
