@@ -37,7 +37,8 @@
  *   held-by-two        2. a record is one consumer's at a time
  *   lock-broken        2. a word of who has it counts
  *   late-ack, stale-ack   2. one of who had it does not: by the coordinator's clock, or since
- *                      another one has it
+ *                      another one has it (who may have got what was given back or nacked before
+ *                      the answer to that is there)
  *   too-early          2. nobody gets it before a delay that was granted is over
  *   queue-lost         3. what is below the position was acknowledged or buried, or may have been
  *   queue-missed       3. so is, at the end, all that is in the leader's log

@@ -90,13 +90,16 @@ struct consumed_record {
     /* queues */
     bool is_done; /* somebody was told that his ack or burial counts */
     uint32_t holder;
-    uint32_t open_extends;  /* of the lease, not answered */
-    int64_t lease;          /* the latest that is known */
-    int64_t asked_lease;    /* under which it may have been acknowledged or buried, 0 = none */
-    int64_t until_us;       /* it is the holder's; 0 = not any more, as the holder sees it */
-    int64_t said_before_us; /* ... until when it would have been without the last word */
-    int64_t deadline_ms;    /* by the coordinator's clock */
-    int64_t not_before_us;  /* a delay that was granted */
+    uint32_t open_extends;      /* of the lease, not answered */
+    int64_t lease;              /* the latest that is known */
+    int64_t asked_lease;        /* under which it may have been acknowledged or buried, 0 = none */
+    int64_t until_us;           /* it is the holder's; 0 = not any more, as the holder sees it */
+    int64_t said_before_us;     /* ... until when it would have been without the last word */
+    int64_t deadline_ms;        /* by the coordinator's clock */
+    int64_t lease_before;       /* known until the latest came */
+    int64_t deadline_before_ms; /* HISTORY_NO_CLOCK = not known */
+    int64_t late_lease;         /* something was said under it when a later one was known */
+    int64_t not_before_us;      /* a delay that was granted */
 };
 
 struct consumed_key {

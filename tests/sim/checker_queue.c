@@ -21,6 +21,11 @@ static bool ends_the_record(history_action action)
     return action == HISTORY_ACTION_ACK || action == HISTORY_ACTION_BURY;
 }
 
+static bool frees_the_record(history_action action)
+{
+    return action == HISTORY_ACTION_NACK || action == HISTORY_ACTION_GIVE_BACK;
+}
+
 /* ---- order per key ---- */
 
 static struct consumed_key *find_key(struct consumed *consumed, int64_t key)
@@ -59,6 +64,15 @@ check_key(struct checker *checker, struct consumed *consumed, const struct histo
 
 /* ---- who has it ---- */
 
+/* Until when words under a lease count, by the coordinator's clock. */
+static int64_t deadline_of(const struct consumed_record *record, int64_t lease)
+{
+    if (lease == record->lease) {
+        return record->open_extends == 0 ? record->deadline_ms : HISTORY_NO_CLOCK;
+    }
+    return lease == record->lease_before ? record->deadline_before_ms : HISTORY_NO_CLOCK;
+}
+
 static void
 on_locked(struct checker *checker, struct consumed *consumed, const struct history_event *event)
 {
@@ -94,6 +108,8 @@ on_locked(struct checker *checker, struct consumed *consumed, const struct histo
         check_key(checker, consumed, event);
     }
     if (event->lease > record->lease) {
+        record->deadline_before_ms = deadline_of(record, record->lease);
+        record->lease_before = record->lease;
         record->lease = event->lease;
         record->holder = event->actor;
         record->until_us = event->until_us;
@@ -110,6 +126,9 @@ static void on_say(struct consumed *consumed, const struct history_event *event)
 
     if (ends_the_record(event->action) && event->lease >= record->lease) {
         record->asked_lease = event->lease;
+    }
+    if (event->lease < record->lease) {
+        record->late_lease = event->lease;
     }
     if (event->lease != record->lease) {
         return;
@@ -142,16 +161,20 @@ static void on_refused(
     }
 }
 
+/* Of a record that was freed the next lease may be known before the answer is. */
 static void check_in_time(
     struct checker *checker, const struct consumed_record *record, const struct history_event *event
 )
 {
-    if (event->lease < record->lease) {
+    int64_t deadline_ms = deadline_of(record, event->lease);
+    bool may_be_overtaken = frees_the_record(event->action) && event->lease != record->late_lease;
+    bool is_known = event->clock_ms != HISTORY_NO_CLOCK && deadline_ms != HISTORY_NO_CLOCK;
+
+    if (event->lease < record->lease && !may_be_overtaken) {
         checker_violate_group(
             checker, "stale-ack", event, "a word about it counts although others had it since"
         );
-    } else if (event->lease == record->lease && record->open_extends == 0 && event->clock_ms != HISTORY_NO_CLOCK &&
-               record->deadline_ms != HISTORY_NO_CLOCK && event->clock_ms >= record->deadline_ms) {
+    } else if (is_known && event->clock_ms >= deadline_ms) {
         checker_violate(
             checker,
             "late-ack",
@@ -163,7 +186,7 @@ static void check_in_time(
             event->group,
             event->offset,
             event->clock_ms,
-            record->deadline_ms
+            deadline_ms
         );
     }
 }

@@ -355,6 +355,41 @@ static void stale_ack(void)
     }
 }
 
+/* Bert has it before Anna hears that her word counts. That is well if the word freed it (0: given
+ * back, 1: nack), but not if it finished it (2), was said when Bert had it already (3), or counted
+ * when her time was over (4). Twin 5: an extension that was not answered may have made that longer.
+ */
+static void an_answer_that_the_next_lease_overtakes_is_not_stale(void)
+{
+    static const char *const rules[] = {NULL, NULL, "stale-ack", "stale-ack", "late-ack", NULL};
+
+    for (int twin = 0; twin < 6; twin++) {
+        history_action action = twin == 1   ? HISTORY_ACTION_NACK
+                                : twin == 2 ? HISTORY_ACTION_ACK
+                                            : HISTORY_ACTION_GIVE_BACK;
+        struct scene s = begin(QUEUE);
+        locked(&s, ANNA, 0, 1, HISTORY_NO_KEY);
+        if (twin == 5) {
+            say(&s, ANNA, 0, 1, HISTORY_ACTION_EXTEND);
+        }
+        if (twin != 3) {
+            say(&s, ANNA, 0, 1, action);
+        }
+        int64_t counted_ms = s.now_us / MS;
+        pass(&s, 120);
+        locked(&s, BERT, 0, 2, HISTORY_NO_KEY);
+        if (twin == 3) {
+            say(&s, ANNA, 0, 1, action);
+        }
+        told(&s, ANNA, 0, 1, action, true);
+        if (twin < 4) {
+            s.h.events[s.h.count - 1].clock_ms = counted_ms;
+        }
+        say(&s, BERT, 0, 2, HISTORY_ACTION_ACK);
+        judge(&s, 1, rules[twin]);
+    }
+}
+
 static void too_early(void)
 {
     for (int twin = 0; twin < 2; twin++) {
@@ -495,6 +530,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(lock_broken),
     HARNESS_TEST(late_ack),
     HARNESS_TEST(stale_ack),
+    HARNESS_TEST(an_answer_that_the_next_lease_overtakes_is_not_stale),
     HARNESS_TEST(too_early),
     HARNESS_TEST(queue_lost),
     HARNESS_TEST(queue_missed),
