@@ -107,6 +107,21 @@ void consumers_note_positions(struct world *world, int64_t *known)
     }
 }
 
+int64_t consumers_backlog(const struct world *world)
+{
+    const struct plan *plan = world->plan;
+    int64_t backlog = 0;
+
+    for (uint32_t g = 0; g < plan->group_count; g++) {
+        for (uint32_t p = 0; p < plan->partition_count; p++) {
+            int64_t end = plan_consumes(plan, g, p) ? inspect_leader_end(world, p) : 0;
+            int64_t position = end <= 0 ? 0 : ria_max_i64(0, find_position(world, g, p));
+            backlog += end < 0 ? 1 : ria_max_i64(0, end - position);
+        }
+    }
+    return backlog;
+}
+
 bool consumers_find_behind(
     const struct world *world, uint32_t *out_group, uint32_t *out_partition, int64_t *out_position
 )

@@ -37,6 +37,10 @@ void consumers_declare(struct world *world);
  */
 void consumers_note_positions(struct world *world, int64_t *known);
 
+/* Records that the groups have still before them, in all. A partition without a leader counts as
+ * one. */
+int64_t consumers_backlog(const struct world *world);
+
 /* The first group that is not at the end of a partition that it consumes. False: there is none. */
 bool consumers_find_behind(
     const struct world *world, uint32_t *out_group, uint32_t *out_partition, int64_t *out_position

@@ -67,6 +67,23 @@ static void run_until(struct run *run, int64_t until_us)
     }
 }
 
+/* Who reads one record of a key at a time may need long for many: as long as the backlog shrinks.
+ */
+struct backlog {
+    int64_t least;
+    int64_t shrank_us;
+};
+
+static void look_at_backlog(struct backlog *backlog, const struct run *run)
+{
+    int64_t now = workload_backlog(&run->workload);
+
+    if (now < backlog->least) {
+        backlog->least = now;
+        backlog->shrank_us = run->world.now_us;
+    }
+}
+
 /* The faults are over. Returns what it took. Dead records that somebody took on and died with come
  * back late. */
 static int64_t settle(struct run *run)
@@ -75,19 +92,24 @@ static int64_t settle(struct run *run)
     int64_t start_us = world->now_us;
     int64_t heal_us = plan_has(world->plan, PLAN_ROT) ? RUN_REPAIR_US : RUN_HEAL_US;
     int64_t rescue_us = RUN_HEAL_US;
+    struct backlog backlog = {.least = INT64_MAX};
 
     nemesis_heal(&run->nemesis);
     workload_finish(&run->workload);
     while (!world->is_broken) {
         bool is_whole = workload_is_done(&run->workload) && inspect_is_whole(world);
-        if (is_whole && workload_is_consumed(&run->workload)) {
+        if (is_whole) {
+            look_at_backlog(&backlog, run);
+        }
+        if (is_whole && backlog.least == 0) {
             break;
         }
         if (heal_us == RUN_REPAIR_US && world->now_us - start_us >= rescue_us) {
             admin_rescue(&run->workload.admin);
             rescue_us += RESCUE_US;
         }
-        if (world->now_us - start_us >= heal_us + (is_whole ? RUN_DEAD_US : 0)) {
+        if (world->now_us - start_us >= heal_us &&
+            !(is_whole && world->now_us - backlog.shrank_us < RUN_DEAD_US)) {
             workload_report_stuck(&run->workload);
             inspect_report_stuck(world);
             break;

@@ -13,7 +13,7 @@
 #include "tests/sim/plan.h"
 
 #define RUN_HEAL_US INT64_C(15000000)
-#define RUN_DEAD_US INT64_C(30000000) /* more: for dead records that somebody died with */
+#define RUN_DEAD_US INT64_C(30000000) /* dead records that somebody died with come back so late */
 /* With rot: a hundred ranges come back one after the other, each with a sync. */
 #define RUN_REPAIR_US INT64_C(45000000)
 

@@ -120,13 +120,9 @@ bool workload_is_done(const struct workload *workload)
     return admin_is_done(&workload->admin) && find_lagging(workload, &missing) == NULL;
 }
 
-bool workload_is_consumed(const struct workload *workload)
+int64_t workload_backlog(const struct workload *workload)
 {
-    uint32_t group = 0;
-    uint32_t partition = 0;
-    int64_t position = 0;
-
-    return !consumers_find_behind(workload->world, &group, &partition, &position);
+    return consumers_backlog(workload->world);
 }
 
 static void report_stuck_group(const struct workload *workload)

@@ -44,8 +44,8 @@ void workload_finish(struct workload *workload);
 /* Every producer is done, and every reader is at its partition's end. */
 bool workload_is_done(const struct workload *workload);
 
-/* Groups and queues have got everything, and have said so. */
-bool workload_is_consumed(const struct workload *workload);
+/* Records that groups and queues have not got yet, or have not said so. */
+int64_t workload_backlog(const struct workload *workload);
 
 /* Say which are not (world_break). */
 void workload_report_stuck(const struct workload *workload);
