@@ -288,21 +288,21 @@ struct group_held *group_fetch_find(struct group_fetch *fetch, const struct clus
 
 /* --- the coordinator's answer ------------------------------------------------------------------*/
 
-/* The operation was repeated, or the client repeats itself: what is committed is not lost. */
-static bool is_committed(const struct group_fetch *fetch, const group_lost *lost, bool repeated)
+/* The operation was repeated, or the client repeats itself: what is committed is not lost. Who
+ * finds the position further on cannot tell whether it was there before others were. */
+static bool is_committed(const struct group_fetch *fetch, const group_lost *lost)
 {
     for (uint32_t i = 0; i < fetch->commit_count; i++) {
         const struct group_read_group_read_commit *commit = &fetch->commits[i];
         if (commit->partition == lost->partition &&
             ria_uuid_equal(commit->topic_id, lost->topic_id)) {
-            return repeated ? lost->position >= commit->offset : lost->position == commit->offset;
+            return lost->position == commit->offset;
         }
     }
     return false;
 }
 
-static ria_err
-take_lost(struct group_fetch *fetch, const struct group_read_result *result, bool repeated)
+static ria_err take_lost(struct group_fetch *fetch, const struct group_read_result *result)
 {
     if (result->lost_count == 0) {
         return RIA_OK;
@@ -312,7 +312,7 @@ take_lost(struct group_fetch *fetch, const struct group_read_result *result, boo
         return ria_arena_err(fetch->arena);
     }
     for (uint32_t i = 0; i < result->lost_count; i++) {
-        if (!is_committed(fetch, &result->lost[i], repeated)) {
+        if (!is_committed(fetch, &result->lost[i])) {
             fetch->lost[fetch->lost_count++] = result->lost[i];
         }
     }
@@ -389,7 +389,7 @@ static void answered(struct group_op *op, const struct group_op_result *result)
     take_grants(fetch, said);
     ria_err err = take_offers(fetch, said);
     if (err == RIA_OK && fetch->body.commits_count > 0) {
-        err = take_lost(fetch, said, result->repeated);
+        err = take_lost(fetch, said);
     }
     if (err != RIA_OK) {
         group_fetch_fail_err(fetch, err, "");

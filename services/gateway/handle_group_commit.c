@@ -38,8 +38,7 @@ static bool is_done(const struct group_word *word, uint32_t i, const committed *
     if (word->verb != VERB_COMMIT) {
         return word->verb == VERB_RELEASE && repeated;
     }
-    return repeated ? said->position >= word->entries[i].offset
-                    : said->position == word->entries[i].offset;
+    return said->position == word->entries[i].offset;
 }
 
 static ria_err render_entry(

@@ -122,7 +122,7 @@ static const void *expect(struct setup *s, uint32_t count, group_op_kind kind)
 {
     CU_ASSERT_TRUE_FATAL(group_world_open(&s->world, &s->asked));
     CU_ASSERT_EQUAL_FATAL(s->asked.count, count);
-    CU_ASSERT_EQUAL_FATAL(s->asked.kinds[0], kind);
+    CU_ASSERT_EQUAL_FATAL(s->asked.kinds[0], (int8_t)kind);
     return s->asked.bodies[0];
 }
 

@@ -775,7 +775,8 @@ static void what_is_lost_is_told(void)
     teardown(&s);
 }
 
-static void a_commit_that_was_repeated_is_not_lost(void)
+/* Asked again after a lost answer, the group is at `position`. */
+static void repeat_a_commit(int64_t position, const char *lost_text)
 {
     struct setup s;
     struct group_read_result result;
@@ -791,14 +792,25 @@ static void a_commit_that_was_repeated_is_not_lost(void)
     world_advance(&s.world, SECOND / 5);
     CU_ASSERT_EQUAL(expect_read(&s)->read_id, read_id);
     group_read_result_init(&result);
-    lost =
-        (struct group_read_result_group_lost){.topic_id = s.t->id, .partition = 0, .position = 12};
+    lost = (struct group_read_result_group_lost
+    ){.topic_id = s.t->id, .partition = 0, .position = position};
     result.lost = &lost;
     result.lost_count = 1;
     s.asked.results[0] = &result;
     answer(&s);
-    CU_ASSERT_TRUE(answered(&s, 1, 200, "\"lost\":[]"));
+    CU_ASSERT_TRUE(answered(&s, 1, 200, lost_text));
     teardown(&s);
+}
+
+static void a_commit_that_was_repeated_is_not_lost(void)
+{
+    repeat_a_commit(9, "\"lost\":[]");
+}
+
+/* The simulator's seed 1300: it was said to be committed, and never was. */
+static void a_repeated_commit_that_others_may_have_overtaken_is_lost(void)
+{
+    repeat_a_commit(12, "\"lost\":[{\"topic\":\"t\",\"partition\":0,\"position\":12}]");
 }
 
 static void refusals_have_their_status(void)
@@ -1223,6 +1235,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_gateway_that_ends_lets_nobody_wait),
     HARNESS_TEST(what_is_lost_is_told),
     HARNESS_TEST(a_commit_that_was_repeated_is_not_lost),
+    HARNESS_TEST(a_repeated_commit_that_others_may_have_overtaken_is_lost),
     HARNESS_TEST(refusals_have_their_status),
     HARNESS_TEST(parameters_are_checked_before_anybody_is_asked),
     HARNESS_TEST(a_cursor_of_another_group_or_of_a_topic_that_went_is_refused),
