@@ -137,7 +137,8 @@ static bool for_each_line(
         const uint8_t *end = memchr(lines.data, '\n', lines.size);
         size_t size = end == NULL ? 0 : (size_t)(end - lines.data);
         struct history_event event =
-            consumers_event(consumer->world, HISTORY_READ, READER_FIRST + consumer->number, 0, 0);
+            consumers_event(consumer->world, HISTORY_READ, consumer->number, 0, 0);
+        event.actor = READER_FIRST + consumer->number;
         event.watermark = HISTORY_NO_WATERMARK;
         if (!parse_line(consumer, ria_slice_sub(lines, 0, size), &event)) {
             return false;
