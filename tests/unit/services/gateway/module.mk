@@ -1,26 +1,34 @@
 $(call library,gateway_world,\
+  tests/unit/services/gateway/consuming.c \
   tests/unit/services/gateway/fake_request.c \
   tests/unit/services/gateway/front.c \
   tests/unit/services/gateway/group_world.c \
+  tests/unit/services/gateway/instance.c \
   tests/unit/services/gateway/producing.c \
   tests/unit/services/gateway/stream_world.c \
   tests/unit/services/gateway/world.c)
 $(foreach t,\
   admin \
   base_uri \
+  commit_check \
+  consumer_call \
   consumer_input \
   cors \
   cursor \
   failover \
   filter \
   gate \
+  group_fetch \
   group_ops \
   group_stream \
   group_watch \
-  handle_consumers \
-  handle_group \
-  handle_queue \
+  handle_consumers_create \
+  handle_consumers_positions \
+  handle_consumers_records \
+  handle_group_commit \
+  handle_group_read \
   handle_groups \
+  handle_queue \
   handle_read \
   openapi \
   produce \

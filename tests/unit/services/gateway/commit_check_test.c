@@ -1,0 +1,91 @@
+/* A cursor that was never given, but has the right form: nobody commits past the end. */
+#include "services/gateway/commit_check.h"
+
+#include <stdio.h>
+
+#include "schemas/gen/group_read.h"
+
+#include "services/gateway/cursor.h"
+#include "tests/lib/harness.h"
+#include "tests/unit/services/gateway/consuming.h"
+
+enum { SECOND = 1000 * 1000 };
+
+/* A cursor that was never given, but has the right form. */
+static const char *forge(struct consuming *s, int64_t offset, char out[CONSUMING_PATH_MAX])
+{
+    struct cursor_entry entry = {.partition = 0, .offset = offset, .lease = 11};
+    struct cursor_topic topic = {.id = s->t->id, .entries = &entry, .count = 1};
+    struct cursor cursor = {
+        .kind = CURSOR_GROUP,
+        .group = cursor_group_hash(RIA_SLICE_LITERAL("g")),
+        .topics = &topic,
+        .topic_count = 1,
+    };
+    struct ria_uuid cluster_id = {.bytes = {1}};
+    char text[CURSOR_TEXT_MAX + 1];
+    size_t size = 0;
+
+    CU_ASSERT_EQUAL_FATAL(cursor_encode(&cursor, &cluster_id, text, &size), RIA_OK);
+    (void)snprintf(out, CONSUMING_PATH_MAX, "/v1/groups/g/records?topics=t&after=%.800s", text);
+    return out;
+}
+
+static void nobody_commits_past_the_end(void)
+{
+    struct consuming s;
+    char path[CONSUMING_PATH_MAX];
+
+    consuming_init(&s);
+    consuming_get(&s, 0, forge(&s, 1000, path));
+    CU_ASSERT_TRUE(consuming_nothing_asked(&s));
+    for (int i = 0; i < 100 && consuming_waits(&s, 0); i++) {
+        if (world_next_call(&s.world, API_WATCH) != NULL) {
+            consuming_say_mark(&s, 0, -1);
+        }
+        world_advance(&s.world, SECOND / 20);
+    }
+    CU_ASSERT_TRUE(
+        consuming_answered(&s, 0, 409, "offset 1000 of partition 0 of topic t, past the end")
+    );
+    CU_ASSERT_TRUE(consuming_nothing_asked(&s));
+    consuming_fini(&s);
+}
+
+static void a_leader_that_is_behind_for_a_moment_refuses_no_commit(void)
+{
+    struct consuming s;
+    char path[CONSUMING_PATH_MAX];
+
+    consuming_init(&s);
+    consuming_get(&s, 0, forge(&s, 1000, path));
+    consuming_say_mark(&s, 0, -1);
+    world_advance(&s.world, SECOND / 5);
+    consuming_say_mark(&s, 0, 1000);
+    CU_ASSERT_EQUAL(consuming_expect_read(&s)->commits[0].offset, 1000);
+    consuming_offer(&s, 0, 0);
+    consuming_fini(&s);
+}
+
+static void without_a_leader_to_ask_a_commit_goes_on(void)
+{
+    struct consuming s;
+    char path[CONSUMING_PATH_MAX];
+
+    consuming_init(&s);
+    s.t->leaders[0] = -1;
+    world_publish(&s.world);
+    world_run(&s.world);
+    consuming_get(&s, 0, forge(&s, 1000, path));
+    CU_ASSERT_EQUAL(consuming_expect_read(&s)->commits[0].offset, 1000);
+    consuming_offer(&s, 0, 0);
+    consuming_fini(&s);
+}
+
+static const struct harness_test tests[] = {
+    HARNESS_TEST(nobody_commits_past_the_end),
+    HARNESS_TEST(a_leader_that_is_behind_for_a_moment_refuses_no_commit),
+    HARNESS_TEST(without_a_leader_to_ask_a_commit_goes_on),
+};
+
+HARNESS_MAIN(tests);
