@@ -19,7 +19,9 @@ $(foreach t,\
   $(call test,tests/unit/services/storage/$(t)_test,harness log_fixture storage schemas common))
 
 # The service above the log: one node on a simulated disk (storage_fixture.h).
-$(call library,storage_fixture,tests/unit/services/storage/storage_fixture.c)
+$(call library,storage_fixture,\
+  tests/unit/services/storage/follower.c \
+  tests/unit/services/storage/storage_fixture.c)
 $(foreach t,\
   data_dirs \
   fetch_sessions \
@@ -28,8 +30,10 @@ $(foreach t,\
   parked \
   partition \
   partition_follower \
+  partition_forced \
   live_config \
   partition_isr \
+  partition_lead \
   reads \
   repair \
   scrub \
