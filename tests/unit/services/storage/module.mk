@@ -1,9 +1,13 @@
 # The log: on a simulated disk (log_fixture.h), and its parts.
-$(call library,log_fixture,tests/unit/services/storage/log_fixture.c)
+$(call library,log_fixture,\
+  tests/unit/services/storage/damaged_log.c \
+  tests/unit/services/storage/log_fixture.c)
 $(foreach t,\
   checkpoint \
   leader_epochs \
+  log_doubt \
   log_repair \
+  log_repair_crash \
   offset_index \
   partition_log \
   partition_log_cut \
@@ -24,20 +28,20 @@ $(call library,storage_fixture,\
   tests/unit/services/storage/storage_fixture.c)
 $(foreach t,\
   data_dirs \
-  fetch_sessions \
   dropped \
+  fetch_sessions \
   handle_describe_logs \
+  live_config \
   parked \
   partition \
   partition_follower \
   partition_forced \
-  live_config \
   partition_isr \
   partition_lead \
   reads \
   repair \
-  scrub \
   replica_fetch \
+  scrub \
   service \
   shutdown \
 ,\
