@@ -14,6 +14,7 @@ static size_t queue_settle_result_queue_settled_size_(const struct queue_settle_
     (void)version;
     size += 2;
     size += 1;
+    size += ria_string_size(m->error_text, true);
     size += 1; /* no tagged fields */
     return size;
 }
@@ -25,6 +26,7 @@ static void queue_settle_result_queue_settled_encode_(const struct queue_settle_
     (void)w;
     ria_write_i16(w, m->error_code);
     ria_write_bool(w, m->hand_out);
+    ria_write_string(w, m->error_text, true, false, 255);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -36,6 +38,7 @@ static void queue_settle_result_queue_settled_decode_(struct queue_settle_result
     queue_settle_result_queue_settled_init(out);
     out->error_code = ria_read_i16(r);
     out->hand_out = ria_read_bool(r);
+    out->error_text = ria_read_string(r, true, false, 255);
     ria_read_tags_unknown(r);
 }
 
@@ -77,7 +80,7 @@ static void queue_settle_result_decode_(struct queue_settle_result *out, int16_t
     (void)r;
     (void)arena;
     queue_settle_result_init(out);
-    out->entries = ria_read_array(r, arena, (struct ria_array_shape){true, false, 1000, 4, sizeof(*out->entries)}, &out->entries_count);
+    out->entries = ria_read_array(r, arena, (struct ria_array_shape){true, false, 1000, 5, sizeof(*out->entries)}, &out->entries_count);
     for (uint32_t i = 0; i < out->entries_count && r->err == RIA_OK; i++) {
         queue_settle_result_queue_settled_decode_(&out->entries[i], version, r, arena);
     }

@@ -7,10 +7,12 @@
 enum { QUEUE_SETTLE_RESULT_VERSION_MIN = 0, QUEUE_SETTLE_RESULT_VERSION_MAX = 0 };
 
 struct queue_settle_result_queue_settled {
-    /* 0 = see handOut; CONFLICT: the lease is over. */
+    /* 0 = see handOut; CONFLICT: the lease is over; LIMIT: the partition has too many rows. */
     int16_t error_code;
     /* It is the consumer's; else it was put back. */
     bool hand_out;
+    /* Why not. */
+    struct ria_slice error_text;
 };
 
 /* What may be handed out. */

@@ -1,5 +1,7 @@
 #include "services/coordinator/apply_queue.h"
 
+#include <stdio.h>
+
 #include "common/assert.h"
 
 struct group_row queue_defaults(void)
@@ -15,28 +17,11 @@ struct group_row queue_defaults(void)
 
 /* ---- life ---- */
 
-/* Only QueueOpen writes the schedule: digits, separated by commas. */
-static void parse_retries(struct queue_call *queue, struct ria_slice text)
-{
-    queue->retry_count = 0;
-    for (size_t i = 0; i < text.size; i++) {
-        if (i == 0 || text.data[i - 1] == ',') {
-            RIA_ASSERT(queue->retry_count < QUEUE_RETRIES_MAX);
-            queue->retry_ms[queue->retry_count++] = 0;
-        }
-        if (text.data[i] != ',') {
-            int64_t *delay_ms = &queue->retry_ms[queue->retry_count - 1];
-            RIA_ASSERT(text.data[i] >= '0' && text.data[i] <= '9');
-            *delay_ms = *delay_ms * 10 + (text.data[i] - '0');
-        }
-    }
-}
-
 void queue_call_init(struct queue_call *queue, struct group_call *call)
 {
     RIA_ASSERT(call->open && call->group.mode == GROUP_QUEUE);
     queue->call = call;
-    parse_retries(queue, call->group.retry_ms);
+    queue->retry_count = group_row_retries(&call->group, queue->retry_ms);
 }
 
 bool queue_open(struct queue_call *queue, const struct ria_uuid *topic_id, int32_t partition)
@@ -83,6 +68,21 @@ int64_t queue_retry_delay(const struct queue_call *queue, int32_t deliveries)
         return 0;
     }
     return queue->retry_ms[ria_min_i64(deliveries, queue->retry_count) - 1];
+}
+
+ria_err queue_format(
+    const struct queue_call *queue, struct ria_slice *out_text, const char *fmt, va_list args
+)
+{
+    char text[RANGE_TEXT_MAX + 1];
+
+    (void)vsnprintf(text, sizeof(text), fmt, args);
+    const char *copy = ria_arena_strdup(queue->call->arena, ria_slice_cstr(text));
+    if (copy == NULL) {
+        return ria_arena_err(queue->call->arena);
+    }
+    *out_text = ria_slice_cstr(copy);
+    return RIA_OK;
 }
 
 /* ---- what becomes of records ---- */

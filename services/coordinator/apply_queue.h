@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include <stdarg.h>
+
 #include "services/coordinator/apply_groups.h"
 #include "services/coordinator/range_rows.h"
 
@@ -13,7 +15,6 @@
 
 enum {
     QUEUE_RECORDS_MAX = 1000,    /* in one receive. Rejected: INVALID */
-    QUEUE_RETRIES_MAX = 32,      /* delays in a schedule */
     QUEUE_DELIVERIES_MAX = 1000, /* that a group may allow. Rejected: INVALID */
     QUEUE_LOCK_MS = 30000,       /* settings of a group that nobody has made otherwise */
     QUEUE_DELIVERIES = 16,
@@ -34,7 +35,7 @@ struct queue_call {
     struct group_call *call;
     struct queue_row row;
     int64_t rows_before; /* row_count as it was read */
-    int64_t retry_ms[QUEUE_RETRIES_MAX];
+    int32_t retry_ms[GROUP_RETRIES_MAX];
     uint32_t retry_count;
 };
 
@@ -58,6 +59,11 @@ void queue_forget_unsettled(struct queue_call *queue);
 
 /* Until what was delivered so often and fails may be given out again. */
 int64_t queue_retry_delay(const struct queue_call *queue, int32_t deliveries);
+
+/* Why an entry is refused, in the operation's arena. Errors: those of the arena. */
+ria_err queue_format(
+    const struct queue_call *queue, struct ria_slice *out_text, const char *fmt, va_list args
+) RIA_MUST_USE;
 
 /* ---- what becomes of records; row lies within one row of the table ---- */
 

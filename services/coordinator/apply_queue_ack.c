@@ -4,7 +4,6 @@
  * of them is not leased under the id any more nothing has happened. */
 #include <inttypes.h>
 #include <stdarg.h>
-#include <stdio.h>
 
 #include "common/assert.h"
 
@@ -37,20 +36,13 @@ struct acking {
 static ria_err refuse(struct acking *a, ria_err err, const char *fmt, ...) RIA_PRINTF(3, 4);
 static ria_err refuse(struct acking *a, ria_err err, const char *fmt, ...)
 {
-    struct ria_arena *arena = a->queue.call->arena;
-    char text[RANGE_TEXT_MAX + 1];
     va_list args;
 
-    va_start(args, fmt);
-    (void)vsnprintf(text, sizeof(text), fmt, args);
-    va_end(args);
-    const char *copy = ria_arena_strdup(arena, ria_slice_cstr(text));
-    if (copy == NULL) {
-        return ria_arena_err(arena);
-    }
     a->acked->error_code = (int16_t)err;
-    a->acked->error_text = ria_slice_cstr(copy);
-    return RIA_OK;
+    va_start(args, fmt);
+    ria_err text_err = queue_format(&a->queue, &a->acked->error_text, fmt, args);
+    va_end(args);
+    return text_err;
 }
 
 /* ---- may it be done ---- */

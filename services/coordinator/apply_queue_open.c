@@ -10,17 +10,17 @@
 
 #include "services/coordinator/apply_queue.h"
 
-enum { RETRIES_TEXT_SIZE = QUEUE_RETRIES_MAX * 11 + 1 }; /* ten digits and a comma each */
+enum { RETRIES_TEXT_SIZE = GROUP_RETRIES_MAX * 11 + 1 }; /* ten digits and a comma each */
 
 static ria_err check_retries(struct group_call *call, const struct queue_open *request)
 {
-    if (request->retry_ms_count > QUEUE_RETRIES_MAX) {
+    if (request->retry_ms_count > GROUP_RETRIES_MAX) {
         return apply_fail(
             call->apply,
             RIA_ERR_INVALID,
             "retryMs has %" PRIu32 " delays, may have %d",
             request->retry_ms_count,
-            QUEUE_RETRIES_MAX
+            GROUP_RETRIES_MAX
         );
     }
     for (uint32_t i = 0; i < request->retry_ms_count; i++) {
@@ -101,7 +101,7 @@ static ria_err fill_result(const struct queue_call *queue, struct queue_open_res
         return ria_arena_err(arena);
     }
     for (uint32_t i = 0; i < queue->retry_count; i++) {
-        retry_ms[i] = (int32_t)queue->retry_ms[i];
+        retry_ms[i] = queue->retry_ms[i];
     }
     result->lock_ms = (int32_t)group->lock_ms;
     result->deliveries_max = (int32_t)group->deliveries_max;

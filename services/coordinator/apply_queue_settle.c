@@ -4,6 +4,7 @@
  * they get rows, the frontier moves behind them, and the lease is settled. What they do not name is
  * fresh again. Of settled ones only a delivery time counts. */
 #include <inttypes.h>
+#include <stdarg.h>
 
 #include "common/assert.h"
 
@@ -58,6 +59,34 @@ check_request(struct group_call *call, const struct queue_settle *request, int32
     return RIA_OK;
 }
 
+/* The entry is refused; that is no error of the operation. */
+static ria_err
+refuse(struct settling *s, settled_entry *settled, ria_err err, const char *fmt, ...)
+    RIA_PRINTF(4, 5);
+static ria_err
+refuse(struct settling *s, settled_entry *settled, ria_err err, const char *fmt, ...)
+{
+    va_list args;
+
+    settled->error_code = (int16_t)err;
+    va_start(args, fmt);
+    ria_err text_err = queue_format(&s->queue, &settled->error_text, fmt, args);
+    va_end(args);
+    return text_err;
+}
+
+static ria_err refuse_over(struct settling *s, const settle_entry *entry, settled_entry *settled)
+{
+    return refuse(
+        s,
+        settled,
+        RIA_ERR_CONFLICT,
+        "offset %" PRId64 " is not leased under %" PRId64 " any more",
+        entry->offset,
+        entry->lease_id
+    );
+}
+
 /* ---- records that have a row ---- */
 
 static bool is_splitting(const struct range_row *row, int64_t offset)
@@ -73,8 +102,7 @@ static ria_err settle_leased(struct settling *s, const settle_entry *entry, sett
 
     if (!range_rows_at(&queue->row, entry->offset, &row) || row.state != RANGE_LEASED ||
         row.lease_id != entry->lease_id || row.deadline <= now_ms) {
-        settled->error_code = RIA_ERR_CONFLICT;
-        return RIA_OK;
+        return refuse_over(s, entry, settled);
     }
     if (entry->delay_ms == 0) {
         settled->hand_out = true;
@@ -82,8 +110,13 @@ static ria_err settle_leased(struct settling *s, const settle_entry *entry, sett
     }
     if (queue->row.row_count >= QUEUE_ROWS_SPLIT_MAX && is_splitting(&row, entry->offset) &&
         entry->offset != queue->row.position) {
-        settled->error_code = RIA_ERR_LIMIT;
-        return RIA_OK;
+        return refuse(
+            s,
+            settled,
+            RIA_ERR_LIMIT,
+            "the partition has %" PRId64 " rows, its limit",
+            queue->row.row_count
+        );
     }
     row.first = entry->offset;
     row.last = entry->offset;
@@ -238,7 +271,7 @@ static ria_err settle_partition(struct settling *s, uint32_t from, uint32_t *out
         if (found) {
             RIA_TRY(settle_leased(s, entry, &s->settled[i]));
         } else {
-            s->settled[i].error_code = RIA_ERR_CONFLICT;
+            RIA_TRY(refuse_over(s, entry, &s->settled[i]));
         }
         i++;
     }
@@ -260,6 +293,9 @@ ria_err apply_queue_settle(struct group_call *call, const void *body, void *resu
     s.settled = ria_arena_alloc_array(call->arena, request->entries_count, sizeof(*s.settled));
     if (s.settled == NULL) {
         return ria_arena_err(call->arena);
+    }
+    for (uint32_t i = 0; i < request->entries_count; i++) {
+        queue_settle_result_queue_settled_init(&s.settled[i]);
     }
     for (uint32_t i = 0; i < request->entries_count;) {
         RIA_TRY(settle_partition(&s, i, &i));

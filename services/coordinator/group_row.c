@@ -118,6 +118,26 @@ ria_err group_row_write_settings(struct meta_db *db, const struct group_row *row
     return meta_run(stmt);
 }
 
+/* Digits, separated by commas. */
+uint32_t group_row_retries(const struct group_row *row, int32_t out_delays_ms[GROUP_RETRIES_MAX])
+{
+    struct ria_slice text = row->retry_ms;
+    uint32_t count = 0;
+
+    for (size_t i = 0; i < text.size; i++) {
+        if (i == 0 || text.data[i - 1] == ',') {
+            RIA_ASSERT(count < GROUP_RETRIES_MAX);
+            out_delays_ms[count++] = 0;
+        }
+        if (text.data[i] != ',') {
+            int32_t *delay_ms = &out_delays_ms[count - 1];
+            RIA_ASSERT(text.data[i] >= '0' && text.data[i] <= '9');
+            *delay_ms = *delay_ms * 10 + (text.data[i] - '0');
+        }
+    }
+    return count;
+}
+
 int64_t group_row_next_lease(struct group_row *row)
 {
     return row->next_lease++;

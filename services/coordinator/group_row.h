@@ -16,6 +16,8 @@
 
 #include "services/coordinator/meta_db.h"
 
+enum { GROUP_RETRIES_MAX = 32 }; /* delays in a queue's schedule */
+
 typedef enum group_mode { GROUP_STREAM = 0, GROUP_QUEUE = 1 } group_mode;
 
 /* Deadline of a lease that is held: it ends with its member. */
@@ -65,6 +67,9 @@ ria_err group_row_write(struct meta_db *db, const struct group_row *row) RIA_MUS
 
 /* lock_ms and what follows it. */
 ria_err group_row_write_settings(struct meta_db *db, const struct group_row *row) RIA_MUST_USE;
+
+/* The delays of retry_ms, which only QueueOpen writes; how many there are. */
+uint32_t group_row_retries(const struct group_row *row, int32_t out_delays_ms[GROUP_RETRIES_MAX]);
 
 /* An id for a new lease. */
 int64_t group_row_next_lease(struct group_row *row);

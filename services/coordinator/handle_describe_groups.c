@@ -1,6 +1,4 @@
 /* DescribeGroups: which groups there are; of one, who has what. */
-#include <stdlib.h>
-
 #include "common/limits.h"
 
 #include "schemas/gen/describe_groups_request.h"
@@ -13,7 +11,6 @@
 enum {
     RESPONSE_SIZE_MAX = RIA_FRAME_SIZE_MAX - 4096,
     LIMIT_MAX = 10000,
-    RETRIES_MAX = 32,
 };
 
 typedef struct describe_groups_response_described_group group_entry;
@@ -29,22 +26,15 @@ struct describing {
 
 /* ---- a group ---- */
 
-/* "1000,5000" as numbers; empty: none. */
 static ria_err
-parse_retries(struct describing *describing, struct ria_slice text, group_entry *entry)
+read_retries(struct describing *describing, const struct group_row *row, group_entry *entry)
 {
-    const char *at = ria_arena_strdup(describing->arena, text);
-    int32_t *retries = ria_arena_alloc_array(describing->arena, RETRIES_MAX, sizeof(*retries));
-
-    if (at == NULL || retries == NULL) {
+    entry->retry_ms =
+        ria_arena_alloc_array(describing->arena, GROUP_RETRIES_MAX, sizeof(*entry->retry_ms));
+    if (entry->retry_ms == NULL) {
         return ria_arena_err(describing->arena);
     }
-    entry->retry_ms = retries;
-    while (*at != '\0' && entry->retry_ms_count < RETRIES_MAX) {
-        char *end = NULL;
-        retries[entry->retry_ms_count++] = (int32_t)strtol(at, &end, 10);
-        at = *end == ',' ? end + 1 : end;
-    }
+    entry->retry_ms_count = group_row_retries(row, entry->retry_ms);
     return RIA_OK;
 }
 
@@ -66,7 +56,7 @@ fill_group(struct describing *describing, const struct group_row *row, group_ent
     entry->deliveries_max = (int32_t)row->deliveries_max;
     entry->key_order = row->key_order;
     entry->dead_topic = row->dead_topic;
-    return parse_retries(describing, row->retry_ms, entry);
+    return read_retries(describing, row, entry);
 }
 
 /* ---- members ---- */

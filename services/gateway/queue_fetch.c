@@ -21,6 +21,7 @@ enum {
     PROBE_TIMEOUT_MS = 1000,
     OFFER_SIZE = 24, /* of an answer, for each partition */
     GRANT_SIZE = 48,
+    SETTLED_SIZE = 12,
     KEYS_SIZE = 2048, /* of a set of up to QUEUE_RECORDS_MAX keys */
 };
 _Static_assert((int)QUEUE_RECORDS_MAX <= (int)QUEUE_GRANTS_MAX, "each may be a range");
@@ -434,7 +435,7 @@ static void read_done(struct queue_read *read, bool entered)
     fetch->op = (struct group_op){
         .kind = GROUP_OP_QUEUE_SETTLE,
         .body = &fetch->settle,
-        .answer_size = (size_t)fetch->settle.entries_count * 8,
+        .answer_size = (size_t)fetch->settle.entries_count * SETTLED_SIZE,
         .deadline_us = request_deadline_us(fetch),
         .repeat = true,
         .done = settled,

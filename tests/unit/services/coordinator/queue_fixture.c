@@ -279,6 +279,7 @@ bool queue_world_settled(struct queue_world *w, const char *wanted)
                   : settled->error_code == RIA_ERR_CONFLICT ? 'c'
                   : settled->error_code == RIA_ERR_LIMIT    ? 'l'
                                                             : '?';
+        CU_ASSERT_EQUAL(settled->error_text.size > 0, settled->error_code != RIA_OK);
     }
     if (strcmp(text, wanted) != 0) {
         (void)printf("[%s, not %s]", text, wanted);
