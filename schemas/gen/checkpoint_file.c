@@ -17,7 +17,9 @@ static size_t checkpoint_file_checkpoint_entry_size_(const struct checkpoint_fil
     size += 4;
     size += 8;
     size += 8;
-    size += 1;
+    if (version >= 1) {
+        size += 1;
+    }
     size += 1; /* no tagged fields */
     return size;
 }
@@ -32,7 +34,9 @@ static void checkpoint_file_checkpoint_entry_encode_(const struct checkpoint_fil
     ria_write_u32(w, m->generation);
     ria_write_i64(w, m->synced_offset);
     ria_write_i64(w, m->high_watermark);
-    ria_write_bool(w, m->is_unknown);
+    if (version >= 1) {
+        ria_write_bool(w, m->is_unknown);
+    }
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -47,7 +51,9 @@ static void checkpoint_file_checkpoint_entry_decode_(struct checkpoint_file_chec
     out->generation = ria_read_u32(r);
     out->synced_offset = ria_read_i64(r);
     out->high_watermark = ria_read_i64(r);
-    out->is_unknown = ria_read_bool(r);
+    if (version >= 1) {
+        out->is_unknown = ria_read_bool(r);
+    }
     ria_read_tags_unknown(r);
 }
 
@@ -61,8 +67,12 @@ static size_t checkpoint_file_size_(const struct checkpoint_file *m, int16_t ver
     size_t size = 0;
     (void)m;
     (void)version;
-    size += 1;
-    size += 1;
+    if (version >= 1) {
+        size += 1;
+    }
+    if (version >= 1) {
+        size += 1;
+    }
     size += ria_count_size(m->partitions_count, true);
     for (uint32_t i = 0; i < m->partitions_count; i++) {
         size += checkpoint_file_checkpoint_entry_size_(&m->partitions[i], version);
@@ -76,8 +86,12 @@ static void checkpoint_file_encode_(const struct checkpoint_file *m, int16_t ver
     (void)m;
     (void)version;
     (void)w;
-    ria_write_bool(w, m->is_partial);
-    ria_write_bool(w, m->is_doubted);
+    if (version >= 1) {
+        ria_write_bool(w, m->is_partial);
+    }
+    if (version >= 1) {
+        ria_write_bool(w, m->is_doubted);
+    }
     ria_write_count(w, m->partitions, m->partitions_count, true, false, 100000);
     for (uint32_t i = 0; i < m->partitions_count; i++) {
         checkpoint_file_checkpoint_entry_encode_(&m->partitions[i], version, w);
@@ -91,9 +105,13 @@ static void checkpoint_file_decode_(struct checkpoint_file *out, int16_t version
     (void)r;
     (void)arena;
     checkpoint_file_init(out);
-    out->is_partial = ria_read_bool(r);
-    out->is_doubted = ria_read_bool(r);
-    out->partitions = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 42, sizeof(*out->partitions)}, &out->partitions_count);
+    if (version >= 1) {
+        out->is_partial = ria_read_bool(r);
+    }
+    if (version >= 1) {
+        out->is_doubted = ria_read_bool(r);
+    }
+    out->partitions = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 41, sizeof(*out->partitions)}, &out->partitions_count);
     for (uint32_t i = 0; i < out->partitions_count && r->err == RIA_OK; i++) {
         checkpoint_file_checkpoint_entry_decode_(&out->partitions[i], version, r, arena);
     }

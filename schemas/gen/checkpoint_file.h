@@ -4,7 +4,7 @@
 
 #include "common/codec.h"
 
-enum { CHECKPOINT_FILE_VERSION_MIN = 0, CHECKPOINT_FILE_VERSION_MAX = 0 };
+enum { CHECKPOINT_FILE_VERSION_MIN = 0, CHECKPOINT_FILE_VERSION_MAX = 1 };
 
 struct checkpoint_file_checkpoint_entry {
     /* The topic. */

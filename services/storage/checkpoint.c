@@ -15,7 +15,10 @@
 static const char CHECKPOINT_MAGIC[] = "RIAC";
 static const char CHECKPOINT_NAME[] = "checkpoint";
 
-enum { CHECKPOINT_ARENA_MAX = 16 * 1024 * 1024 };
+enum {
+    CHECKPOINT_ARENA_MAX = 16 * 1024 * 1024,
+    VERSION_OF_ONE = 0, /* its files have one copy */
+};
 _Static_assert(
     CHECKPOINT_PARTITIONS_MAX * sizeof(struct checkpoint_file_checkpoint_entry) <
         CHECKPOINT_ARENA_MAX,
@@ -235,7 +238,7 @@ static ria_err load_entries(struct checkpoint *checkpoint, const struct checkpoi
     return RIA_OK;
 }
 
-static ria_err decode_one(struct checkpoint *checkpoint, struct ria_slice data)
+static ria_err decode_one(struct checkpoint *checkpoint, struct ria_slice data, bool is_one)
 {
     struct checkpoint_file file;
     struct ria_slice body;
@@ -243,9 +246,15 @@ static ria_err decode_one(struct checkpoint *checkpoint, struct ria_slice data)
     int16_t version = 0;
 
     RIA_TRY(record_file_open(data, CHECKPOINT_MAGIC, CHECKPOINT_FILE_VERSION_MAX, &version, &body));
+    if ((version == VERSION_OF_ONE) != is_one) {
+        return RIA_ERR_CORRUPT;
+    }
     ria_arena_init(&arena, CHECKPOINT_ARENA_MAX);
     struct ria_reader r = ria_reader_of(body);
     ria_err err = record_file_decode_err(checkpoint_file_decode(&file, version, &r, &arena));
+    if (err == RIA_OK && ria_reader_left(&r) > 0) {
+        err = RIA_ERR_CORRUPT;
+    }
     if (err == RIA_OK) {
         err = load_entries(checkpoint, &file);
     }
@@ -253,14 +262,17 @@ static ria_err decode_one(struct checkpoint *checkpoint, struct ria_slice data)
     return err;
 }
 
-/* The first copy that is good. */
+/* The first copy that is good. Files of the first version have one copy. */
 static ria_err decode(struct checkpoint *checkpoint, struct ria_slice data)
 {
     size_t half = data.size / 2;
 
-    ria_err err = decode_one(checkpoint, ria_slice_sub(data, 0, half));
+    ria_err err = decode_one(checkpoint, ria_slice_sub(data, 0, half), false);
     if (err == RIA_ERR_CORRUPT) {
-        err = decode_one(checkpoint, ria_slice_sub(data, half, data.size));
+        err = decode_one(checkpoint, ria_slice_sub(data, half, data.size), false);
+    }
+    if (err == RIA_ERR_CORRUPT) {
+        err = decode_one(checkpoint, data, true);
     }
     return err;
 }

@@ -557,15 +557,61 @@ static const struct vector_length check_transform_response_v0_mixed_lengths[] = 
 
 static const struct checkpoint_file checkpoint_file_v0_empty = {.is_partial = false, .is_doubted = false, .partitions = NULL, .partitions_count = 0};
 static const uint8_t checkpoint_file_v0_empty_bytes[] = {
-    0x00, 0x00, 0x01, 0x00
+    0x01, 0x00
 };
 static const struct vector_length checkpoint_file_v0_empty_lengths[] = {
+    {0, LENGTH_COMPACT, false, 100000},
+    {1, LENGTH_COMPACT, true, 0},
+};
+
+static const struct checkpoint_file checkpoint_file_v0_full = {.is_partial = false, .is_doubted = false, .partitions = (struct checkpoint_file_checkpoint_entry[]){{.topic_id = {{28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43}}, .partition = 2076108926, .generation = 4199801000U, .synced_offset = INT64_C(-5896688285880100654), .high_watermark = INT64_C(-1542002720943255300), .is_unknown = false}, {.topic_id = {{105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115, 116, 117, 118, 119, 120}}, .partition = -202228379, .generation = 1921463695U, .synced_offset = INT64_C(8830710284417772985), .high_watermark = INT64_C(-5261348224354933277), .is_unknown = false}}, .partitions_count = 2};
+static const uint8_t checkpoint_file_v0_full_bytes[] = {
+    0x03, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29,
+    0x2a, 0x2b, 0x7b, 0xbe, 0xe8, 0x7e, 0xfa, 0x53, 0xe0, 0xa8, 0xae, 0x2a, 0xc1, 0x3e, 0xf8,
+    0xe8, 0xd8, 0xd2, 0xea, 0x99, 0xb4, 0xb1, 0xf7, 0x7d, 0xd0, 0xfc, 0x00, 0x69, 0x6a, 0x6b,
+    0x6c, 0x6d, 0x6e, 0x6f, 0x70, 0x71, 0x72, 0x73, 0x74, 0x75, 0x76, 0x77, 0x78, 0xf3, 0xf2,
+    0x3d, 0x65, 0x72, 0x87, 0x35, 0x8f, 0x7a, 0x8c, 0xfc, 0x37, 0x71, 0x1c, 0x2d, 0xb9, 0xb6,
+    0xfb, 0xef, 0xaa, 0x6f, 0xb1, 0x25, 0xe3, 0x00, 0x00
+};
+static const uint8_t checkpoint_file_v0_full_newer[] = {
+    0x03, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29,
+    0x2a, 0x2b, 0x7b, 0xbe, 0xe8, 0x7e, 0xfa, 0x53, 0xe0, 0xa8, 0xae, 0x2a, 0xc1, 0x3e, 0xf8,
+    0xe8, 0xd8, 0xd2, 0xea, 0x99, 0xb4, 0xb1, 0xf7, 0x7d, 0xd0, 0xfc, 0x01, 0x90, 0x4e, 0x03,
+    0x6e, 0x65, 0x77, 0x69, 0x6a, 0x6b, 0x6c, 0x6d, 0x6e, 0x6f, 0x70, 0x71, 0x72, 0x73, 0x74,
+    0x75, 0x76, 0x77, 0x78, 0xf3, 0xf2, 0x3d, 0x65, 0x72, 0x87, 0x35, 0x8f, 0x7a, 0x8c, 0xfc,
+    0x37, 0x71, 0x1c, 0x2d, 0xb9, 0xb6, 0xfb, 0xef, 0xaa, 0x6f, 0xb1, 0x25, 0xe3, 0x01, 0x90,
+    0x4e, 0x03, 0x6e, 0x65, 0x77, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
+};
+static const struct vector_length checkpoint_file_v0_full_lengths[] = {
+    {0, LENGTH_COMPACT, false, 100000},
+    {41, LENGTH_COMPACT, true, 0},
+    {82, LENGTH_COMPACT, true, 0},
+    {83, LENGTH_COMPACT, true, 0},
+};
+
+static const struct checkpoint_file checkpoint_file_v0_mixed = {.is_partial = false, .is_doubted = false, .partitions = (struct checkpoint_file_checkpoint_entry[]){{.topic_id = {{28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43}}, .partition = 2147483647, .generation = 4294967295U, .synced_offset = INT64_C(9223372036854775807), .high_watermark = INT64_C(9223372036854775807), .is_unknown = false}}, .partitions_count = 1};
+static const uint8_t checkpoint_file_v0_mixed_bytes[] = {
+    0x02, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29,
+    0x2a, 0x2b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00
+};
+static const struct vector_length checkpoint_file_v0_mixed_lengths[] = {
+    {0, LENGTH_COMPACT, false, 100000},
+    {41, LENGTH_COMPACT, true, 0},
+    {42, LENGTH_COMPACT, true, 0},
+};
+
+static const struct checkpoint_file checkpoint_file_v1_empty = {.is_partial = false, .is_doubted = false, .partitions = NULL, .partitions_count = 0};
+static const uint8_t checkpoint_file_v1_empty_bytes[] = {
+    0x00, 0x00, 0x01, 0x00
+};
+static const struct vector_length checkpoint_file_v1_empty_lengths[] = {
     {2, LENGTH_COMPACT, false, 100000},
     {3, LENGTH_COMPACT, true, 0},
 };
 
-static const struct checkpoint_file checkpoint_file_v0_full = {.is_partial = true, .is_doubted = true, .partitions = (struct checkpoint_file_checkpoint_entry[]){{.topic_id = {{56, 57, 58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71}}, .partition = 2028525778, .generation = 4152217852U, .synced_offset = INT64_C(2812682843993590054), .high_watermark = INT64_C(7167368408930435408), .is_unknown = true}, {.topic_id = {{147, 148, 149, 150, 151, 152, 153, 154, 155, 156, 157, 158, 159, 160, 161, 162}}, .partition = -273603101, .generation = 1850088973U, .synced_offset = INT64_C(3448022905518757431), .high_watermark = INT64_C(7802708470455602785), .is_unknown = false}}, .partitions_count = 2};
-static const uint8_t checkpoint_file_v0_full_bytes[] = {
+static const struct checkpoint_file checkpoint_file_v1_full = {.is_partial = true, .is_doubted = true, .partitions = (struct checkpoint_file_checkpoint_entry[]){{.topic_id = {{56, 57, 58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71}}, .partition = 2028525778, .generation = 4152217852U, .synced_offset = INT64_C(2812682843993590054), .high_watermark = INT64_C(7167368408930435408), .is_unknown = true}, {.topic_id = {{147, 148, 149, 150, 151, 152, 153, 154, 155, 156, 157, 158, 159, 160, 161, 162}}, .partition = -273603101, .generation = 1850088973U, .synced_offset = INT64_C(3448022905518757431), .high_watermark = INT64_C(7802708470455602785), .is_unknown = false}}, .partitions_count = 2};
+static const uint8_t checkpoint_file_v1_full_bytes[] = {
     0x01, 0x01, 0x03, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0x40, 0x41, 0x42, 0x43,
     0x44, 0x45, 0x46, 0x47, 0x78, 0xe8, 0xd8, 0xd2, 0xf7, 0x7d, 0xd0, 0xfc, 0x27, 0x08, 0xa8,
     0x24, 0xf6, 0x12, 0xc9, 0x26, 0x63, 0x77, 0x9b, 0x97, 0xf4, 0xa7, 0xc1, 0x50, 0x01, 0x00,
@@ -573,7 +619,7 @@ static const uint8_t checkpoint_file_v0_full_bytes[] = {
     0xa2, 0xef, 0xb1, 0x25, 0xe3, 0x6e, 0x46, 0x1e, 0x0d, 0x2f, 0xd9, 0xd6, 0x90, 0x6c, 0xdb,
     0x16, 0x37, 0x6c, 0x48, 0xca, 0x03, 0x6b, 0x70, 0x0e, 0x61, 0x00, 0x00, 0x00
 };
-static const uint8_t checkpoint_file_v0_full_newer[] = {
+static const uint8_t checkpoint_file_v1_full_newer[] = {
     0x01, 0x01, 0x03, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0x40, 0x41, 0x42, 0x43,
     0x44, 0x45, 0x46, 0x47, 0x78, 0xe8, 0xd8, 0xd2, 0xf7, 0x7d, 0xd0, 0xfc, 0x27, 0x08, 0xa8,
     0x24, 0xf6, 0x12, 0xc9, 0x26, 0x63, 0x77, 0x9b, 0x97, 0xf4, 0xa7, 0xc1, 0x50, 0x01, 0x01,
@@ -582,20 +628,20 @@ static const uint8_t checkpoint_file_v0_full_newer[] = {
     0x2f, 0xd9, 0xd6, 0x90, 0x6c, 0xdb, 0x16, 0x37, 0x6c, 0x48, 0xca, 0x03, 0x6b, 0x70, 0x0e,
     0x61, 0x00, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
 };
-static const struct vector_length checkpoint_file_v0_full_lengths[] = {
+static const struct vector_length checkpoint_file_v1_full_lengths[] = {
     {2, LENGTH_COMPACT, false, 100000},
     {44, LENGTH_COMPACT, true, 0},
     {86, LENGTH_COMPACT, true, 0},
     {87, LENGTH_COMPACT, true, 0},
 };
 
-static const struct checkpoint_file checkpoint_file_v0_mixed = {.is_partial = true, .is_doubted = true, .partitions = (struct checkpoint_file_checkpoint_entry[]){{.topic_id = {{56, 57, 58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71}}, .partition = 2147483647, .generation = 4294967295U, .synced_offset = INT64_C(9223372036854775807), .high_watermark = INT64_C(9223372036854775807), .is_unknown = true}}, .partitions_count = 1};
-static const uint8_t checkpoint_file_v0_mixed_bytes[] = {
+static const struct checkpoint_file checkpoint_file_v1_mixed = {.is_partial = true, .is_doubted = true, .partitions = (struct checkpoint_file_checkpoint_entry[]){{.topic_id = {{56, 57, 58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71}}, .partition = 2147483647, .generation = 4294967295U, .synced_offset = INT64_C(9223372036854775807), .high_watermark = INT64_C(9223372036854775807), .is_unknown = true}}, .partitions_count = 1};
+static const uint8_t checkpoint_file_v1_mixed_bytes[] = {
     0x01, 0x01, 0x02, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0x40, 0x41, 0x42, 0x43,
     0x44, 0x45, 0x46, 0x47, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff,
     0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0x00, 0x00
 };
-static const struct vector_length checkpoint_file_v0_mixed_lengths[] = {
+static const struct vector_length checkpoint_file_v1_mixed_lengths[] = {
     {2, LENGTH_COMPACT, false, 100000},
     {44, LENGTH_COMPACT, true, 0},
     {45, LENGTH_COMPACT, true, 0},
@@ -5365,9 +5411,12 @@ static const struct vector vectors[] = {
     {"CheckTransformResponse", "empty", 0, &check_transform_response_v0_empty, check_transform_response_v0_empty_bytes, 4, NULL, 0, check_transform_response_v0_empty_lengths, RIA_COUNT(check_transform_response_v0_empty_lengths)},
     {"CheckTransformResponse", "full", 0, &check_transform_response_v0_full, check_transform_response_v0_full_bytes, 41, check_transform_response_v0_full_newer, sizeof(check_transform_response_v0_full_newer), check_transform_response_v0_full_lengths, RIA_COUNT(check_transform_response_v0_full_lengths)},
     {"CheckTransformResponse", "mixed", 0, &check_transform_response_v0_mixed, check_transform_response_v0_mixed_bytes, 32, NULL, 0, check_transform_response_v0_mixed_lengths, RIA_COUNT(check_transform_response_v0_mixed_lengths)},
-    {"CheckpointFile", "empty", 0, &checkpoint_file_v0_empty, checkpoint_file_v0_empty_bytes, 4, NULL, 0, checkpoint_file_v0_empty_lengths, RIA_COUNT(checkpoint_file_v0_empty_lengths)},
-    {"CheckpointFile", "full", 0, &checkpoint_file_v0_full, checkpoint_file_v0_full_bytes, 88, checkpoint_file_v0_full_newer, sizeof(checkpoint_file_v0_full_newer), checkpoint_file_v0_full_lengths, RIA_COUNT(checkpoint_file_v0_full_lengths)},
-    {"CheckpointFile", "mixed", 0, &checkpoint_file_v0_mixed, checkpoint_file_v0_mixed_bytes, 46, NULL, 0, checkpoint_file_v0_mixed_lengths, RIA_COUNT(checkpoint_file_v0_mixed_lengths)},
+    {"CheckpointFile", "empty", 0, &checkpoint_file_v0_empty, checkpoint_file_v0_empty_bytes, 2, NULL, 0, checkpoint_file_v0_empty_lengths, RIA_COUNT(checkpoint_file_v0_empty_lengths)},
+    {"CheckpointFile", "full", 0, &checkpoint_file_v0_full, checkpoint_file_v0_full_bytes, 84, checkpoint_file_v0_full_newer, sizeof(checkpoint_file_v0_full_newer), checkpoint_file_v0_full_lengths, RIA_COUNT(checkpoint_file_v0_full_lengths)},
+    {"CheckpointFile", "mixed", 0, &checkpoint_file_v0_mixed, checkpoint_file_v0_mixed_bytes, 43, NULL, 0, checkpoint_file_v0_mixed_lengths, RIA_COUNT(checkpoint_file_v0_mixed_lengths)},
+    {"CheckpointFile", "empty", 1, &checkpoint_file_v1_empty, checkpoint_file_v1_empty_bytes, 4, NULL, 0, checkpoint_file_v1_empty_lengths, RIA_COUNT(checkpoint_file_v1_empty_lengths)},
+    {"CheckpointFile", "full", 1, &checkpoint_file_v1_full, checkpoint_file_v1_full_bytes, 88, checkpoint_file_v1_full_newer, sizeof(checkpoint_file_v1_full_newer), checkpoint_file_v1_full_lengths, RIA_COUNT(checkpoint_file_v1_full_lengths)},
+    {"CheckpointFile", "mixed", 1, &checkpoint_file_v1_mixed, checkpoint_file_v1_mixed_bytes, 46, NULL, 0, checkpoint_file_v1_mixed_lengths, RIA_COUNT(checkpoint_file_v1_mixed_lengths)},
     {"Command", "empty", 0, &command_v0_empty, command_v0_empty_bytes, 25, NULL, 0, command_v0_empty_lengths, RIA_COUNT(command_v0_empty_lengths)},
     {"Command", "full", 0, &command_v0_full, command_v0_full_bytes, 49, command_v0_full_newer, sizeof(command_v0_full_newer), command_v0_full_lengths, RIA_COUNT(command_v0_full_lengths)},
     {"Command", "mixed", 0, &command_v0_mixed, command_v0_mixed_bytes, 44, NULL, 0, command_v0_mixed_lengths, RIA_COUNT(command_v0_mixed_lengths)},

@@ -5,6 +5,9 @@
 #include "common/assert.h"
 #include "common/fs_sim.h"
 
+#include "schemas/gen/checkpoint_file.h"
+
+#include "services/storage/record_file.h"
 #include "tests/lib/harness.h"
 
 static int64_t now_us;
@@ -147,6 +150,44 @@ static void a_bad_copy_is_no_loss(void)
     end();
 }
 
+/* As programs before the second copy wrote them. */
+static void a_file_of_the_first_version_is_loaded(void)
+{
+    struct checkpoint_file_checkpoint_entry entry = {
+        .topic_id = topic,
+        .partition = 1,
+        .generation = 3,
+        .synced_offset = 100,
+        .high_watermark = 50,
+    };
+    const struct checkpoint_file file = {.partitions = &entry, .partitions_count = 1};
+    struct ria_writer w;
+    struct ria_buf buf;
+
+    begin(6);
+    ria_buf_init(&buf, CHECKPOINT_SIZE_MAX);
+    CU_ASSERT_EQUAL_FATAL(record_file_begin(&buf, checkpoint_file_size(&file, 0), &w), RIA_OK);
+    checkpoint_file_encode(&file, 0, &w);
+    record_file_finish(&buf, "RIAC", 0);
+    for (int i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL(ria_fs_replace(env.fs, "data/checkpoint", buf.data, buf.size), RIA_OK);
+        struct checkpoint *checkpoint = load();
+        bool is_bad = i == 1;
+        CU_ASSERT_EQUAL(checkpoint_is_partial(checkpoint), is_bad);
+        CU_ASSERT_EQUAL(synced(checkpoint, 1), is_bad ? 0 : 100);
+        put(checkpoint, 2, 200);
+        write_now(checkpoint);
+        checkpoint_free(checkpoint);
+        checkpoint = load();
+        CU_ASSERT_EQUAL(synced(checkpoint, 1), is_bad ? 0 : 100);
+        CU_ASSERT_EQUAL(synced(checkpoint, 2), 200);
+        checkpoint_free(checkpoint);
+        buf.data[20] ^= 8;
+    }
+    ria_buf_fini(&buf);
+    end();
+}
+
 /* And stays so, through other processes, until somebody says that it has everything again. */
 static void a_bad_file_is_partial_until_it_is_whole(void)
 {
@@ -264,6 +305,7 @@ static void a_write_that_fails_is_reported_and_may_be_repeated(void)
 static const struct harness_test tests[] = {
     HARNESS_TEST(what_is_written_is_loaded),
     HARNESS_TEST(a_bad_copy_is_no_loss),
+    HARNESS_TEST(a_file_of_the_first_version_is_loaded),
     HARNESS_TEST(a_bad_file_is_partial_until_it_is_whole),
     HARNESS_TEST(a_crash_leaves_the_old_file_or_the_new),
     HARNESS_TEST(a_write_that_fails_is_reported_and_may_be_repeated),
