@@ -99,6 +99,20 @@ bool cli_number(const char *what, const char *text, long long min, long long max
     return true;
 }
 
+int cli_output_of(const char *text, cli_output *out_format)
+{
+    if (text == NULL || strcmp(text, "json") == 0) {
+        *out_format = CLI_OUTPUT_JSON;
+    } else if (strcmp(text, "value") == 0) {
+        *out_format = CLI_OUTPUT_VALUE;
+    } else if (strcmp(text, "raw") == 0) {
+        *out_format = CLI_OUTPUT_RAW;
+    } else {
+        return cli_usage("--output wants json, value or raw, not \"%s\"", text);
+    }
+    return CLI_OK;
+}
+
 /* ---- errors ---- */
 
 int cli_usage(const char *fmt, ...)

@@ -44,6 +44,11 @@ const char *cli_option(const struct cli_option *options, size_t option_count, co
 /* A whole number within bounds; prints what is wrong with `what` and returns false if it is not. */
 bool cli_number(const char *what, const char *text, long long min, long long max, long long *out);
 
+typedef enum cli_output { CLI_OUTPUT_JSON, CLI_OUTPUT_VALUE, CLI_OUTPUT_RAW } cli_output;
+
+/* The value of --output; NULL: JSON. CLI_USAGE: said. */
+int cli_output_of(const char *text, cli_output *out_output);
+
 /* ---- errors ---- */
 
 int cli_usage(const char *fmt, ...) RIA_PRINTF(1, 2);
@@ -82,14 +87,13 @@ long long cli_integer(const json_t *object, const char *name);
 int cli_topic(struct cli *cli, int argc, char **argv);
 int cli_produce(struct cli *cli, int argc, char **argv);
 int cli_consume(struct cli *cli, int argc, char **argv);
+int cli_stream(struct cli *cli, int argc, char **argv);
 int cli_group(struct cli *cli, int argc, char **argv);
 int cli_queue(struct cli *cli, int argc, char **argv);
 int cli_transform(struct cli *cli, int argc, char **argv);
 int cli_cluster(struct cli *cli, int argc, char **argv);
 int cli_node(struct cli *cli, int argc, char **argv);
 int cli_rebalance(struct cli *cli, int argc, char **argv);
-
-typedef enum cli_output { CLI_OUTPUT_JSON, CLI_OUTPUT_VALUE, CLI_OUTPUT_RAW } cli_output;
 
 /* Behind "consume --group". */
 struct cli_consume_group {

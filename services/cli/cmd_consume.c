@@ -381,20 +381,6 @@ static int find_partitions(struct consumer *consumer, long long only, const char
 
 /* ---- the command ---- */
 
-static int parse_output(const char *text, cli_output *out_format)
-{
-    if (text == NULL || strcmp(text, "json") == 0) {
-        *out_format = CLI_OUTPUT_JSON;
-    } else if (strcmp(text, "value") == 0) {
-        *out_format = CLI_OUTPUT_VALUE;
-    } else if (strcmp(text, "raw") == 0) {
-        *out_format = CLI_OUTPUT_RAW;
-    } else {
-        return cli_usage("--output wants json, value or raw, not \"%s\"", text);
-    }
-    return CLI_OK;
-}
-
 static void consumer_fini(struct consumer *consumer)
 {
     for (size_t i = 0; consumer->sources != NULL && i < consumer->source_count; i++) {
@@ -454,7 +440,7 @@ int cli_consume(struct cli *cli, int argc, char **argv)
          !cli_number("--partition", options[1].value, 0, PARTITIONS_MAX, &only)) ||
         (options[2].value != NULL &&
          !cli_number("--max", options[2].value, 1, INT64_MAX, &consumer.max)) ||
-        parse_output(options[3].value, &consumer.output) != CLI_OK) {
+        cli_output_of(options[3].value, &consumer.output) != CLI_OK) {
         return CLI_USAGE;
     }
     consumer.follow = options[4].value != NULL;

@@ -7,18 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/arena.h"
-#include "common/base64.h"
 #include "common/json.h"
 
 #include "services/cli/cli.h"
+#include "services/cli/record_line.h"
 
 enum {
     PATH_MAX_BYTES = 8000,
     WAIT_MS = 10000,
     RECORDS_MAX = 10000, /* of one call */
-    LINE_TOKENS_MAX = 1 << 20,
-    LINE_ARENA_MAX = 64 * 1024 * 1024,
 };
 
 struct group_consumer {
@@ -35,63 +32,6 @@ struct group_consumer {
 
 /* ---- printing ---- */
 
-static bool write_out(const void *data, size_t size)
-{
-    return fwrite(data, 1, size, stdout) == size;
-}
-
-static bool print_base64(struct ria_slice text, struct ria_arena *arena)
-{
-    size_t size = 0;
-    uint8_t *bytes = ria_arena_alloc(arena, text.size + 1);
-
-    return bytes != NULL && ria_base64_decode(bytes, text, &size) == RIA_OK &&
-           write_out(bytes, size);
-}
-
-/* The value's bytes: JSON as it stands in the line, text and base64 decoded. */
-static bool print_value(struct group_consumer *consumer, struct ria_slice line)
-{
-    struct ria_json *json = &consumer->json;
-    struct ria_slice encoding = RIA_SLICE_NULL;
-    struct ria_slice text = RIA_SLICE_NULL;
-    struct ria_arena arena;
-    bool fine = false;
-
-    if (ria_json_parse(json, line, LINE_TOKENS_MAX) != RIA_OK) {
-        return false;
-    }
-    int64_t value = ria_json_member(json, 0, "value");
-    int64_t kind = ria_json_member(json, 0, "value_encoding");
-    if (value < 0) {
-        return false;
-    }
-    ria_arena_init(&arena, LINE_ARENA_MAX);
-    if (kind < 0) {
-        struct ria_slice raw = ria_json_raw(json, (uint32_t)value);
-        fine = json->tokens[value].type == RIA_JSON_NULL || write_out(raw.data, raw.size);
-    } else if (ria_json_string(json, (uint32_t)kind, &arena, &encoding) == RIA_OK && ria_json_string(json, (uint32_t)value, &arena, &text) == RIA_OK) {
-        fine = ria_slice_equal(encoding, RIA_SLICE_LITERAL("base64"))
-                   ? print_base64(text, &arena)
-                   : write_out(text.data, text.size);
-    }
-    ria_arena_fini(&arena);
-    return fine;
-}
-
-static bool print_line(struct group_consumer *consumer, struct ria_slice line)
-{
-    switch (consumer->options->output) {
-    case CLI_OUTPUT_JSON:
-        return write_out(line.data, line.size) && write_out("\n", 1);
-    case CLI_OUTPUT_VALUE:
-        return print_value(consumer, line) && write_out("\n", 1);
-    case CLI_OUTPUT_RAW:
-        return print_value(consumer, line);
-    }
-    return false;
-}
-
 /* -1: standard output, or a line, is broken. */
 static long long print_page(struct group_consumer *consumer)
 {
@@ -101,7 +41,8 @@ static long long print_page(struct group_consumer *consumer)
     while (rest.size > 0) {
         const uint8_t *end = memchr(rest.data, '\n', rest.size);
         size_t size = end == NULL ? rest.size : (size_t)(end - rest.data);
-        if (!print_line(consumer, ria_slice_sub(rest, 0, size))) {
+        struct ria_slice line = ria_slice_sub(rest, 0, size);
+        if (!record_line_print(&consumer->json, consumer->options->output, line)) {
             return -1;
         }
         count++;

@@ -13,32 +13,69 @@ enum {
     CONNECT_TIMEOUT_MS = 5000,
     CALL_TIMEOUT_MS = 120 * 1000,
     URL_BYTES_MAX = 8192,
+    GATEWAYS_MAX = 64,
 };
 
 struct http_client {
     CURL *curl;
-    char *gateway;
+    char *text; /* what the gateways point into */
+    char *gateways[GATEWAYS_MAX];
+    size_t count;
+    size_t current;
 };
 
-ria_err http_client_new(const char *gateway, struct http_client **out_client)
+/* Cut at the commas, without slashes at their ends. */
+static void take_gateways(struct http_client *client)
+{
+    char *rest = client->text;
+    char *gateway;
+
+    while (client->count < GATEWAYS_MAX && (gateway = strsep(&rest, ",")) != NULL) {
+        size_t length = strlen(gateway);
+        while (length > 0 && gateway[length - 1] == '/') {
+            gateway[--length] = '\0';
+        }
+        if (length > 0) {
+            client->gateways[client->count++] = gateway;
+        }
+    }
+}
+
+ria_err http_client_new(const char *gateways, struct http_client **out_client)
 {
     struct http_client *client = calloc(1, sizeof(*client));
 
     if (client == NULL) {
         return RIA_ERR_NOMEM;
     }
-    client->gateway = strdup(gateway);
+    client->text = strdup(gateways);
     client->curl = curl_easy_init();
-    if (client->gateway == NULL || client->curl == NULL) {
+    if (client->text == NULL || client->curl == NULL) {
         http_client_free(client);
         return RIA_ERR_NOMEM;
     }
-    size_t length = strlen(client->gateway);
-    while (length > 0 && client->gateway[length - 1] == '/') {
-        client->gateway[--length] = '\0';
+    take_gateways(client);
+    if (client->count == 0) {
+        http_client_free(client);
+        return RIA_ERR_INVALID;
     }
     *out_client = client;
     return RIA_OK;
+}
+
+const char *http_client_gateway(const struct http_client *client)
+{
+    return client->gateways[client->current];
+}
+
+size_t http_client_gateways(const struct http_client *client)
+{
+    return client->count;
+}
+
+void http_client_next(struct http_client *client)
+{
+    client->current = (client->current + 1) % client->count;
 }
 
 void http_client_free(struct http_client *client)
@@ -47,7 +84,7 @@ void http_client_free(struct http_client *client)
         return;
     }
     curl_easy_cleanup(client->curl);
-    free(client->gateway);
+    free(client->text);
     free(client);
 }
 
@@ -55,6 +92,15 @@ void http_reply_init(struct http_reply *reply)
 {
     *reply = (struct http_reply){0};
     ria_buf_init(&reply->body, BODY_BYTES_MAX);
+}
+
+void http_reply_clear(struct http_reply *reply)
+{
+    ria_buf_clear(&reply->body);
+    reply->status = 0;
+    reply->error[0] = '\0';
+    reply->content_type[0] = '\0';
+    reply->cursor[0] = '\0';
 }
 
 void http_reply_fini(struct http_reply *reply)
@@ -151,21 +197,23 @@ ria_err http_client_call(
 {
     char url[URL_BYTES_MAX];
     struct curl_slist *headers = make_headers(content_type, accept, NULL);
+    CURLcode code = CURLE_COULDNT_CONNECT;
     char *type = NULL;
 
-    ria_buf_clear(&reply->body);
-    reply->status = 0;
-    reply->error[0] = '\0';
-    reply->content_type[0] = '\0';
-    reply->cursor[0] = '\0';
-    int length = snprintf(url, sizeof(url), "%s%s", client->gateway, path);
-    if (length < 0 || (size_t)length >= sizeof(url)) {
-        curl_slist_free_all(headers);
-        return RIA_ERR_TOO_LARGE;
+    for (size_t i = 0; i < client->count && code == CURLE_COULDNT_CONNECT; i++) {
+        http_reply_clear(reply);
+        int length = snprintf(url, sizeof(url), "%s%s", http_client_gateway(client), path);
+        if (length < 0 || (size_t)length >= sizeof(url)) {
+            curl_slist_free_all(headers);
+            return RIA_ERR_TOO_LARGE;
+        }
+        set_options(client, method, url, body, body_size, reply);
+        (void)curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, headers);
+        code = curl_easy_perform(client->curl);
+        if (code == CURLE_COULDNT_CONNECT) {
+            http_client_next(client);
+        }
     }
-    set_options(client, method, url, body, body_size, reply);
-    (void)curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, headers);
-    CURLcode code = curl_easy_perform(client->curl);
     curl_slist_free_all(headers);
     if (code != CURLE_OK) {
         if (reply->error[0] == '\0') {

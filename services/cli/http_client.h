@@ -1,6 +1,8 @@
 /* http_client: the gateway's HTTP interface for the command line, over libcurl.
  *
- * One easy handle per client, kept alive between calls. Nothing retries by itself. Thread: one.
+ * One easy handle per client, kept alive between calls. There may be several gateways: when one
+ * cannot be connected to, and nothing was sent therefore, the next is tried, once round. Nothing
+ * else is tried again by itself. Thread: one.
  */
 #pragma once
 
@@ -22,11 +24,18 @@ struct http_reply {
     char cursor[HTTP_CURSOR_MAX]; /* the header Riacho-Cursor, "" if there is none */
 };
 
-/* gateway: "http://host:port", copied. Errors: RIA_ERR_NOMEM. */
-ria_err http_client_new(const char *gateway, struct http_client **out_client) RIA_MUST_USE;
+/* gateways: "http://host:port", or several with commas between, copied. Errors: RIA_ERR_NOMEM,
+ * RIA_ERR_INVALID (none). */
+ria_err http_client_new(const char *gateways, struct http_client **out_client) RIA_MUST_USE;
 void http_client_free(struct http_client *client);
 
+/* The one that is used now; how many there are; go on with the next. */
+const char *http_client_gateway(const struct http_client *client);
+size_t http_client_gateways(const struct http_client *client);
+void http_client_next(struct http_client *client);
+
 void http_reply_init(struct http_reply *reply);
+void http_reply_clear(struct http_reply *reply);
 void http_reply_fini(struct http_reply *reply);
 
 /* path starts with '/'; body may be NULL; content_type and accept may be NULL. The reply is emptied

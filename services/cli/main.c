@@ -11,8 +11,9 @@
 #    define RIA_VERSION "unknown"
 #endif
 
-static const char help[] =
-    "usage: riacho [--gateway=URL] [--json] COMMAND ...\n"
+/* In parts: C99 compilers need not take longer strings. */
+static const char *const help[] = {
+    "usage: riacho [--gateway=URL,...] [--json] COMMAND ...\n"
     "\n"
     "  topic create NAME [--partitions N] [--replicas N] [--config SETTING=VALUE,...]\n"
     "  topic list\n"
@@ -38,6 +39,15 @@ static const char help[] =
     "                [--output json|value|raw]\n"
     "                           as one of a group, from where it is; commits what was printed;\n"
     "                           --from is for a group that is new\n"
+    "  stream TOPIC [--from beginning|end|PARTITION:OFFSET,...|TIME] [--partition N]\n"
+    "                [--filter F]... [--cursor C | --resume FILE] [--max N]\n"
+    "                [--on-out-of-range error|earliest|latest] [--output json|value|raw]\n"
+    "                           records as they come, until Ctrl-C; default: from the end on;\n"
+    "                           F is key=a, header:h=a, $.user.id=7 (docs/http.md);\n"
+    "                           --resume keeps in FILE where it is, and goes on from there\n"
+    "  stream TOPIC,... --group G [--member NAME] [--from beginning|end] [--filter F]...\n"
+    "                [--max N] [--output json|value|raw]\n"
+    "                           as one of a group; commits what was printed\n"
     "  group list\n"
     "  group describe GROUP     members, positions, lag, who holds what\n"
     "  group reset GROUP --to earliest|latest|OFFSET|TIME [--topic T [--partition N]]\n"
@@ -54,7 +64,7 @@ static const char help[] =
     "  queue redrive TOPIC GROUP [--reason R] [--key K] [--from-time T] [--to-time T] [--rate N]\n"
     "                [--max N] [--dry-run]\n"
     "                           dead letters back to their topic\n"
-    "  queue delete TOPIC GROUP [--force]\n"
+    "  queue delete TOPIC GROUP [--force]\n",
     "  transform create SQL     CREATE STREAM name AS SELECT ... FROM topic [WHERE ...]\n"
     "  transform list\n"
     "  transform describe NAME\n"
@@ -70,11 +80,20 @@ static const char help[] =
     "                           move, --stop begins no more moves, --cancel also ends those under "
     "way\n"
     "\n"
-    "  --gateway=URL            default $RIACHO_GATEWAY or http://127.0.0.1:8080\n"
+    "  --gateway=URL[,URL...]   default $RIACHO_GATEWAY or http://127.0.0.1:8080; when one cannot\n"
+    "                           be connected to, the next is tried\n"
     "  --json                   print the gateway's JSON instead of tables\n"
     "  --version, --help\n"
     "\n"
-    "Exit status: 0 done, 1 failed (the reason is on standard error), 2 wrong usage.\n";
+    "Exit status: 0 done, 1 failed (the reason is on standard error), 2 wrong usage.\n",
+};
+
+static void print_help(FILE *out)
+{
+    for (size_t i = 0; i < RIA_COUNT(help); i++) {
+        (void)fputs(help[i], out);
+    }
+}
 
 struct command {
     const char *name;
@@ -85,6 +104,7 @@ static const struct command commands[] = {
     {"topic", cli_topic},
     {"produce", cli_produce},
     {"consume", cli_consume},
+    {"stream", cli_stream},
     {"group", cli_group},
     {"queue", cli_queue},
     {"transform", cli_transform},
@@ -106,7 +126,7 @@ static int global_options(struct cli *cli, int argc, char **argv, int *out_statu
         } else if (strcmp(argv[at], "--json") == 0) {
             cli->json = true;
         } else if (strcmp(argv[at], "--help") == 0) {
-            (void)fputs(help, stdout);
+            print_help(stdout);
             *out_status = CLI_OK;
             return -1;
         } else if (strcmp(argv[at], "--version") == 0) {
@@ -119,7 +139,7 @@ static int global_options(struct cli *cli, int argc, char **argv, int *out_statu
         }
     }
     if (at == argc) {
-        (void)fputs(help, stderr);
+        print_help(stderr);
         *out_status = CLI_USAGE;
         return -1;
     }
@@ -154,8 +174,10 @@ int main(int argc, char **argv)
     if (at < 0) {
         return status;
     }
-    if (http_client_new(cli.gateway, &cli.client) != RIA_OK) {
-        return cli_fail("out of memory");
+    ria_err err = http_client_new(cli.gateway, &cli.client);
+    if (err != RIA_OK) {
+        return err == RIA_ERR_INVALID ? cli_usage("--gateway names none")
+                                      : cli_fail("out of memory");
     }
     const struct command *command = NULL;
     for (size_t i = 0; i < RIA_COUNT(commands); i++) {

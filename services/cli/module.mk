@@ -1,5 +1,5 @@
 # The command line. What is pure is apart, for its tests.
-$(eval $(call library,cli_pure,services/cli/human.c))
+$(eval $(call library,cli_pure,services/cli/event_lines.c services/cli/human.c))
 $(eval $(call program,riacho,\
   services/cli/cli.c \
   services/cli/cmd_alter.c \
@@ -12,9 +12,12 @@ $(eval $(call program,riacho,\
   services/cli/cmd_produce.c \
   services/cli/cmd_queue.c \
   services/cli/cmd_rebalance.c \
+  services/cli/cmd_stream.c \
   services/cli/cmd_topic.c \
   services/cli/cmd_transform.c \
   services/cli/http_client.c \
+  services/cli/http_stream.c \
   services/cli/main.c \
   services/cli/moves.c \
+  services/cli/record_line.c \
 ,cli_pure schemas common,-lcurl -ljansson))

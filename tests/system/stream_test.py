@@ -3,12 +3,14 @@
 killed, leaders that die, a topic that is deleted, and the end of a gateway."""
 import http.client
 import os
+import signal
+import subprocess
 import sys
 import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from riacho import PATIENCE, main, running, wait_for  # noqa: E402
+from riacho import BIN, PATIENCE, main, running, wait_for  # noqa: E402
 import json  # noqa: E402
 
 TOPIC = "live"
@@ -207,6 +209,85 @@ def a_deleted_topic_is_told():
         reader.finish()
 
 
+class Tool:
+    """`riacho stream ARGUMENTS...` with both gateways, its output in a file."""
+
+    def __init__(self, cluster, name, *arguments):
+        self.path = cluster.path(name)
+        self.errors = cluster.path(name + ".err")
+        gateways = ",".join("http://127.0.0.1:%d" % port for port in cluster.gateway_ports)
+        with open(self.path, "wb") as out, open(self.errors, "wb") as err:
+            self.popen = subprocess.Popen([os.path.join(BIN, "riacho"), "--gateway=" + gateways, "stream",
+                                           *arguments], stdout=out, stderr=err)
+
+    def records(self):
+        with open(self.path, "rb") as file:
+            return [json.loads(line) for line in file.read().splitlines(True) if line.endswith(b"\n")]
+
+    def said(self):
+        with open(self.errors, "rb") as file:
+            return file.read().decode()
+
+    def interrupt(self):
+        self.popen.send_signal(signal.SIGINT)
+        assert self.popen.wait(20 * PATIENCE) == 0, self.said()
+
+
+def the_tool_goes_on_at_another_gateway_and_from_its_file():
+    with running(gateways=2) as cluster:
+        make_topic(cluster)
+        produce(cluster, 100)
+        arguments = (TOPIC, "--from", "beginning", "--resume", cluster.path("where"))
+        first = Tool(cluster, "first", *arguments)
+        wait_for(lambda: len(first.records()) == 100, "what was there")
+        cluster["gateway-1"].kill()
+        produce(cluster, 100, 100, gateway=1)
+        wait_for(lambda: len(first.records()) == 200, "the rest, through the other gateway", 30)
+        assert "going on at another gateway" in first.said(), first.said()
+        cluster["gateway-1"].start()
+        wait_for(lambda: cluster.get("/readyz").status == 200, "the gateway")
+        status = cluster["gateway-2"].stop()
+        assert status == 0, status
+        produce(cluster, 100, 200)
+        wait_for(lambda: len(first.records()) == 300, "the rest, through the first again", 30)
+        first.interrupt()
+        produce(cluster, 50, 300)
+        second = Tool(cluster, "second", *arguments)
+        wait_for(lambda: len(second.records()) == 50, "what came meanwhile")
+        second.interrupt()
+        reader = Reader(cluster)
+        reader.records = first.records() + second.records()
+        check_whole(reader, cluster, 350)
+        few = cluster.cli("stream", TOPIC, "--from=beginning", "--filter=$.i<7", "--filter", "key!=k3",
+                          "--max=6", "--output=value").stdout
+        assert sorted(json.loads(line)["i"] for line in few.splitlines()) == [0, 1, 2, 4, 5, 6], few
+        wrong = cluster.cli("stream", TOPIC, "--filter=key", check=False)
+        assert wrong.returncode == 1 and b"at character 4" in wrong.stderr, wrong
+
+
+def the_tool_as_one_of_a_group_commits_what_it_printed():
+    with running(gateways=2) as cluster:
+        make_topic(cluster)
+        produce(cluster, 100)
+        tool = Tool(cluster, "tool", TOPIC, "--group", "g")
+
+        def lag():
+            return cluster.get("/v1/groups/g", gateway=1).json()["lag"]
+
+        wait_for(lambda: len(tool.records()) == 100, "what was there")
+        wait_for(lambda: lag() == 0, "a commit while it runs")
+        cluster["gateway-1"].kill()
+        produce(cluster, 100, 100, gateway=1)
+        wait_for(lambda: len({(r["partition"], r["offset"]) for r in tool.records()}) == 200,
+                 "the rest, through the other gateway", 60)
+        tool.interrupt()
+        group = cluster.get("/v1/groups/g", gateway=1).json()
+        assert group["lag"] == 0, group
+        assert all(p["lease"] is None for p in group["partitions"]), group
+
+
 if __name__ == "__main__":
     main([records_come_as_they_are_stored, a_killed_gateway_costs_a_reader_nothing,
-          the_end_of_a_gateway_and_of_leaders_costs_a_reader_nothing, a_deleted_topic_is_told])
+          the_end_of_a_gateway_and_of_leaders_costs_a_reader_nothing, a_deleted_topic_is_told,
+          the_tool_goes_on_at_another_gateway_and_from_its_file,
+          the_tool_as_one_of_a_group_commits_what_it_printed])
