@@ -60,11 +60,9 @@ check_request(struct group_call *call, const struct queue_settle *request, int32
 }
 
 /* The entry is refused; that is no error of the operation. */
-static ria_err
-refuse(struct settling *s, settled_entry *settled, ria_err err, const char *fmt, ...)
+static ria_err refuse(struct settling *s, settled_entry *settled, ria_err err, const char *fmt, ...)
     RIA_PRINTF(4, 5);
-static ria_err
-refuse(struct settling *s, settled_entry *settled, ria_err err, const char *fmt, ...)
+static ria_err refuse(struct settling *s, settled_entry *settled, ria_err err, const char *fmt, ...)
 {
     va_list args;
 
