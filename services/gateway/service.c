@@ -202,6 +202,22 @@ static void add_metrics(struct gateway *gateway)
 
 /* --- life --------------------------------------------------------------------------------------*/
 
+static void init_groups(struct gateway *gateway)
+{
+    group_ops_init(&gateway->group_ops, gateway->env, gateway->cluster);
+    group_releases_init(&gateway->group_releases, &gateway->group_ops);
+    ria_list_init(&gateway->group_fetches);
+    consumer_notes_init(&gateway->consumer_notes, &gateway->group_ops);
+    ria_list_init(&gateway->consumer_calls);
+    ria_list_init(&gateway->consumer_polls);
+    queue_acks_init(&gateway->queue_acks, &gateway->group_ops);
+    queue_burials_init(&gateway->queue_burials, gateway);
+    ria_list_init(&gateway->queue_fetches);
+    group_watch_init(
+        &gateway->group_watch, gateway->env, gateway->cluster, &gateway->watches, &gateway->marks
+    );
+}
+
 ria_err gateway_new(
     const struct ria_env *env,
     const struct gateway_options *options,
@@ -235,18 +251,7 @@ ria_err gateway_new(
     node_logs_init(&gateway->node_logs, env, gateway->cluster);
     watches_init(&gateway->watches, env, gateway->cluster, &gateway->marks);
     marks_init(&gateway->marks, env, gateway->cluster);
-    group_ops_init(&gateway->group_ops, env, gateway->cluster);
-    group_releases_init(&gateway->group_releases, &gateway->group_ops);
-    ria_list_init(&gateway->group_fetches);
-    consumer_notes_init(&gateway->consumer_notes, &gateway->group_ops);
-    ria_list_init(&gateway->consumer_calls);
-    ria_list_init(&gateway->consumer_polls);
-    queue_acks_init(&gateway->queue_acks, &gateway->group_ops);
-    queue_burials_init(&gateway->queue_burials, gateway);
-    ria_list_init(&gateway->queue_fetches);
-    group_watch_init(
-        &gateway->group_watch, env, gateway->cluster, &gateway->watches, &gateway->marks
-    );
+    init_groups(gateway);
     gate_init(&gateway->gate, env, budget);
     streams_init(
         &gateway->streams,

@@ -261,8 +261,9 @@ static uint32_t bad_disk(const struct plan *plan)
     return 1 + (uint32_t)(plan->seed % plan->storage_count);
 }
 
+/* Of a server, or between it and another process; without an amount. */
 static struct plan_fault
-draw_fault(const struct plan *plan, plan_fault_kind kind, struct ria_rand *rand)
+draw_plain_fault(const struct plan *plan, plan_fault_kind kind, struct ria_rand *rand)
 {
     struct plan_fault fault = {
         .kind = kind,
@@ -273,6 +274,14 @@ draw_fault(const struct plan *plan, plan_fault_kind kind, struct ria_rand *rand)
     do {
         fault.b = (uint32_t)ria_rand_below(rand, plan->node_count);
     } while (fault.b == fault.a);
+    return fault;
+}
+
+static struct plan_fault
+draw_fault(const struct plan *plan, plan_fault_kind kind, struct ria_rand *rand)
+{
+    struct plan_fault fault = draw_plain_fault(plan, kind, rand);
+
     switch (kind) {
     case PLAN_RESET:
         fault.amount = ria_rand_one_in(rand, 4);
@@ -303,8 +312,6 @@ draw_fault(const struct plan *plan, plan_fault_kind kind, struct ria_rand *rand)
         fault.amount = plan_between_log(rand, 1, 500);
         break;
     case PLAN_STOP:
-        fault.a = plan_coin(rand) ? draw_storage(plan, rand) : fault.a;
-        break;
     case PLAN_KILL:
     case PLAN_POWER:
         /* Storage is where the records are. */
