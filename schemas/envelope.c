@@ -300,3 +300,26 @@ ria_err envelope_open_reply(
     *out_payload = payload;
     return RIA_OK;
 }
+
+ria_err envelope_read_reply(
+    const struct ria_msg *msg,
+    int16_t api_key,
+    struct ria_arena *arena,
+    void *out,
+    struct ria_slice *out_payload,
+    char *error_text,
+    size_t error_text_size
+)
+{
+    struct response_header header;
+    struct ria_slice body;
+    struct ria_slice payload;
+
+    RIA_TRY(envelope_open_reply(msg, api_key, &header, &body, &payload, error_text, error_text_size)
+    );
+    RIA_TRY(envelope_decode_body(schema_response(api_key), header.api_version, body, arena, out));
+    if (out_payload != NULL) {
+        *out_payload = payload;
+    }
+    return RIA_OK;
+}

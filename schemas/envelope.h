@@ -79,5 +79,17 @@ ria_err envelope_open_reply(
     size_t error_text_size
 ) RIA_MUST_USE;
 
+/* The same, and its body is decoded into out, whose arrays come from the arena. out_payload NULL:
+ * it has none that matters. Errors: those of decode, too, which are our own verdict. */
+ria_err envelope_read_reply(
+    const struct ria_msg *msg,
+    int16_t api_key,
+    struct ria_arena *arena,
+    void *out,
+    struct ria_slice *out_payload,
+    char *error_text,
+    size_t error_text_size
+) RIA_MUST_USE;
+
 /* Rewrite the correlation id of a request frame that was built here. */
 void envelope_set_correlation_id(struct ria_msg *request, int32_t correlation_id);

@@ -88,9 +88,6 @@ static void retry_or_finish(struct coordinator_attempt *attempt, ria_err err, co
 
 static void answered(struct coordinator_attempt *attempt, struct ria_msg *reply)
 {
-    struct response_header header;
-    struct ria_slice body;
-    struct ria_slice payload;
     struct ria_arena arena;
     char text[RIA_ERROR_TEXT_MAX + 1] = "";
 
@@ -99,12 +96,9 @@ static void answered(struct coordinator_attempt *attempt, struct ria_msg *reply)
     void *response = ria_arena_alloc(&arena, message->struct_size);
     ria_err err = response == NULL
                       ? RIA_ERR_NOMEM
-                      : envelope_open_reply(
-                            reply, attempt->api_key, &header, &body, &payload, text, sizeof(text)
+                      : envelope_read_reply(
+                            reply, attempt->api_key, &arena, response, NULL, text, sizeof(text)
                         );
-    if (err == RIA_OK) {
-        err = envelope_decode_body(message, header.api_version, body, &arena, response);
-    }
     if (err == RIA_ERR_BUSY || err == RIA_ERR_SHUTDOWN || err == RIA_ERR_NO_LEADER) {
         cluster_coordinator_failed(attempt->calls->cluster);
         retry_or_finish(attempt, err, text);

@@ -504,20 +504,11 @@ void group_watch_pass_on(
 
 static ria_err read_reply(struct group_watch *watch, const struct ria_msg *reply)
 {
-    char text[RIA_ERROR_TEXT_MAX + 1];
-    struct response_header header;
     struct watch_groups_response response;
     struct ria_arena arena;
-    struct ria_slice body;
-    struct ria_slice payload;
 
-    RIA_TRY(
-        envelope_open_reply(reply, API_WATCH_GROUPS, &header, &body, &payload, text, sizeof(text))
-    );
     ria_arena_init(&arena, ARENA_MAX);
-    ria_err err = envelope_decode_body(
-        schema_response(API_WATCH_GROUPS), header.api_version, body, &arena, &response
-    );
+    ria_err err = envelope_read_reply(reply, API_WATCH_GROUPS, &arena, &response, NULL, NULL, 0);
     for (uint32_t i = 0; err == RIA_OK && i < response.groups_count; i++) {
         struct watched_group *group = find_group(watch, response.groups[i].group);
         if (group != NULL) {

@@ -204,18 +204,11 @@ static ria_err
 open_checked(struct creation *creation, const struct ria_msg *reply, char *text, size_t text_size)
 {
     struct check_transform_response checked;
-    struct response_header header;
     struct ria_arena arena;
-    struct ria_slice body;
-    struct ria_slice payload;
 
-    RIA_TRY(
-        envelope_open_reply(reply, API_CHECK_TRANSFORM, &header, &body, &payload, text, text_size)
-    );
     ria_arena_init(&arena, REQUEST_ARENA_MAX);
-    ria_err err = envelope_decode_body(
-        schema_response(API_CHECK_TRANSFORM), header.api_version, body, &arena, &checked
-    );
+    ria_err err =
+        envelope_read_reply(reply, API_CHECK_TRANSFORM, &arena, &checked, NULL, text, text_size);
     if (err == RIA_OK) {
         err = keep_checked(creation, &checked);
     }

@@ -98,18 +98,11 @@ void marks_sizes_note(
 
 static ria_err take_reply(struct marks *marks, const struct ria_msg *reply, bool *out_complete)
 {
-    char text[RIA_ERROR_TEXT_MAX + 1];
-    struct response_header header;
     struct watch_response response;
     struct ria_arena arena;
-    struct ria_slice body;
-    struct ria_slice payload;
 
-    RIA_TRY(envelope_open_reply(reply, API_WATCH, &header, &body, &payload, text, sizeof(text)));
     ria_arena_init(&arena, PROBE_ARENA_MAX);
-    ria_err err = envelope_decode_body(
-        schema_response(API_WATCH), header.api_version, body, &arena, &response
-    );
+    ria_err err = envelope_read_reply(reply, API_WATCH, &arena, &response, NULL, NULL, 0);
     for (uint32_t i = 0; err == RIA_OK && i < response.partitions_count; i++) {
         const watched_partition *from = &response.partitions[i];
         const struct cluster_partition *partition =

@@ -93,17 +93,7 @@ static ria_err copy_names(struct ria_arena *arena, struct describe_logs_response
 static ria_err
 take(struct node_logs_call *call, struct ria_msg *reply, struct describe_logs_response *out)
 {
-    struct response_header header;
-    struct ria_slice body;
-    struct ria_slice payload;
-    char text[64];
-
-    RIA_TRY(
-        envelope_open_reply(reply, API_DESCRIBE_LOGS, &header, &body, &payload, text, sizeof(text))
-    );
-    RIA_TRY(envelope_decode_body(
-        schema_response(API_DESCRIBE_LOGS), header.api_version, body, &call->arena, out
-    ));
+    RIA_TRY(envelope_read_reply(reply, API_DESCRIBE_LOGS, &call->arena, out, NULL, NULL, 0));
     RIA_TRY(copy_names(&call->arena, out));
     if (out->replicas_count > 1) {
         qsort(out->replicas, out->replicas_count, sizeof(out->replicas[0]), compare_logs);

@@ -122,18 +122,11 @@ static void note(struct watches *watches, const struct watch_response *response)
 
 static ria_err read_reply(struct watch_node *node, const struct ria_msg *reply)
 {
-    char text[RIA_ERROR_TEXT_MAX + 1];
-    struct response_header header;
     struct watch_response response;
     struct ria_arena arena;
-    struct ria_slice body;
-    struct ria_slice payload;
 
-    RIA_TRY(envelope_open_reply(reply, API_WATCH, &header, &body, &payload, text, sizeof(text)));
     ria_arena_init(&arena, WATCH_REPLY_MAX);
-    ria_err err = envelope_decode_body(
-        schema_response(API_WATCH), header.api_version, body, &arena, &response
-    );
+    ria_err err = envelope_read_reply(reply, API_WATCH, &arena, &response, NULL, NULL, 0);
     if (err == RIA_OK) {
         note(node->watches, &response);
     }

@@ -86,9 +86,7 @@ struct catch_up_call {
 static ria_err take_catch_up(struct follower *follower, bool is_far, struct ria_msg *reply)
 {
     struct replica_fetch_response response = {0};
-    struct response_header header;
-    struct ria_slice body;
-    struct ria_slice payload;
+    struct ria_slice payload = RIA_SLICE_EMPTY;
     struct ria_arena arena;
     struct chunk *chunk = chunk_new(reply);
     int64_t base;
@@ -99,12 +97,7 @@ static ria_err take_catch_up(struct follower *follower, bool is_far, struct ria_
     }
     ria_arena_init(&arena, PEER_ARENA_MAX);
     ria_err err =
-        envelope_open_reply(reply, REPLICA_FETCH_API_KEY, &header, &body, &payload, NULL, 0);
-    if (err == RIA_OK) {
-        err = envelope_decode_body(
-            schema_response(REPLICA_FETCH_API_KEY), header.api_version, body, &arena, &response
-        );
-    }
+        envelope_read_reply(reply, REPLICA_FETCH_API_KEY, &arena, &response, &payload, NULL, 0);
     if (is_far) {
         throttle_take(&follower->feed->leader->service->throttle, (int64_t)payload.size);
     }

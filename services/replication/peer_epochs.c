@@ -80,20 +80,12 @@ static void on_epochs(void *arg, ria_err err, struct ria_msg *reply)
 {
     struct read_call *call = arg;
     struct replica_epochs_response response = {0};
-    struct response_header header;
-    struct ria_slice body;
-    struct ria_slice payload;
     struct ria_arena arena;
 
     ria_arena_init(&arena, PEER_ARENA_MAX);
     call->peer->asking = false;
     if (err == RIA_OK) {
-        err = envelope_open_reply(reply, REPLICA_EPOCHS_API_KEY, &header, &body, &payload, NULL, 0);
-    }
-    if (err == RIA_OK) {
-        err = envelope_decode_body(
-            schema_response(REPLICA_EPOCHS_API_KEY), header.api_version, body, &arena, &response
-        );
+        err = envelope_read_reply(reply, REPLICA_EPOCHS_API_KEY, &arena, &response, NULL, NULL, 0);
     }
     bool whole = err == RIA_OK && response.partitions_count == call->count;
     for (uint32_t i = 0; i < call->count; i++) {

@@ -117,9 +117,7 @@ static ria_err
 take_fetch_reply(const struct fetch_call *call, struct ria_msg *reply, bool *out_idle)
 {
     struct replica_fetch_response response = {0};
-    struct response_header header;
-    struct ria_slice body;
-    struct ria_slice payload;
+    struct ria_slice payload = RIA_SLICE_EMPTY;
     struct ria_arena arena;
     struct chunk *chunk = chunk_new(reply);
 
@@ -128,12 +126,7 @@ take_fetch_reply(const struct fetch_call *call, struct ria_msg *reply, bool *out
     }
     ria_arena_init(&arena, PEER_ARENA_MAX);
     ria_err err =
-        envelope_open_reply(reply, REPLICA_FETCH_API_KEY, &header, &body, &payload, NULL, 0);
-    if (err == RIA_OK) {
-        err = envelope_decode_body(
-            schema_response(REPLICA_FETCH_API_KEY), header.api_version, body, &arena, &response
-        );
-    }
+        envelope_read_reply(reply, REPLICA_FETCH_API_KEY, &arena, &response, &payload, NULL, 0);
     call->peer->service->metrics.bytes_fetched.value += payload.size;
     for (uint32_t i = 0; err == RIA_OK && i < response.partitions_count; i++) {
         const struct replica_fetch_response_replica_fetched_partition *fetched =

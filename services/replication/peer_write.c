@@ -91,13 +91,8 @@ static ria_err open_reply(
     const struct ria_msg *reply, ria_err err, int16_t api_key, struct ria_arena *arena, void *out
 )
 {
-    struct response_header header;
-    struct ria_slice body;
-    struct ria_slice payload;
-
     RIA_TRY(err);
-    RIA_TRY(envelope_open_reply(reply, api_key, &header, &body, &payload, NULL, 0));
-    return envelope_decode_body(schema_response(api_key), header.api_version, body, arena, out);
+    return envelope_read_reply(reply, api_key, arena, out, NULL, NULL, 0);
 }
 
 static void call_peer(struct peer *peer, struct ria_msg *frame, ria_rpc_done_fn done, void *arg)

@@ -202,16 +202,7 @@ static ria_err decode_reply(
     const struct ria_msg *reply, struct ria_arena *arena, struct heartbeat_response *out_response
 )
 {
-    char text[RIA_ERROR_TEXT_MAX + 1] = "";
-    struct response_header header = {0};
-    struct ria_slice body = RIA_SLICE_NULL;
-    struct ria_slice payload = RIA_SLICE_NULL;
-
-    RIA_TRY(envelope_open_reply(reply, API_HEARTBEAT, &header, &body, &payload, text, sizeof(text))
-    );
-    return envelope_decode_body(
-        schema_response(API_HEARTBEAT), header.api_version, body, arena, out_response
-    );
+    return envelope_read_reply(reply, API_HEARTBEAT, arena, out_response, NULL, NULL, 0);
 }
 
 static void

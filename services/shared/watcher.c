@@ -116,17 +116,11 @@ static ria_err take_named(
     struct watch_node *node, const struct ria_msg *reply, struct ria_list *out_woken, bool *out_any
 )
 {
-    struct response_header header;
-    struct ria_slice body;
-    struct ria_slice payload;
     struct watch_response response;
     struct ria_arena arena;
 
-    RIA_TRY(envelope_open_reply(reply, API_WATCH, &header, &body, &payload, NULL, 0));
     ria_arena_init(&arena, WATCH_DECODED_MAX);
-    ria_err err = envelope_decode_body(
-        schema_response(API_WATCH), header.api_version, body, &arena, &response
-    );
+    ria_err err = envelope_read_reply(reply, API_WATCH, &arena, &response, NULL, NULL, 0);
     if (err == RIA_OK) {
         *out_any = response.partitions_count > 0;
         for (uint32_t i = 0; i < response.partitions_count; i++) {

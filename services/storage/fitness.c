@@ -97,16 +97,10 @@ void fitness_repeat(struct fitness *fitness)
 
 static ria_err open_answer(struct storage *s, struct ria_msg *reply)
 {
-    struct response_header header;
     struct report_replicas_response response;
-    struct ria_slice body;
-    struct ria_slice payload;
 
-    RIA_TRY(envelope_open_reply(reply, API_REPORT_REPLICAS, &header, &body, &payload, NULL, 0));
     ria_arena_reset(&s->arena);
-    return envelope_decode_body(
-        schema_response(API_REPORT_REPLICAS), header.api_version, body, &s->arena, &response
-    );
+    return envelope_read_reply(reply, API_REPORT_REPLICAS, &s->arena, &response, NULL, NULL, 0);
 }
 
 /* What was said is known, or has to be said again. */

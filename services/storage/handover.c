@@ -59,16 +59,8 @@ static void on_answer(void *arg, ria_err err, struct ria_msg *reply)
     }
     s->handover = NULL;
     if (err == RIA_OK) {
-        struct response_header header;
-        struct ria_slice body;
-        struct ria_slice payload;
-        err = envelope_open_reply(reply, API_SHUTDOWN_NODE, &header, &body, &payload, NULL, 0);
-        if (err == RIA_OK) {
-            ria_arena_reset(&s->arena);
-            err = envelope_decode_body(
-                schema_response(API_SHUTDOWN_NODE), header.api_version, body, &s->arena, &answer
-            );
-        }
+        ria_arena_reset(&s->arena);
+        err = envelope_read_reply(reply, API_SHUTDOWN_NODE, &s->arena, &answer, NULL, NULL, 0);
         ria_msg_free(reply);
     }
     note_answer(s, err, &answer);

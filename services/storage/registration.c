@@ -127,10 +127,7 @@ static void on_answer(void *arg, ria_err err, struct ria_msg *reply)
 {
     struct registration *registration = arg;
     struct storage *s = registration->storage;
-    struct response_header header;
     struct register_node_response response;
-    struct ria_slice body;
-    struct ria_slice payload;
     char text[256] = "";
 
     free(registration);
@@ -140,15 +137,10 @@ static void on_answer(void *arg, ria_err err, struct ria_msg *reply)
     }
     s->registration = NULL;
     if (err == RIA_OK) {
-        err = envelope_open_reply(
-            reply, API_REGISTER_NODE, &header, &body, &payload, text, sizeof(text)
+        ria_arena_reset(&s->arena);
+        err = envelope_read_reply(
+            reply, API_REGISTER_NODE, &s->arena, &response, NULL, text, sizeof(text)
         );
-        if (err == RIA_OK) {
-            ria_arena_reset(&s->arena);
-            err = envelope_decode_body(
-                schema_response(API_REGISTER_NODE), header.api_version, body, &s->arena, &response
-            );
-        }
         ria_msg_free(reply);
     }
     if (s->leaving || s->is_fatal) {

@@ -254,6 +254,34 @@ static void error_text_is_cut_off_at_both_ends_of_the_wire(void)
     ria_msg_free(msg);
 }
 
+static void a_reply_is_read_at_once_and_a_refusal_has_no_payload(void)
+{
+    struct produce_response body = {.base_offset = 5};
+    struct produce_response read;
+    struct ria_slice payload = RIA_SLICE_LITERAL("before");
+    struct ria_arena arena;
+    uint8_t *bytes = NULL;
+    char text[16];
+
+    ria_arena_init(&arena, ARENA_LIMIT);
+    struct ria_msg *msg = envelope_reply_error(&produce_header, RIA_ERR_BUSY, "busy");
+    ria_err err =
+        envelope_read_reply(msg, API_PRODUCE, &arena, &read, &payload, text, sizeof(text));
+    CU_ASSERT_EQUAL(err, RIA_ERR_BUSY);
+    CU_ASSERT_STRING_EQUAL(text, "busy");
+    CU_ASSERT_TRUE(ria_slice_equal(payload, RIA_SLICE_LITERAL("before")));
+    ria_msg_free(msg);
+    msg = envelope_reply(&produce_header, &body, 3, &bytes);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
+    memcpy(bytes, "abc", 3);
+    err = envelope_read_reply(msg, API_PRODUCE, &arena, &read, &payload, NULL, 0);
+    CU_ASSERT_EQUAL(err, RIA_OK);
+    CU_ASSERT_EQUAL(read.base_offset, 5);
+    CU_ASSERT_TRUE(ria_slice_equal(payload, RIA_SLICE_LITERAL("abc")));
+    ria_msg_free(msg);
+    ria_arena_fini(&arena);
+}
+
 static void error_number_outside_the_table_is_malformed(void)
 {
     struct ria_msg *msg = envelope_reply_error(&produce_header, RIA_ERR_BUSY, "busy");
@@ -295,6 +323,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(reply_travels_with_its_payload),
     HARNESS_TEST(every_error_of_the_table_arrives),
     HARNESS_TEST(error_text_is_cut_off_at_both_ends_of_the_wire),
+    HARNESS_TEST(a_reply_is_read_at_once_and_a_refusal_has_no_payload),
     HARNESS_TEST(error_number_outside_the_table_is_malformed),
     HARNESS_TEST(reply_cut_short_is_malformed),
 };

@@ -1,6 +1,10 @@
 #include "services/replication/service.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#include "common/buf.h"
+#include "common/metrics.h"
 
 #include "tests/lib/harness.h"
 #include "tests/unit/services/replication/worker_fixture.h"
@@ -491,6 +495,35 @@ static void who_is_not_in_sync_is_reported_every_second(void)
     teardown(w);
 }
 
+static bool measures(const struct ria_metrics *metrics, const char *line)
+{
+    struct ria_buf text;
+
+    ria_buf_init(&text, 1 << 20);
+    CU_ASSERT_EQUAL(ria_metrics_render(metrics, &text), RIA_OK);
+    CU_ASSERT_EQUAL(ria_buf_append(&text, "", 1), RIA_OK);
+    bool found = strstr((const char *)text.data, line) != NULL;
+    ria_buf_fini(&text);
+    return found;
+}
+
+/* The size of a payload that an error does not have was counted: whatever was in that memory. */
+static void a_refused_fetch_counts_no_bytes(void)
+{
+    struct worker_fixture *w = setup_behind(0, 1000, 0);
+    struct ria_metrics *metrics = NULL;
+
+    CU_ASSERT_EQUAL_FATAL(ria_metrics_new(&metrics), RIA_OK);
+    replication_register_metrics(w->worker, metrics);
+    fake_rpc_refuse(worker_fetch(w, false, 0), RIA_ERR_NOT_LEADER);
+    fake_rpc_refuse(settle(w), RIA_ERR_NOT_FOUND);
+    worker_run_ms(w, 0);
+    CU_ASSERT_TRUE(measures(metrics, "\nriacho_replication_fetched_bytes_total 0\n"));
+    CU_ASSERT_TRUE(measures(metrics, "\nriacho_replication_caught_up_bytes_total 0\n"));
+    teardown(w);
+    ria_metrics_free(metrics);
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(a_worker_that_stops_works_until_it_has_said_so),
     HARNESS_TEST(who_is_not_in_sync_is_reported_every_second),
@@ -509,6 +542,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(another_worker_takes_its_share_and_gives_it_back),
     HARNESS_TEST(a_wish_is_renewed_only_when_there_is_room),
     HARNESS_TEST(a_node_that_does_not_answer_delays_nobody),
+    HARNESS_TEST(a_refused_fetch_counts_no_bytes),
     HARNESS_TEST(catch_up_goes_in_frames_behind_in_sync_data),
     HARNESS_TEST(a_follower_that_reaches_the_cursor_gets_what_the_others_get),
     HARNESS_TEST(catch_up_of_the_far_behind_flows_at_the_rate),
