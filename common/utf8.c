@@ -85,3 +85,15 @@ bool ria_utf8_valid(struct ria_slice text)
     }
     return true;
 }
+
+bool ria_utf8_printable(struct ria_slice text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t byte = text.data[i];
+        bool is_c1 = byte == 0xc2 && i + 1 < text.size && text.data[i + 1] < 0xa0;
+        if (byte < 0x20 || byte == 0x7f || is_c1) {
+            return false;
+        }
+    }
+    return ria_utf8_valid(text);
+}

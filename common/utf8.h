@@ -13,3 +13,6 @@ size_t ria_utf8_encode(uint8_t *out, uint32_t code);
 
 /* The whole text is well formed. Plain ASCII is checked eight bytes at a time. */
 bool ria_utf8_valid(struct ria_slice text);
+
+/* The same, and without control characters (C0, DEL, C1): what may stand in a line or a header. */
+bool ria_utf8_printable(struct ria_slice text);

@@ -242,18 +242,6 @@ ria_err apply_group(struct apply *apply, const void *body)
 
 /* ---- the group ---- */
 
-static bool has_control_character(struct ria_slice name)
-{
-    for (size_t i = 0; i < name.size; i++) {
-        uint8_t byte = name.data[i];
-        bool is_c1 = byte == 0xc2 && i + 1 < name.size && name.data[i + 1] < 0xa0;
-        if (byte < 0x20 || byte == 0x7f || is_c1) {
-            return true;
-        }
-    }
-    return false;
-}
-
 ria_err group_check_name(struct group_call *call, const char *field, struct ria_slice name)
 {
     if (name.size < 1 || name.size > GROUP_NAME_MAX) {
@@ -266,7 +254,7 @@ ria_err group_check_name(struct group_call *call, const char *field, struct ria_
             GROUP_NAME_MAX
         );
     }
-    if (!ria_utf8_valid(name) || has_control_character(name)) {
+    if (!ria_utf8_printable(name)) {
         return apply_fail(
             call->apply, RIA_ERR_INVALID, "%s must be UTF-8 without control characters", field
         );

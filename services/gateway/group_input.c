@@ -18,24 +18,11 @@ static void fail_parameter(struct request *request, const char *name, const char
 
 /* --- names -------------------------------------------------------------------------------------*/
 
-static bool has_control_character(struct ria_slice name)
-{
-    for (size_t i = 0; i < name.size; i++) {
-        uint8_t byte = name.data[i];
-        bool is_c1 = byte == 0xc2 && i + 1 < name.size && name.data[i + 1] < 0xa0;
-        if (byte < 0x20 || byte == 0x7f || is_c1) {
-            return true;
-        }
-    }
-    return false;
-}
-
 bool group_input_name(struct request *request, const char *field, struct ria_slice name)
 {
     struct failure failure;
 
-    if (name.size > 0 && name.size <= GROUP_NAME_SIZE_MAX && ria_utf8_valid(name) &&
-        !has_control_character(name)) {
+    if (name.size > 0 && name.size <= GROUP_NAME_SIZE_MAX && ria_utf8_printable(name)) {
         return true;
     }
     failure_set(

@@ -61,6 +61,7 @@ $(eval $(call library,gateway,\
   services/gateway/handle_v2.c \
   services/gateway/handle_v2_produce.c \
   services/gateway/leader_call.c \
+  services/gateway/leader_lanes.c \
   services/gateway/marks.c \
   services/gateway/node_logs.c \
   services/gateway/offsets.c \

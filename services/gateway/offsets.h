@@ -7,7 +7,7 @@
 #include "common/arena.h"
 #include "common/base.h"
 
-#include "services/gateway/leader_call.h"
+#include "services/gateway/leader_lanes.h"
 
 struct offsets_of {
     bool known; /* the leader answered in time */
@@ -25,10 +25,7 @@ struct offsets_call {
     int32_t count;
     void *arg;
     /* private */
-    struct leader_calls *leaders;
-    int64_t deadline_us;
-    int32_t next;
-    int32_t under_way;
+    struct leader_lanes lanes;
     offsets_fn done;
 };
 

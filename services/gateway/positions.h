@@ -9,7 +9,7 @@
 #include "common/arena.h"
 #include "common/base.h"
 
-#include "services/gateway/leader_call.h"
+#include "services/gateway/leader_lanes.h"
 
 typedef enum position_kind {
     POSITION_EARLIEST,
@@ -46,10 +46,7 @@ struct positions {
     uint32_t count;
     void *arg;
     /* private */
-    struct leader_calls *leaders;
-    int64_t deadline_us;
-    uint32_t next;
-    uint32_t under_way;
+    struct leader_lanes lanes;
     positions_fn done;
 };
 

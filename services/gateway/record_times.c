@@ -6,14 +6,6 @@
 
 enum { TIMES_PARALLEL_MAX = 4 };
 
-struct lane {
-    struct record_times *owner;
-    struct record_time *item;
-    struct leader_call call;
-};
-
-static bool start_next(struct lane *lane);
-
 /* -1: there is no such record. */
 static int64_t time_of(struct ria_slice batches, int64_t offset)
 {
@@ -33,42 +25,32 @@ static int64_t time_of(struct ria_slice batches, int64_t offset)
     return -1;
 }
 
-static void lane_done(struct leader_call *call, ria_err err, struct leader_reply *reply)
+static void ask(struct leader_lanes *lanes, uint32_t i, struct leader_call *call)
 {
-    struct lane *lane = call->arg;
-    struct record_times *owner = lane->owner;
+    struct record_time *item = &RIA_CONTAINER(lanes, struct record_times, lanes)->items[i];
+
+    item->time_ms = -1;
+    call->partition = item->partition;
+    call->api_key = API_FETCH;
+    fetch_request_init(&call->body.fetch);
+    call->body.fetch.offset = item->offset;
+    call->body.fetch.max_bytes = 1;
+}
+
+static void take(struct leader_lanes *lanes, uint32_t i, ria_err err, struct leader_reply *reply)
+{
+    struct record_time *item = &RIA_CONTAINER(lanes, struct record_times, lanes)->items[i];
 
     if (err == RIA_OK) {
-        lane->item->time_ms = time_of(reply->payload, lane->item->offset);
-    }
-    owner->under_way--;
-    if (!start_next(lane) && owner->under_way == 0) {
-        owner->done(owner);
+        item->time_ms = time_of(reply->payload, item->offset);
     }
 }
 
-static bool start_next(struct lane *lane)
+static void done(struct leader_lanes *lanes)
 {
-    struct record_times *owner = lane->owner;
+    struct record_times *times = RIA_CONTAINER(lanes, struct record_times, lanes);
 
-    if (owner->next == owner->count) {
-        return false;
-    }
-    lane->item = &owner->items[owner->next++];
-    lane->item->time_ms = -1;
-    owner->under_way++;
-    lane->call = (struct leader_call){
-        .partition = lane->item->partition,
-        .api_key = API_FETCH,
-        .deadline_us = owner->deadline_us,
-        .done = lane_done,
-        .arg = lane,
-    };
-    fetch_request_init(&lane->call.body.fetch);
-    lane->call.body.fetch.offset = lane->item->offset;
-    lane->call.body.fetch.max_bytes = 1;
-    leader_call_start(owner->leaders, &lane->call);
-    return true;
+    times->done(times);
 }
 
 ria_err record_times_start(
@@ -77,29 +59,30 @@ ria_err record_times_start(
     struct record_time *items,
     uint32_t count,
     uint32_t timeout_ms,
-    record_times_fn done,
+    record_times_fn done_fn,
     void *arg
 )
 {
-    uint32_t lane_count = count < TIMES_PARALLEL_MAX ? count : TIMES_PARALLEL_MAX;
     struct record_times *times = ria_arena_alloc(arena, sizeof(*times));
-    struct lane *lanes = ria_arena_alloc_array(arena, lane_count, sizeof(*lanes));
 
     RIA_ASSERT(count > 0);
-    if (times == NULL || lanes == NULL) {
+    if (times == NULL) {
         return ria_arena_err(arena);
     }
     *times = (struct record_times){
         .items = items,
         .count = count,
         .arg = arg,
-        .leaders = leaders,
-        .deadline_us = ria_clock_mono_us(leaders->env->clock) + (int64_t)timeout_ms * 1000,
-        .done = done,
+        .lanes =
+            {
+                .count = count,
+                .parallel_max = TIMES_PARALLEL_MAX,
+                .deadline_us = ria_clock_mono_us(leaders->env->clock) + (int64_t)timeout_ms * 1000,
+                .ask = ask,
+                .take = take,
+                .done = done,
+            },
+        .done = done_fn,
     };
-    for (uint32_t i = 0; i < lane_count; i++) {
-        lanes[i].owner = times;
-        (void)start_next(&lanes[i]);
-    }
-    return RIA_OK;
+    return leader_lanes_start(&times->lanes, leaders, arena);
 }

@@ -10,7 +10,7 @@
 #include "common/arena.h"
 #include "common/base.h"
 
-#include "services/gateway/leader_call.h"
+#include "services/gateway/leader_lanes.h"
 
 struct record_time {
     /* the caller's */
@@ -29,10 +29,7 @@ struct record_times {
     uint32_t count;
     void *arg;
     /* private */
-    struct leader_calls *leaders;
-    int64_t deadline_us;
-    uint32_t next;
-    uint32_t under_way;
+    struct leader_lanes lanes;
     record_times_fn done;
 };
 

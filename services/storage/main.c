@@ -1,15 +1,13 @@
 /* riacho-storage: the storage core in a process of its own. */
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/fs_posix.h"
 #include "common/limits.h"
 #include "common/process.h"
 
+#include "services/shared/advertise.h"
 #include "services/storage/service.h"
 
 enum {
@@ -143,62 +141,6 @@ static const struct ria_option table[] = {
  * argument of ours. */
 static struct options options;
 
-/* ---- where others reach this node ---- */
-
-/* This machine's first address by its own name: in a container, the one its peers see. */
-static bool own_host(char *out_host, size_t out_size)
-{
-    char name[256];
-    struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *found = NULL;
-
-    if (gethostname(name, sizeof(name)) != 0) {
-        return false;
-    }
-    name[sizeof(name) - 1] = '\0';
-    if (getaddrinfo(name, NULL, &hints, &found) != 0) {
-        return false;
-    }
-    int status = getnameinfo(
-        found->ai_addr, found->ai_addrlen, out_host, (socklen_t)out_size, NULL, 0, NI_NUMERICHOST
-    );
-    freeaddrinfo(found);
-    return status == 0;
-}
-
-static bool is_wildcard(const char *host)
-{
-    return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "*") == 0 || strcmp(host, "[::]") == 0 ||
-           host[0] == '\0';
-}
-
-/* False: the listen address is not tcp://host:port, or the machine does not know its own name. */
-static bool advertised(uint16_t port, char out_address[RIA_ADDRESS_MAX + 1])
-{
-    static const char prefix[] = "tcp://";
-    const char *listen = options.process.listen;
-    char host[RIA_ADDRESS_MAX + 1];
-
-    if (options.advertise[0] != '\0') {
-        (void)snprintf(out_address, RIA_ADDRESS_MAX + 1, "%s", options.advertise);
-        return true;
-    }
-    if (listen == NULL || strncmp(listen, prefix, sizeof(prefix) - 1) != 0) {
-        return false;
-    }
-    listen += sizeof(prefix) - 1;
-    const char *colon = strrchr(listen, ':');
-    if (colon == NULL) {
-        return false;
-    }
-    (void)snprintf(host, sizeof(host), "%.*s", (int)(colon - listen), listen);
-    if (is_wildcard(host) && !own_host(host, sizeof(host))) {
-        return false;
-    }
-    int n = snprintf(out_address, RIA_ADDRESS_MAX + 1, "tcp://%s:%u", host, (unsigned)port);
-    return n > 0 && n <= RIA_ADDRESS_MAX;
-}
-
 /* ---- the process ---- */
 
 static void say(const char *reason)
@@ -221,7 +163,9 @@ static ria_err start(struct ria_process *process, void **out_service)
     char reason[STORAGE_REASON_MAX];
     struct storage *storage = NULL;
 
-    if (!advertised(ria_net_port(process->net), address)) {
+    if (!advertise_address(
+            options.advertise, options.process.listen, ria_net_port(process->net), address
+        )) {
         say("cannot tell where others reach this node; give --advertise=tcp://host:port");
         return RIA_ERR_INVALID;
     }

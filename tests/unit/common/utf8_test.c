@@ -65,11 +65,22 @@ static void valid_looks_at_every_byte(void)
     }
 }
 
+static void printable_is_valid_without_control_characters(void)
+{
+    CU_ASSERT_TRUE(ria_utf8_printable(RIA_SLICE_LITERAL("a b\xc2\xa0\xe2\x82\xac~")));
+    CU_ASSERT_FALSE(ria_utf8_printable(RIA_SLICE_LITERAL("a\nb")));
+    CU_ASSERT_FALSE(ria_utf8_printable(RIA_SLICE_LITERAL("a\x7f")));
+    CU_ASSERT_FALSE(ria_utf8_printable(RIA_SLICE_LITERAL("\xc2\x80")));
+    CU_ASSERT_FALSE(ria_utf8_printable(RIA_SLICE_LITERAL("\xc2\x9f.")));
+    CU_ASSERT_FALSE(ria_utf8_printable(RIA_SLICE_LITERAL("\xff")));
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(every_code_point_round_trips),
     HARNESS_TEST(known_encodings),
     HARNESS_TEST(overlong_surrogates_and_too_large_are_refused),
     HARNESS_TEST(valid_looks_at_every_byte),
+    HARNESS_TEST(printable_is_valid_without_control_characters),
 };
 
 HARNESS_MAIN(tests);
