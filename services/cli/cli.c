@@ -265,6 +265,15 @@ static bool is_number(const char *text)
     return *text != '\0' && strspn(text, "-0123456789.,%") == strlen(text);
 }
 
+void cli_table_number(struct cli_table *table, const json_t *object, const char *name)
+{
+    if (json_is_integer(json_object_get(object, name))) {
+        cli_table_cell(table, "%lld", cli_integer(object, name));
+    } else {
+        cli_table_cell(table, "?");
+    }
+}
+
 void cli_table_print(struct cli_table *table, FILE *out)
 {
     size_t rows = table->cells / table->columns;

@@ -75,6 +75,9 @@ void cli_print_json(const json_t *json);
 struct cli_table;
 struct cli_table *cli_table_new(const char *const *headings, size_t columns);
 void cli_table_cell(struct cli_table *table, const char *fmt, ...) RIA_PRINTF(2, 3);
+
+/* A number of a JSON object, "?" if it is none. */
+void cli_table_number(struct cli_table *table, const json_t *object, const char *name);
 void cli_table_print(struct cli_table *table, FILE *out);
 void cli_table_free(struct cli_table *table);
 

@@ -1,9 +1,9 @@
 /* riacho group list|describe|reset|delete */
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "services/cli/cli.h"
+#include "services/cli/group_pages.h"
 #include "services/cli/human.h"
 
 enum { PATH_MAX_BYTES = 4096, NAME_ESCAPED_MAX = 1024, PARTITIONS_MAX = 10000 };
@@ -16,74 +16,32 @@ static void group_path(char *out, size_t size, const char *name, const char *res
     (void)snprintf(out, size, "/v1/groups/%s%s", escaped, rest);
 }
 
-/* A number of the document, or "?". */
-static void number_cell(struct cli_table *table, const json_t *object, const char *name)
-{
-    if (json_is_integer(json_object_get(object, name))) {
-        cli_table_cell(table, "%lld", cli_integer(object, name));
-    } else {
-        cli_table_cell(table, "?");
-    }
-}
-
 /* ---- list ---- */
 
-/* One page into the table; *out_next is the caller's to free, NULL at the end. */
-static int list_page(struct cli *cli, const char *after, struct cli_table *table, char **out_next)
+static void add_page(struct cli *cli, const json_t *page, struct cli_table *table)
 {
-    char escaped[NAME_ESCAPED_MAX];
-    char path[PATH_MAX_BYTES];
-    json_t *answer = NULL;
     const json_t *group;
     size_t i;
 
-    http_escape(escaped, sizeof(escaped), after);
-    (void)snprintf(
-        path,
-        sizeof(path),
-        "/v1/groups?limit=1000%s%s",
-        escaped[0] == '\0' ? "" : "&after=",
-        escaped
-    );
-    int status = cli_call(cli, "GET", path, NULL, &answer);
-    if (status == CLI_OK && cli->json) {
-        cli_print_json(answer);
+    if (cli->json) {
+        cli_print_json(page);
     }
-    json_array_foreach(json_object_get(answer, "groups"), i, group)
+    json_array_foreach(json_object_get(page, "groups"), i, group)
     {
         cli_table_cell(table, "%s", cli_text(group, "group"));
         cli_table_cell(table, "%s", cli_text(group, "mode"));
         cli_table_cell(table, "%lld", cli_integer(group, "members"));
     }
-    const char *next = cli_text(answer, "next");
-    *out_next = next[0] == '\0' ? NULL : strdup(next);
-    json_decref(answer);
-    return status;
 }
 
 static int list(struct cli *cli, int argc)
 {
     static const char *const headings[] = {"GROUP", "MODE", "MEMBERS"};
-    char *after = strdup("");
-    int status = CLI_OK;
 
     if (argc != 0) {
-        free(after);
         return cli_usage("group list takes no arguments");
     }
-    struct cli_table *table = cli_table_new(headings, RIA_COUNT(headings));
-    while (status == CLI_OK && after != NULL) {
-        char *next = NULL;
-        status = list_page(cli, after, table, &next);
-        free(after);
-        after = next;
-    }
-    free(after);
-    if (status == CLI_OK && !cli->json) {
-        cli_table_print(table, stdout);
-    }
-    cli_table_free(table);
-    return status;
+    return group_pages_print(cli, headings, RIA_COUNT(headings), add_page);
 }
 
 /* ---- describe ---- */
@@ -169,10 +127,10 @@ static void print_partitions(const json_t *partitions)
     {
         const char *member = cli_text(partition, "member");
         cli_table_cell(table, "%s", cli_text(partition, "topic"));
-        number_cell(table, partition, "partition");
-        number_cell(table, partition, "position");
-        number_cell(table, partition, "high_watermark");
-        number_cell(table, partition, "lag");
+        cli_table_number(table, partition, "partition");
+        cli_table_number(table, partition, "position");
+        cli_table_number(table, partition, "high_watermark");
+        cli_table_number(table, partition, "lag");
         seconds_cell(table, partition, "lag_seconds");
         cli_table_cell(table, "%s", member[0] == '\0' ? "-" : member);
         lease_cells(table, json_object_get(partition, "lease"));
@@ -266,13 +224,13 @@ static void print_reset(const json_t *answer)
     json_array_foreach(json_object_get(answer, "partitions"), i, partition)
     {
         cli_table_cell(table, "%s", cli_text(partition, "topic"));
-        number_cell(table, partition, "partition");
+        cli_table_number(table, partition, "partition");
         if (json_is_integer(json_object_get(partition, "from"))) {
-            number_cell(table, partition, "from");
+            cli_table_number(table, partition, "from");
         } else {
             cli_table_cell(table, "-");
         }
-        number_cell(table, partition, "to");
+        cli_table_number(table, partition, "to");
     }
     cli_table_print(table, stdout);
     cli_table_free(table);

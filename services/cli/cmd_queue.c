@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "services/cli/cli.h"
+#include "services/cli/group_pages.h"
 
 enum {
     PATH_MAX_BYTES = 4096,
@@ -26,16 +27,6 @@ static void queue_path(char *out, size_t size, char **argv, const char *rest)
     http_escape(topic, sizeof(topic), argv[0]);
     http_escape(group, sizeof(group), argv[1]);
     (void)snprintf(out, size, "/v1/queues/%s/%s%s", topic, group, rest);
-}
-
-/* A number of the document, or "?". */
-static void number_cell(struct cli_table *table, const json_t *object, const char *name)
-{
-    if (json_is_integer(json_object_get(object, name))) {
-        cli_table_cell(table, "%lld", cli_integer(object, name));
-    } else {
-        cli_table_cell(table, "?");
-    }
 }
 
 /* An option that is a number becomes a member of the body. */
@@ -66,24 +57,12 @@ static void set_text(json_t *body, const char *member, const char *text)
 
 /* ---- list ---- */
 
-static int list_page(struct cli *cli, const char *after, struct cli_table *table, char **out_next)
+static void add_page(struct cli *cli, const json_t *page, struct cli_table *table)
 {
-    char escaped[NAME_ESCAPED_MAX];
-    char path[PATH_MAX_BYTES];
-    json_t *answer = NULL;
     const json_t *group;
     size_t i;
 
-    http_escape(escaped, sizeof(escaped), after);
-    (void)snprintf(
-        path,
-        sizeof(path),
-        "/v1/groups?limit=1000%s%s",
-        escaped[0] == '\0' ? "" : "&after=",
-        escaped
-    );
-    int status = cli_call(cli, "GET", path, NULL, &answer);
-    json_array_foreach(json_object_get(answer, "groups"), i, group)
+    json_array_foreach(json_object_get(page, "groups"), i, group)
     {
         if (strcmp(cli_text(group, "mode"), "queue") == 0) {
             if (cli->json) {
@@ -92,35 +71,16 @@ static int list_page(struct cli *cli, const char *after, struct cli_table *table
             cli_table_cell(table, "%s", cli_text(group, "group"));
         }
     }
-    const char *next = cli_text(answer, "next");
-    *out_next = next[0] == '\0' ? NULL : strdup(next);
-    json_decref(answer);
-    return status;
 }
 
 static int list(struct cli *cli, int argc)
 {
     static const char *const headings[] = {"GROUP"};
-    char *after = strdup("");
-    int status = CLI_OK;
 
     if (argc != 0) {
-        free(after);
         return cli_usage("queue list takes no arguments");
     }
-    struct cli_table *table = cli_table_new(headings, RIA_COUNT(headings));
-    while (status == CLI_OK && after != NULL) {
-        char *next = NULL;
-        status = list_page(cli, after, table, &next);
-        free(after);
-        after = next;
-    }
-    free(after);
-    if (status == CLI_OK && !cli->json) {
-        cli_table_print(table, stdout);
-    }
-    cli_table_free(table);
-    return status;
+    return group_pages_print(cli, headings, RIA_COUNT(headings), add_page);
 }
 
 /* ---- describe and set ---- */
@@ -170,7 +130,7 @@ static void print_queue(const json_t *queue)
     {
         cli_table_cell(table, "%lld", cli_integer(partition, "partition"));
         for (size_t k = 0; k < RIA_COUNT(counts); k++) {
-            number_cell(table, partition, counts[k]);
+            cli_table_number(table, partition, counts[k]);
         }
     }
     cli_table_print(table, stdout);

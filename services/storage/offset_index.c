@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/assert.h"
+#include "common/capacity.h"
 
 enum { CAPACITY_MIN = 16 };
 _Static_assert(OFFSET_INDEX_MAX % 2 == 0, "thinning halves it");
@@ -24,16 +25,14 @@ ria_err offset_index_reserve(struct offset_index *index, uint32_t more)
     if (more <= index->capacity - index->count || index->capacity == OFFSET_INDEX_MAX) {
         return RIA_OK;
     }
-    uint64_t capacity = (uint64_t)index->count + more;
-    capacity = capacity < (uint64_t)index->capacity * 2 ? (uint64_t)index->capacity * 2 : capacity;
-    capacity = capacity < CAPACITY_MIN ? CAPACITY_MIN : capacity;
-    capacity = capacity > OFFSET_INDEX_MAX ? OFFSET_INDEX_MAX : capacity;
-    void *entries = realloc(index->entries, (size_t)capacity * sizeof(*index->entries));
+    uint32_t capacity =
+        ria_capacity_for(index->capacity, index->count, more, CAPACITY_MIN, OFFSET_INDEX_MAX);
+    void *entries = realloc(index->entries, capacity * sizeof(*index->entries));
     if (entries == NULL) {
         return RIA_ERR_NOMEM;
     }
     index->entries = entries;
-    index->capacity = (uint32_t)capacity;
+    index->capacity = capacity;
     return RIA_OK;
 }
 

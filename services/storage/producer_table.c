@@ -5,6 +5,7 @@
 
 #include "common/arena.h"
 #include "common/assert.h"
+#include "common/capacity.h"
 
 #include "schemas/gen/producer_snapshot_file.h"
 
@@ -175,11 +176,9 @@ ria_err producer_table_reserve(struct producer_table *table, uint32_t more)
     if (more <= table->capacity - table->count) {
         return RIA_OK;
     }
-    uint64_t wanted = (uint64_t)table->count + more;
-    wanted = wanted < (uint64_t)table->capacity * 2 ? (uint64_t)table->capacity * 2 : wanted;
-    wanted = wanted < CAPACITY_MIN ? CAPACITY_MIN : wanted;
-    wanted = wanted > PRODUCER_TABLE_MAX ? PRODUCER_TABLE_MAX : wanted;
-    return wanted == table->capacity ? RIA_OK : grow(table, (uint32_t)wanted);
+    uint32_t wanted =
+        ria_capacity_for(table->capacity, table->count, more, CAPACITY_MIN, PRODUCER_TABLE_MAX);
+    return wanted == table->capacity ? RIA_OK : grow(table, wanted);
 }
 
 static struct producer_entry *entry_new(struct producer_table *table, int64_t producer_id)

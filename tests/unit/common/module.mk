@@ -1,6 +1,7 @@
 $(eval $(call test,tests/unit/common/arena_test,harness common))
 $(eval $(call test,tests/unit/common/base64_test,harness common))
 $(eval $(call test,tests/unit/common/buf_test,harness common))
+$(eval $(call test,tests/unit/common/capacity_test,harness common))
 $(eval $(call test,tests/unit/common/codec_test,harness common))
 $(eval $(call test,tests/unit/common/config_test,harness common))
 $(eval $(call test,tests/unit/common/crc_test,harness common))
