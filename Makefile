@@ -110,7 +110,7 @@ $(B)/$(2): $(patsubst %.c,$(B)/%.o,$(3)) $(patsubst %,$(B)/%.a,$(4)) $(7)
 	  $(5) $$(foreach l,$(4),$$(LDLIBS_$$(l))) $(LDLIBS) $$(into)
 endef
 
-MODULES := $(wildcard common/module.mk schemas/module.mk services/*/module.mk tests/module.mk \
+MODULES := $(wildcard common/module.mk schemas/module.mk services/*/module.mk \
   tests/*/module.mk tests/*/*/module.mk tests/*/*/*/module.mk tests/*/*/*/*/module.mk)
 include $(MODULES)
 

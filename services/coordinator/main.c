@@ -1,3 +1,4 @@
+/* riacho-coordinator: the coordinator core in a process of its own. */
 #include <string.h>
 
 #include "common/process.h"

@@ -1,3 +1,5 @@
+/* Answers on their way out (http_internal.h): as a whole, or streamed a piece at a time, and what
+ * became of them. */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>

@@ -1,3 +1,4 @@
+/* All routes of a gateway (router.h): schemas/openapi.yaml has the same set. */
 #include "services/gateway/gateway.h"
 
 /* clang-format off */

@@ -1,3 +1,5 @@
+/* Classes of streams (stream_flock.h): those that want the same records in the same form, whose
+ * flocks may share reads. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* Requests of other processes: to the handler of their api, and from it an answer (handle.h). */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

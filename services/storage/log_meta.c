@@ -1,3 +1,4 @@
+/* The file partition.meta of a log: what its segments cannot tell (docs/formats/partition.md). */
 #include <stdlib.h>
 
 #include "common/arena.h"

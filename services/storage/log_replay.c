@@ -1,3 +1,5 @@
+/* The files in a log's folder, and what is read again from its batches when it opens: producers and
+ * leader epochs (log_state.h). */
 #include <stdlib.h>
 
 #include "common/assert.h"

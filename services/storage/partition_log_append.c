@@ -1,3 +1,4 @@
+/* Appending to a log (partition_log.h): admission, writing, rolling, syncing. */
 #include "common/assert.h"
 
 #include "services/storage/log_state.h"

@@ -1,3 +1,4 @@
+/* Cutting a log (partition_log.h): truncating it, and beginning it elsewhere. */
 #include "common/assert.h"
 
 #include "services/storage/log_state.h"

@@ -1,3 +1,4 @@
+/* Reading a log (partition_log.h): where an offset or a time is, and the bytes, checked. */
 #include <stdlib.h>
 
 #include "common/assert.h"

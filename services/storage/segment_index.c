@@ -1,3 +1,4 @@
+/* The index files of a segment (segment.h): loaded, verified, saved (docs/formats/index.md). */
 #include <stdlib.h>
 
 #include "common/arena.h"

@@ -1,3 +1,4 @@
+/* Batch by batch through a segment (segment.h): seeking, checking, finding. */
 #include "common/assert.h"
 
 #include "services/storage/segment.h"

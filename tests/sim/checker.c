@@ -1,3 +1,4 @@
+/* The history read event by event: what was acknowledged and what was read of it (checker.h). */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>

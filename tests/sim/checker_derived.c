@@ -1,3 +1,4 @@
+/* Derived topics: each source record is reflected once, or in the errors topic (checker.h). */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

@@ -126,36 +126,12 @@ void damaged_log_end(struct damaged_log *d)
     d->peer_bytes = NULL;
 }
 
-uint64_t damaged_log_position_of(struct damaged_log *d, int64_t offset, int64_t *out_segment)
-{
-    struct partition_log_range range;
-
-    RIA_ASSERT(partition_log_locate(d->fixture.log, offset, INT64_MAX, 1, &range) == RIA_OK);
-    *out_segment = range.segment_base_offset;
-    return range.position;
-}
-
-int64_t damaged_log_segment_base(struct damaged_log *d, int n)
-{
-    for (int64_t o = 0; o < LOG_FIXTURE_OFFSETS_MAX; o++) {
-        if (log_fixture_exists(&d->fixture, log_fixture_path(o, ".log")) && n-- == 0) {
-            return o;
-        }
-    }
-    return -1;
-}
-
 void damaged_log_spoil(struct damaged_log *d, int64_t offset, uint64_t byte)
 {
     int64_t segment = 0;
-    uint64_t at = damaged_log_position_of(d, offset, &segment);
+    uint64_t at = log_fixture_position_of(&d->fixture, offset, &segment);
 
     log_fixture_damage(&d->fixture, log_fixture_path(segment, ".log"), at + byte, "X", 1);
-}
-
-void damaged_log_open(struct damaged_log *d)
-{
-    CU_ASSERT_EQUAL_FATAL(log_fixture_open(&d->fixture), RIA_OK);
 }
 
 void damaged_log_check_whole(struct damaged_log *d)
@@ -182,7 +158,7 @@ void damaged_log_check_whole_and_end(struct damaged_log *d)
 {
     damaged_log_check_whole(d);
     CU_ASSERT_EQUAL(log_fixture_close(&d->fixture), RIA_OK);
-    damaged_log_open(d);
+    log_fixture_reopen(&d->fixture);
     damaged_log_check_whole(d);
     damaged_log_end(d);
 }

@@ -31,19 +31,11 @@ void damaged_log_remember_as_peer(struct damaged_log *d);
 
 /* --- damage ------------------------------------------------------------------------------------*/
 
-/* The byte of the segment's file at which the batch of this record begins. */
-uint64_t damaged_log_position_of(struct damaged_log *d, int64_t offset, int64_t *out_segment);
-
-/* The base offset of the n-th segment that has a file; -1: there are not so many. */
-int64_t damaged_log_segment_base(struct damaged_log *d, int n);
-
 /* Overwrite one byte of the batch with this record. */
 void damaged_log_spoil(struct damaged_log *d, int64_t offset, uint64_t byte);
 
 /* A crash after which nothing but the batches tells of epochs. */
 void damaged_log_lose_what_vouches(struct damaged_log *d);
-
-void damaged_log_open(struct damaged_log *d);
 
 /* --- the peer and the repair -------------------------------------------------------------------*/
 

@@ -1,3 +1,4 @@
+/* DescribeLogs: what a node says of its replicas and orphans. */
 #include <stdlib.h>
 #include <string.h>
 

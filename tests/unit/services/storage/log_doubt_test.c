@@ -14,7 +14,7 @@ static struct log_fixture *const f = &damaged_log.fixture;
 static void flip_epoch(int64_t offset, int bit)
 {
     int64_t segment = 0;
-    uint64_t at = damaged_log_position_of(d, offset, &segment) + 12;
+    uint64_t at = log_fixture_position_of(f, offset, &segment) + 12;
 
     CU_ASSERT_EQUAL(
         ria_fs_sim_flip_bit(
@@ -72,7 +72,7 @@ static void every_flipped_epoch_comes_right(void)
             damaged_log_begin(d, 20);
             flip_epoch(offset, BITS[b]);
             damaged_log_lose_what_vouches(d);
-            damaged_log_open(d);
+            log_fixture_reopen(f);
             for (int i = 0; i < 4; i++) {
                 ria_err err = damaged_log_repair_all(d);
                 CU_ASSERT(err == RIA_OK || err == RIA_ERR_CONFLICT || err == RIA_ERR_CORRUPT);
@@ -91,12 +91,12 @@ static void the_epoch_of_one_batch_that_was_read_back_is_no_proof(void)
     CU_ASSERT_EQUAL(partition_log_sure_epoch(f->log), 5);
     flip_epoch(RECORDS - 3, 9);
     damaged_log_lose_what_vouches(d);
-    damaged_log_open(d);
+    log_fixture_reopen(f);
     CU_ASSERT_EQUAL(partition_log_sure_epoch(f->log), 5);
     damaged_log_end(d);
     damaged_log_begin(d, 21);
     damaged_log_lose_what_vouches(d);
-    damaged_log_open(d);
+    log_fixture_reopen(f);
     CU_ASSERT_EQUAL(partition_log_sure_epoch(f->log), 5); /* of many batches */
     damaged_log_end(d);
 }
@@ -123,12 +123,12 @@ static void other_records_are_never_given_up_for_the_peers(void)
 static void a_flipped_epoch_at_the_end_of_a_file_takes_no_more_than_its_batch(void)
 {
     damaged_log_begin(d, 23);
-    flip_epoch(damaged_log_segment_base(d, 2) - 1, 9);
+    flip_epoch(log_fixture_segment_base(f, 2) - 1, 9);
     damaged_log_lose_what_vouches(d);
-    damaged_log_open(d);
+    log_fixture_reopen(f);
     CU_ASSERT_EQUAL(f->log->damage_count, 1);
-    CU_ASSERT_EQUAL(f->log->damage[0].from_offset, damaged_log_segment_base(d, 2) - 3);
-    CU_ASSERT_EQUAL(f->log->damage[0].to_offset, damaged_log_segment_base(d, 2));
+    CU_ASSERT_EQUAL(f->log->damage[0].from_offset, log_fixture_segment_base(f, 2) - 3);
+    CU_ASSERT_EQUAL(f->log->damage[0].to_offset, log_fixture_segment_base(f, 2));
     CU_ASSERT_EQUAL(damaged_log_repair_all(d), RIA_OK);
     damaged_log_check_whole_and_end(d);
 }

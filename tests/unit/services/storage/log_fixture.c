@@ -356,3 +356,40 @@ void log_fixture_unlink(struct log_fixture *f, const char *path)
     RIA_ASSERT(ria_fs_unlink(f->fs, path) == RIA_OK);
     RIA_ASSERT(ria_fs_sync_dir(f->fs, LOG_FIXTURE_DIR) == RIA_OK);
 }
+
+void log_fixture_begin(struct log_fixture *f, uint64_t seed)
+{
+    log_fixture_init(f, seed);
+    RIA_ASSERT(log_fixture_open(f) == RIA_OK);
+}
+
+void log_fixture_reopen(struct log_fixture *f)
+{
+    RIA_ASSERT(log_fixture_open(f) == RIA_OK);
+}
+
+void log_fixture_append_many(struct log_fixture *f, int count, size_t value_size)
+{
+    for (int i = 0; i < count; i++) {
+        RIA_ASSERT(log_fixture_append(f, 1 + i % 5, value_size) == RIA_OK);
+    }
+}
+
+uint64_t log_fixture_position_of(struct log_fixture *f, int64_t offset, int64_t *out_segment)
+{
+    struct partition_log_range range;
+
+    RIA_ASSERT(partition_log_locate(f->log, offset, INT64_MAX, 1, &range) == RIA_OK);
+    *out_segment = range.segment_base_offset;
+    return range.position;
+}
+
+int64_t log_fixture_segment_base(struct log_fixture *f, int n)
+{
+    for (int64_t o = 0; o < LOG_FIXTURE_OFFSETS_MAX; o++) {
+        if (log_fixture_exists(f, log_fixture_path(o, ".log")) && n-- == 0) {
+            return o;
+        }
+    }
+    return -1;
+}

@@ -49,6 +49,10 @@ void log_fixture_init(struct log_fixture *f, uint64_t seed);
 void log_fixture_fini(struct log_fixture *f);
 
 ria_err log_fixture_open(struct log_fixture *f);
+
+/* The same, which must succeed: after an init, and again. */
+void log_fixture_begin(struct log_fixture *f, uint64_t seed);
+void log_fixture_reopen(struct log_fixture *f);
 ria_err log_fixture_close(struct log_fixture *f);
 
 /* The checkpoint is taken as the log is now, as the service would about once a second. */
@@ -59,6 +63,9 @@ void log_fixture_crash(struct log_fixture *f, bool lose_unsynced);
 
 /* One batch of `count` records of about value_size bytes. Timestamps are 1000 + 10 * offset. */
 ria_err log_fixture_append(struct log_fixture *f, int32_t count, size_t value_size);
+
+/* `count` batches of 1, 2, 3, 4, 5, 1, ... records. */
+void log_fixture_append_many(struct log_fixture *f, int count, size_t value_size);
 
 /* The same by a producer, as a leader would: admission first. *out_offset is the (original) offset.
  */
@@ -83,6 +90,12 @@ int64_t log_fixture_verify(struct log_fixture *f, int64_t offset);
 
 /* Path of a file in the log's folder. Valid until the next call. */
 const char *log_fixture_path(int64_t offset, const char *suffix);
+
+/* The byte at which the batch that holds offset begins in its segment. */
+uint64_t log_fixture_position_of(struct log_fixture *f, int64_t offset, int64_t *out_segment);
+
+/* Base offset of the n-th segment that has a file; -1: there are not so many. */
+int64_t log_fixture_segment_base(struct log_fixture *f, int n);
 
 bool log_fixture_exists(struct log_fixture *f, const char *path);
 uint64_t log_fixture_file_size(struct log_fixture *f, const char *path);

@@ -68,7 +68,7 @@ static void make_mortal(int calls)
 
 static void damage_of(int kind)
 {
-    int64_t second = damaged_log_segment_base(d, 1);
+    int64_t second = log_fixture_segment_base(f, 1);
 
     if (kind == 0) {
         damaged_log_spoil(d, 12, 70);
@@ -83,7 +83,7 @@ static void damage_of(int kind)
         log_fixture_crash(f, false);
         log_fixture_damage(f, log_fixture_path(second, ".log"), size - 40, "XXXXXXXXX", 8);
     }
-    damaged_log_open(d);
+    log_fixture_reopen(f);
     if (kind == 2) { /* an index vouches for it: a read finds it */
         (void)log_fixture_verify(f, second);
         (void)log_fixture_verify(f, second);
@@ -113,7 +113,7 @@ static bool die_at(int kind, int call, bool lose)
     f->fs->ops = ops;
     CU_ASSERT_EQUAL(err == RIA_OK, done || !partition_log_is_damaged(f->log));
     log_fixture_crash(f, lose);
-    damaged_log_open(d);
+    log_fixture_reopen(f);
     if (partition_log_is_damaged(f->log)) {
         CU_ASSERT_FALSE(done);
         for (int64_t o = 0; o < RECORDS;) { /* nothing bad is read, and nothing else is missing */

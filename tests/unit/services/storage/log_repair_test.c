@@ -42,7 +42,7 @@ static void every_byte_of_a_batch_may_be_bad(void)
                     log_fixture_unlink(f, log_fixture_path(o, ".index"));
                 }
             }
-            damaged_log_open(d);
+            log_fixture_reopen(f);
         }
         CU_ASSERT_TRUE(partition_log_is_damaged(f->log));
         CU_ASSERT_EQUAL(log_fixture_verify(f, 0), 12);
@@ -56,7 +56,7 @@ static void damage_in_the_active_segment_is_repaired_while_it_grows(void)
     int64_t offset = 0;
 
     damaged_log_begin(d, 2);
-    CU_ASSERT(damaged_log_segment_base(d, 1) > 0);
+    CU_ASSERT(log_fixture_segment_base(f, 1) > 0);
     damaged_log_spoil(d, RECORDS - 9, 70);
     (void)log_fixture_verify(f, RECORDS - 12);
     CU_ASSERT_TRUE(partition_log_is_damaged(f->log));
@@ -66,7 +66,7 @@ static void damage_in_the_active_segment_is_repaired_while_it_grows(void)
     CU_ASSERT_EQUAL(log_fixture_verify(f, 0), RECORDS + 3);
     log_fixture_sync(f);
     log_fixture_crash(f, true);
-    damaged_log_open(d);
+    log_fixture_reopen(f);
     CU_ASSERT_FALSE(partition_log_is_damaged(f->log));
     CU_ASSERT_EQUAL(log_fixture_verify(f, 0), RECORDS + 3);
     damaged_log_end(d);
@@ -76,11 +76,11 @@ static void missing_segments_come_back(void)
 {
     for (int n = 0; n < 3; n++) {
         damaged_log_begin(d, 3 + (uint64_t)n);
-        int64_t missing = damaged_log_segment_base(d, n);
-        CU_ASSERT(damaged_log_segment_base(d, n + 1) > missing);
+        int64_t missing = log_fixture_segment_base(f, n);
+        CU_ASSERT(log_fixture_segment_base(f, n + 1) > missing);
         log_fixture_crash(f, false);
         log_fixture_unlink(f, log_fixture_path(missing, ".log"));
-        damaged_log_open(d);
+        log_fixture_reopen(f);
         CU_ASSERT_TRUE(partition_log_is_damaged(f->log));
         CU_ASSERT_EQUAL(damaged_log_repair_all(d), RIA_OK);
         damaged_log_check_whole_and_end(d);
@@ -90,25 +90,25 @@ static void missing_segments_come_back(void)
 static void several_missing_segments_come_back_as_several(void)
 {
     damaged_log_begin(d, 6);
-    int64_t second = damaged_log_segment_base(d, 1);
-    int64_t third = damaged_log_segment_base(d, 2);
+    int64_t second = log_fixture_segment_base(f, 1);
+    int64_t third = log_fixture_segment_base(f, 2);
     log_fixture_crash(f, false);
     log_fixture_unlink(f, log_fixture_path(second, ".log"));
     log_fixture_unlink(f, log_fixture_path(third, ".log"));
-    damaged_log_open(d);
+    log_fixture_reopen(f);
     CU_ASSERT_EQUAL(damaged_log_repair_all(d), RIA_OK);
-    CU_ASSERT(damaged_log_segment_base(d, 2) > second);
+    CU_ASSERT(log_fixture_segment_base(f, 2) > second);
     damaged_log_check_whole_and_end(d);
 }
 
 static void a_short_segment_in_the_middle_is_filled(void)
 {
     damaged_log_begin(d, 7);
-    int64_t second = damaged_log_segment_base(d, 1);
+    int64_t second = log_fixture_segment_base(f, 1);
     log_fixture_crash(f, false);
     uint64_t size = log_fixture_file_size(f, log_fixture_path(second, ".log"));
     log_fixture_damage(f, log_fixture_path(second, ".log"), size / 2, NULL, 0);
-    damaged_log_open(d);
+    log_fixture_reopen(f);
     CU_ASSERT_TRUE(partition_log_is_damaged(f->log));
     CU_ASSERT_EQUAL(damaged_log_repair_all(d), RIA_OK);
     damaged_log_check_whole_and_end(d);
@@ -117,10 +117,10 @@ static void a_short_segment_in_the_middle_is_filled(void)
 static void an_emptied_segment_is_filled(void)
 {
     damaged_log_begin(d, 8);
-    int64_t second = damaged_log_segment_base(d, 1);
+    int64_t second = log_fixture_segment_base(f, 1);
     log_fixture_crash(f, false);
     log_fixture_damage(f, log_fixture_path(second, ".log"), 0, NULL, 0);
-    damaged_log_open(d);
+    log_fixture_reopen(f);
     CU_ASSERT_TRUE(partition_log_is_damaged(f->log));
     CU_ASSERT_EQUAL(damaged_log_repair_all(d), RIA_OK);
     damaged_log_check_whole_and_end(d);
@@ -134,14 +134,14 @@ static void several_holes_in_one_segment_are_repaired_one_by_one(void)
     damaged_log_spoil(d, 15, 80);
     log_fixture_crash(f, false);
     log_fixture_unlink(f, log_fixture_path(0, ".index"));
-    damaged_log_open(d);
+    log_fixture_reopen(f);
     CU_ASSERT_EQUAL(f->log->damage_count, 3);
     CU_ASSERT_EQUAL(damaged_log_repair_one(d), RIA_OK);
     CU_ASSERT_EQUAL(f->log->damage_count, 2);
     CU_ASSERT_EQUAL(log_fixture_verify(f, 0), 9);
     CU_ASSERT_EQUAL(log_fixture_verify(f, 12), 15);
     log_fixture_crash(f, true);
-    damaged_log_open(d); /* the rest is found again, by the meta file and by the scan */
+    log_fixture_reopen(f); /* the rest is found again, by the meta file and by the scan */
     CU_ASSERT_EQUAL(f->log->damage_count, 2);
     CU_ASSERT_EQUAL(damaged_log_repair_all(d), RIA_OK);
     damaged_log_check_whole_and_end(d);
@@ -154,7 +154,7 @@ static void a_hole_over_a_change_of_epochs_is_repaired_without_the_epoch_file(vo
     damaged_log_spoil(d, 57, 70);
     damaged_log_spoil(d, 60, 70); /* epoch 2 begins there */
     damaged_log_lose_what_vouches(d);
-    damaged_log_open(d);
+    log_fixture_reopen(f);
     CU_ASSERT_TRUE(partition_log_is_damaged(f->log));
     /* A leader's history is compared around the hole, not in it. */
     CU_ASSERT_EQUAL(
@@ -223,7 +223,7 @@ static void a_sector_that_cannot_be_read_is_damage_and_takes_nothing_else(void)
         }
         spoil_sector(20480, 20992);
         if (life == 1) {
-            damaged_log_open(d);
+            log_fixture_reopen(f);
             CU_ASSERT_TRUE(partition_log_is_damaged(f->log));
         }
         int64_t good = 0;
@@ -360,7 +360,7 @@ static void a_lost_tail_is_filled_by_appends_and_leads_only_then(void)
     int64_t segment = 0;
 
     damaged_log_begin(d, 14);
-    uint64_t at = damaged_log_position_of(d, RECORDS - 30, &segment);
+    uint64_t at = log_fixture_position_of(f, RECORDS - 30, &segment);
     log_fixture_crash(f, false);
     log_fixture_damage(f, log_fixture_path(segment, ".log"), at, "XXXXXXXXXXXXXXXXXXXXX", 20);
     for (int64_t o = RECORDS - 30; o < RECORDS; o++) {
@@ -372,7 +372,7 @@ static void a_lost_tail_is_filled_by_appends_and_leads_only_then(void)
     if (size > at + 200) {
         log_fixture_damage(f, log_fixture_path(segment, ".log"), at + 200, NULL, 0);
     }
-    damaged_log_open(d);
+    log_fixture_reopen(f);
     CU_ASSERT_EQUAL(partition_log_end_offset(f->log), RECORDS - 30);
     CU_ASSERT_TRUE(partition_log_is_damaged(f->log));
     CU_ASSERT_FALSE(partition_log_can_lead(f->log));
@@ -397,7 +397,7 @@ static void a_lost_tail_is_filled_by_appends_and_leads_only_then(void)
             log_fixture_sync(f);
             log_fixture_take_checkpoint(f);
             log_fixture_crash(f, true);
-            damaged_log_open(d);
+            log_fixture_reopen(f);
             CU_ASSERT_TRUE(partition_log_is_damaged(f->log));
         }
     }
@@ -411,12 +411,12 @@ static void a_missing_last_segment_is_known_by_its_index(void)
     damaged_log_begin(d, 15);
     CU_ASSERT_EQUAL(log_fixture_close(f), RIA_OK);
     int64_t last = 0;
-    for (int n = 0; damaged_log_segment_base(d, n) >= 0; n++) {
-        last = damaged_log_segment_base(d, n);
+    for (int n = 0; log_fixture_segment_base(f, n) >= 0; n++) {
+        last = log_fixture_segment_base(f, n);
     }
     f->checkpoint = (struct partition_log_checkpoint){.synced_offset = 0};
     log_fixture_unlink(f, log_fixture_path(last, ".log"));
-    damaged_log_open(d);
+    log_fixture_reopen(f);
     CU_ASSERT_EQUAL(partition_log_end_offset(f->log), last);
     CU_ASSERT_EQUAL(partition_log_lost_offset(f->log), RECORDS);
     CU_ASSERT_EQUAL(partition_log_truncate(f->log, RECORDS), RIA_OK);

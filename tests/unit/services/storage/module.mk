@@ -17,6 +17,7 @@ $(foreach t,\
   record_file \
   recovery \
   recovery_crash \
+  recovery_files \
   segment_cache \
   time_index \
 ,\
@@ -25,13 +26,17 @@ $(foreach t,\
 # The service above the log: one node on a simulated disk (storage_fixture.h).
 $(call library,storage_fixture,\
   tests/unit/services/storage/follower.c \
-  tests/unit/services/storage/storage_fixture.c)
+  tests/unit/services/storage/storage_fixture.c \
+  tests/unit/services/storage/trio.c)
 $(foreach t,\
   data_dirs \
+  doubts \
   dropped \
   fetch_sessions \
   handle_describe_logs \
   live_config \
+  lost_tail \
+  marks \
   parked \
   partition \
   partition_follower \

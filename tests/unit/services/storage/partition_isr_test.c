@@ -1,3 +1,4 @@
+/* A leader's in-sync set: who is proposed to leave and to return, and what the answers change. */
 #include <stdlib.h>
 
 #include "schemas/envelope.h"

@@ -1,3 +1,4 @@
+/* Truncating a log and beginning it elsewhere, and what of it survives a crash. */
 #include "common/assert.h"
 
 #include "services/storage/partition_log.h"
@@ -7,12 +8,6 @@
 /* One at a time: it is large. */
 static struct log_fixture fixture;
 static struct log_fixture *const f = &fixture;
-
-static void begin(uint64_t seed)
-{
-    log_fixture_init(f, seed);
-    CU_ASSERT_EQUAL_FATAL(log_fixture_open(f), RIA_OK);
-}
 
 static void append_many(int count, size_t value_size)
 {
@@ -52,7 +47,7 @@ static int32_t last_sequence(int64_t producer_id)
 
 static void a_cut_goes_through_segments_and_survives_a_power_cut(void)
 {
-    begin(1);
+    log_fixture_begin(f, 1);
     append_many(100, 100);
     log_fixture_sync(f);
     CU_ASSERT(count_files(".log") > 5);
@@ -71,7 +66,7 @@ static void a_cut_goes_through_segments_and_survives_a_power_cut(void)
 
 static void a_batch_that_holds_the_offset_goes_as_a_whole(void)
 {
-    begin(2);
+    log_fixture_begin(f, 2);
     append_many(20, 100);
     CU_ASSERT_EQUAL(partition_log_truncate(f->log, 31), RIA_OK);
     CU_ASSERT_EQUAL(partition_log_end_offset(f->log), 30);
@@ -81,7 +76,7 @@ static void a_batch_that_holds_the_offset_goes_as_a_whole(void)
 
 static void at_the_end_nothing_happens_below_the_start_all_goes(void)
 {
-    begin(3);
+    log_fixture_begin(f, 3);
     CU_ASSERT_EQUAL(partition_log_reset(f->log, 100), RIA_OK);
     append_many(20, 100);
     CU_ASSERT_EQUAL(partition_log_truncate(f->log, 160), RIA_OK);
@@ -102,7 +97,7 @@ static void at_the_end_nothing_happens_below_the_start_all_goes(void)
 static void every_cut_leaves_producers_and_epochs_as_the_batches_say(void)
 {
     for (int64_t to = 0; to <= 360; to += 15) {
-        begin(4);
+        log_fixture_begin(f, 4);
         produce_many(120);
         log_fixture_sync(f);
         CU_ASSERT_EQUAL(partition_log_truncate(f->log, to), RIA_OK);
@@ -122,7 +117,7 @@ static void what_was_cut_is_no_duplicate_any_more(void)
 {
     int64_t offset = 0;
 
-    begin(5);
+    log_fixture_begin(f, 5);
     produce_many(40);
     log_fixture_sync(f);
     CU_ASSERT_EQUAL(partition_log_truncate(f->log, 90), RIA_OK); /* 15 batches of each */
@@ -140,7 +135,7 @@ static void what_was_cut_is_no_duplicate_any_more(void)
 
 static void marks_above_a_cut_are_gone(void)
 {
-    begin(6);
+    log_fixture_begin(f, 6);
     append_many(100, 100);
     log_fixture_sync(f);
     int indexes = count_files(".index");
@@ -158,7 +153,7 @@ static void an_epoch_that_was_cut_does_not_come_back(void)
 {
     uint32_t count = 0;
 
-    begin(7);
+    log_fixture_begin(f, 7);
     append_many(60, 100);
     f->epoch = 2; /* from 180 */
     append_many(60, 100);
@@ -180,7 +175,7 @@ static void an_epoch_that_was_cut_does_not_come_back(void)
 
 static void a_reset_starts_at_its_offset_for_good(void)
 {
-    begin(8);
+    log_fixture_begin(f, 8);
     produce_many(100);
     log_fixture_sync(f);
     CU_ASSERT_EQUAL(log_fixture_close(f), RIA_OK);
@@ -206,7 +201,7 @@ static void a_reset_starts_at_its_offset_for_good(void)
 
 static void a_cut_on_a_full_disk_changes_nothing_and_may_be_tried_again(void)
 {
-    begin(9);
+    log_fixture_begin(f, 9);
     append_many(20, 100);
     log_fixture_sync(f);
     struct ria_fs_sim_faults faults = {.capacity_bytes = 1};
@@ -227,7 +222,7 @@ static void a_cut_on_a_full_disk_changes_nothing_and_may_be_tried_again(void)
  * the old log, or any prefix of it that reaches the cut. */
 static void interrupted(uint64_t seed)
 {
-    begin(seed);
+    log_fixture_begin(f, seed);
     produce_many(80);
     log_fixture_sync(f);
     log_fixture_take_checkpoint(f);
@@ -267,7 +262,7 @@ static void an_interrupted_cut_leaves_a_log_that_opens(void)
  * has taken away: the next open would call that damage. */
 static void fail_in_the_middle(uint64_t seed, bool reset)
 {
-    begin(seed);
+    log_fixture_begin(f, seed);
     produce_many(80);
     log_fixture_sync(f);
     struct ria_fs_sim_faults faults = {.fail_sync_one_in = 3};

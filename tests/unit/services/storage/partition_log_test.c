@@ -13,19 +13,6 @@
 static struct log_fixture fixture;
 static struct log_fixture *const f = &fixture;
 
-static void begin(uint64_t seed)
-{
-    log_fixture_init(f, seed);
-    CU_ASSERT_EQUAL_FATAL(log_fixture_open(f), RIA_OK);
-}
-
-static void append_many(int count, size_t value_size)
-{
-    for (int i = 0; i < count; i++) {
-        CU_ASSERT_EQUAL(log_fixture_append(f, 1 + i % 5, value_size), RIA_OK);
-    }
-}
-
 static void reopen(void)
 {
     CU_ASSERT_EQUAL(log_fixture_close(f), RIA_OK);
@@ -38,7 +25,7 @@ static void a_new_log_is_empty(void)
 {
     struct partition_log_range range;
 
-    begin(1);
+    log_fixture_begin(f, 1);
     CU_ASSERT_EQUAL(partition_log_start_offset(f->log), 0);
     CU_ASSERT_EQUAL(partition_log_end_offset(f->log), 0);
     CU_ASSERT_EQUAL(partition_log_synced_offset(f->log), 0);
@@ -51,8 +38,8 @@ static void a_new_log_is_empty(void)
 
 static void what_is_appended_is_read_back_across_segments(void)
 {
-    begin(2);
-    append_many(200, 100);
+    log_fixture_begin(f, 2);
+    log_fixture_append_many(f, 200, 100);
     CU_ASSERT_EQUAL(partition_log_end_offset(f->log), 600);
     CU_ASSERT_EQUAL(partition_log_synced_offset(f->log), 0);
     CU_ASSERT_EQUAL(log_fixture_verify(f, 0), 600);
@@ -69,8 +56,8 @@ static void what_is_appended_is_read_back_across_segments(void)
 
 static void a_segment_rolls_when_it_would_grow_past_its_size(void)
 {
-    begin(3);
-    append_many(100, 100);
+    log_fixture_begin(f, 3);
+    log_fixture_append_many(f, 100, 100);
     log_fixture_sync(f);
     CU_ASSERT(log_fixture_file_size(f, log_fixture_path(0, ".log")) <= 4096);
     CU_ASSERT(log_fixture_file_size(f, log_fixture_path(0, ".log")) > 4096 - 61 - 5 * 120);
@@ -79,10 +66,10 @@ static void a_segment_rolls_when_it_would_grow_past_its_size(void)
 
 static void a_batch_larger_than_a_segment_gets_its_own(void)
 {
-    begin(4);
-    append_many(3, 100);
+    log_fixture_begin(f, 4);
+    log_fixture_append_many(f, 3, 100);
     CU_ASSERT_EQUAL(log_fixture_append(f, 1, 20000), RIA_OK);
-    append_many(3, 100);
+    log_fixture_append_many(f, 3, 100);
     CU_ASSERT(log_fixture_file_size(f, log_fixture_path(6, ".log")) > 20000);
     CU_ASSERT(log_fixture_exists(f, log_fixture_path(7, ".log")));
     CU_ASSERT_EQUAL(log_fixture_verify(f, 0), 13);
@@ -91,14 +78,14 @@ static void a_batch_larger_than_a_segment_gets_its_own(void)
 
 static void a_clean_end_is_reopened_without_a_scan(void)
 {
-    begin(5);
-    append_many(200, 100);
+    log_fixture_begin(f, 5);
+    log_fixture_append_many(f, 200, 100);
     reopen();
     CU_ASSERT_EQUAL(partition_log_end_offset(f->log), 600);
     CU_ASSERT_EQUAL(partition_log_synced_offset(f->log), 600);
     CU_ASSERT_EQUAL(log_fixture_logged(f, "storage."), 0);
     CU_ASSERT_EQUAL(log_fixture_verify(f, 0), 600);
-    append_many(200, 100);
+    log_fixture_append_many(f, 200, 100);
     reopen();
     CU_ASSERT_EQUAL(log_fixture_verify(f, 0), 1200);
     CU_ASSERT_EQUAL(log_fixture_logged(f, "storage."), 0);
@@ -107,8 +94,8 @@ static void a_clean_end_is_reopened_without_a_scan(void)
 
 static void a_reopened_log_that_is_closed_again_writes_nothing(void)
 {
-    begin(6);
-    append_many(20, 100);
+    log_fixture_begin(f, 6);
+    log_fixture_append_many(f, 20, 100);
     reopen();
     struct ria_fs_sim_faults faults = {.fail_write_one_in = 1, .fail_sync_one_in = 1};
     ria_fs_sim_set_faults(f->fs, &faults);
@@ -118,8 +105,8 @@ static void a_reopened_log_that_is_closed_again_writes_nothing(void)
 
 static void a_kill_loses_nothing_that_was_written(void)
 {
-    begin(7);
-    append_many(100, 100);
+    log_fixture_begin(f, 7);
+    log_fixture_append_many(f, 100, 100);
     log_fixture_crash(f, false);
     CU_ASSERT_EQUAL_FATAL(log_fixture_open(f), RIA_OK);
     CU_ASSERT_EQUAL(partition_log_end_offset(f->log), 300);
@@ -136,8 +123,8 @@ static void a_range_ends_before_the_high_watermark(void)
 {
     struct partition_log_range range;
 
-    begin(8);
-    append_many(20, 10); /* 1, 2, 3, 4, 5, 1, ... records */
+    log_fixture_begin(f, 8);
+    log_fixture_append_many(f, 20, 10); /* 1, 2, 3, 4, 5, 1, ... records */
     CU_ASSERT_EQUAL(partition_log_locate(f->log, 0, 6, 100000, &range), RIA_OK);
     CU_ASSERT_EQUAL(range.next_offset, 6);
     CU_ASSERT_EQUAL(partition_log_locate(f->log, 0, 5, 100000, &range), RIA_OK);
@@ -157,8 +144,8 @@ static void a_range_holds_at_least_one_batch_and_at_most_what_fits(void)
 {
     struct partition_log_range range;
 
-    begin(9);
-    append_many(20, 10);
+    log_fixture_begin(f, 9);
+    log_fixture_append_many(f, 20, 10);
     CU_ASSERT_EQUAL(partition_log_locate(f->log, 0, 60, 1, &range), RIA_OK);
     CU_ASSERT_EQUAL(range.next_offset, 1);
     uint32_t first = range.size;
@@ -195,10 +182,10 @@ static void a_follower_takes_batches_as_they_are(void)
 {
     size_t size = 0;
 
-    begin(10);
-    append_many(60, 100);
+    log_fixture_begin(f, 10);
+    log_fixture_append_many(f, 60, 100);
     f->epoch = 4;
-    append_many(60, 100);
+    log_fixture_append_many(f, 60, 100);
     uint8_t *bytes = read_all(f->log, 0, &size);
     CU_ASSERT_EQUAL(partition_log_reset(f->log, 0), RIA_OK);
     CU_ASSERT_EQUAL(partition_log_append_batches(f->log, ria_slice_of(bytes, size)), RIA_OK);
@@ -218,7 +205,7 @@ static void a_follower_knows_the_producers_when_it_leads(void)
     size_t size = 0;
     int64_t offset = -1;
 
-    begin(23);
+    log_fixture_begin(f, 23);
     CU_ASSERT_EQUAL(log_fixture_produce(f, 7, 0, 0, 2, &offset), RIA_OK);
     CU_ASSERT_EQUAL(log_fixture_produce(f, 7, 0, 2, 2, &offset), RIA_OK);
     uint8_t *bytes = read_all(f->log, 0, &size);
@@ -238,10 +225,10 @@ static void a_follower_refuses_what_does_not_join_or_is_bad(void)
     size_t size = 0;
     uint8_t bad[100000];
 
-    begin(11);
-    append_many(2, 100);
+    log_fixture_begin(f, 11);
+    log_fixture_append_many(f, 2, 100);
     int64_t middle = partition_log_end_offset(f->log);
-    append_many(2, 100);
+    log_fixture_append_many(f, 2, 100);
     uint8_t *bytes = read_all(f->log, middle, &size);
     memcpy(bad, bytes, size);
     CU_ASSERT_EQUAL(
@@ -267,9 +254,9 @@ static void a_follower_refuses_what_does_not_join_or_is_bad(void)
 
 static void a_leader_does_not_append_under_an_older_epoch(void)
 {
-    begin(12);
+    log_fixture_begin(f, 12);
     f->epoch = 5;
-    append_many(1, 10);
+    log_fixture_append_many(f, 1, 10);
     f->epoch = 4;
     CU_ASSERT_EQUAL(log_fixture_append(f, 1, 10), RIA_ERR_FENCED_EPOCH);
     log_fixture_fini(f);
@@ -279,13 +266,13 @@ static void a_leader_does_not_append_under_an_older_epoch(void)
 
 static void one_sync_covers_all_appends_before_it(void)
 {
-    begin(13);
+    log_fixture_begin(f, 13);
     struct ria_fs_sim_faults faults = {.sync_delay_us_min = 1000, .sync_delay_us_max = 1000};
     ria_fs_sim_set_faults(f->fs, &faults);
-    append_many(5, 10);
+    log_fixture_append_many(f, 5, 10);
     partition_log_sync(f->log);
     CU_ASSERT_TRUE(partition_log_is_syncing(f->log));
-    append_many(5, 10);
+    log_fixture_append_many(f, 5, 10);
     partition_log_sync(f->log);
     log_fixture_advance_us(f, 1000);
     CU_ASSERT_EQUAL(f->synced_count, 1);
@@ -300,10 +287,10 @@ static void one_sync_covers_all_appends_before_it(void)
 
 static void a_new_segment_counts_only_after_the_old_one_is_synced(void)
 {
-    begin(14);
+    log_fixture_begin(f, 14);
     struct ria_fs_sim_faults faults = {.sync_delay_us_min = 1000, .sync_delay_us_max = 1000};
     ria_fs_sim_set_faults(f->fs, &faults);
-    append_many(30, 100);
+    log_fixture_append_many(f, 30, 100);
     int64_t second = 0;
     for (int64_t o = 1; o < 90 && second == 0; o++) {
         second = log_fixture_exists(f, log_fixture_path(o, ".log")) ? o : 0;
@@ -321,17 +308,17 @@ static void a_new_segment_counts_only_after_the_old_one_is_synced(void)
 
 static void a_relaxed_log_counts_at_once_but_checkpoints_the_disk(void)
 {
-    begin(15);
+    log_fixture_begin(f, 15);
     f->options.relaxed = true;
     partition_log_set_options(f->log, &f->options);
-    append_many(10, 10);
+    log_fixture_append_many(f, 10, 10);
     CU_ASSERT_EQUAL(partition_log_synced_offset(f->log), 30);
     log_fixture_take_checkpoint(f);
     CU_ASSERT_EQUAL(f->checkpoint.synced_offset, 0);
     log_fixture_sync(f);
     log_fixture_take_checkpoint(f);
     CU_ASSERT_EQUAL(f->checkpoint.synced_offset, 30);
-    append_many(10, 10);
+    log_fixture_append_many(f, 10, 10);
     f->options.relaxed = false;
     partition_log_set_options(f->log, &f->options);
     CU_ASSERT_EQUAL(partition_log_synced_offset(f->log), 30); /* what is on disk */
@@ -343,8 +330,8 @@ static void a_relaxed_log_counts_at_once_but_checkpoints_the_disk(void)
 
 static void a_failed_sync_stops_appends_and_not_reads(void)
 {
-    begin(16);
-    append_many(10, 10);
+    log_fixture_begin(f, 16);
+    log_fixture_append_many(f, 10, 10);
     struct ria_fs_sim_faults faults = {.fail_sync_one_in = 1};
     ria_fs_sim_set_faults(f->fs, &faults);
     log_fixture_sync(f);
@@ -364,8 +351,8 @@ static void a_failed_sync_stops_appends_and_not_reads(void)
 
 static void pages_that_a_failed_sync_left_clean_are_written_again_at_open(void)
 {
-    begin(17);
-    append_many(10, 10);
+    log_fixture_begin(f, 17);
+    log_fixture_append_many(f, 10, 10);
     struct ria_fs_sim_faults faults = {.fail_sync_one_in = 1};
     ria_fs_sim_set_faults(f->fs, &faults);
     log_fixture_sync(f);
@@ -382,8 +369,8 @@ static void pages_that_a_failed_sync_left_clean_are_written_again_at_open(void)
 
 static void a_failed_write_stops_the_log_and_its_bytes_are_cut_at_open(void)
 {
-    begin(18);
-    append_many(10, 10);
+    log_fixture_begin(f, 18);
+    log_fixture_append_many(f, 10, 10);
     log_fixture_sync(f);
     struct ria_fs_sim_faults faults = {.fail_write_one_in = 1};
     ria_fs_sim_set_faults(f->fs, &faults);
@@ -396,15 +383,15 @@ static void a_failed_write_stops_the_log_and_its_bytes_are_cut_at_open(void)
     log_fixture_crash(f, false);
     CU_ASSERT_EQUAL_FATAL(log_fixture_open(f), RIA_OK);
     CU_ASSERT_EQUAL(log_fixture_verify(f, 0), 30);
-    append_many(1, 10);
+    log_fixture_append_many(f, 1, 10);
     CU_ASSERT_EQUAL(log_fixture_verify(f, 0), 31);
     log_fixture_fini(f);
 }
 
 static void a_full_disk_refuses_appends_until_there_is_room(void)
 {
-    begin(19);
-    append_many(10, 100);
+    log_fixture_begin(f, 19);
+    log_fixture_append_many(f, 10, 100);
     log_fixture_sync(f);
     struct ria_fs_sim_faults faults = {.capacity_bytes = 24 * 1024};
     ria_fs_sim_set_faults(f->fs, &faults);
@@ -422,7 +409,7 @@ static void a_full_disk_refuses_appends_until_there_is_room(void)
     CU_ASSERT_EQUAL(log_fixture_verify(f, 0), end);
     faults.capacity_bytes = 0;
     ria_fs_sim_set_faults(f->fs, &faults);
-    append_many(100, 100);
+    log_fixture_append_many(f, 100, 100);
     log_fixture_sync(f);
     CU_ASSERT_EQUAL(log_fixture_verify(f, 0), end + 300);
     reopen();
@@ -437,8 +424,8 @@ static void the_first_record_at_or_after_a_time_is_found(void)
     int64_t offset = 0;
     int64_t timestamp_ms = 0;
 
-    begin(20);
-    append_many(300, 30);
+    log_fixture_begin(f, 20);
+    log_fixture_append_many(f, 300, 30);
     for (int pass = 0; pass < 2; pass++) {
         for (int64_t o = 0; o < 900; o += 13) {
             CU_ASSERT_EQUAL(
@@ -464,8 +451,8 @@ static void a_missing_time_index_is_rebuilt(void)
     int64_t offset = 0;
     int64_t timestamp_ms = 0;
 
-    begin(21);
-    append_many(100, 100);
+    log_fixture_begin(f, 21);
+    log_fixture_append_many(f, 100, 100);
     CU_ASSERT_EQUAL(log_fixture_close(f), RIA_OK);
     log_fixture_unlink(f, log_fixture_path(0, ".timeindex"));
     CU_ASSERT_EQUAL_FATAL(log_fixture_open(f), RIA_OK);

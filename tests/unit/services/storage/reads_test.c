@@ -1,3 +1,4 @@
+/* Fetch, ListOffsets, Watch and the reads of replication: what is answered when. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* The life of a storage node: starts, registrations, replicas that come and go, bad requests. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

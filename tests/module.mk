@@ -1,1 +1,0 @@
-$(eval $(call library,harness,tests/lib/harness.c,-lcunit))
