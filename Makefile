@@ -142,7 +142,7 @@ fuzzers: ## build the fuzz targets, run nothing
 	@+$(MAKE) --no-print-directory FLAVOR=fuzz fuzzers
 endif
 
-gen: ## regenerate schemas/gen from schemas/*.json
+gen: ## regenerate schemas/gen from schemas/messages and schemas/records
 	python3 tools/schemagen.py
 
 options: all ## write docs/options.md from the programs' option tables
@@ -153,7 +153,7 @@ clean: ## remove the build folder
 
 # --- test --------------------------------------------------------------------------------------
 
-# T names suites or single tests ("segment", "segment.append_past_limit_writes_nothing", "sim.17",
+# T names suites or single tests ("recovery", "recovery.a_torn_tail_is_cut", "sim.17",
 # "fuzz.codec"); only what they need is built.
 T_SUITES      := $(foreach t,$(T),$(firstword $(subst ., ,$(t))))
 UNIT_TESTS    := $(filter %_test,$(TESTS))
@@ -214,7 +214,7 @@ check-trixie: ## build and unit-test on Debian 13 in a chroot (needs root and de
 
 # --- style -------------------------------------------------------------------------------------
 
-check: ## format, layers, generated code, headers, scripts; DIR=folder for a part
+check: ## format, layers, sizes, generated code, headers, scripts, links; DIR=folder for a part
 	@CC='$(CC)' CHECK_FLAGS="$(ALL_CPPFLAGS) $(filter-out -g -Werror,$(ALL_CFLAGS)) -Werror" \
 	  tools/check.sh $(DIR)
 
@@ -240,7 +240,7 @@ reset: ## stop the local cluster and delete its data
 CLUSTER = RIACHO_BIN='$(abspath $(O)/$(RUN_FLAVOR)/bin)' tools/cluster.sh
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: all release everything fuzzers gen options clean test run-tests run-unit sim nemesis fuzz run-fuzzers mutants bench \
   bench-failover test-compose check-trixie check format deps up down reset help

@@ -10,7 +10,7 @@ confined='
 ^(isa-l[./]|isal/)  ^common/crc\.c$
 ^jsmn               ^common/json\.c$
 ^sqlite3            ^services/coordinator/[^/]*_db\.c$|^services/transform/sql_[^/]*\.c$
-^microhttpd         ^services/gateway/http(_reply\.c|_internal\.h|\.c)$|^common/metrics_http\.c$
+^microhttpd         ^services/gateway/http(_reply\.c|_internal\.h|\.c)$
 ^curl/              ^services/cli/[^/]*http[^/]*\.c$
 ^jansson            ^services/(gateway|cli|transform|coordinator)/
 ^CUnit/             ^tests/
