@@ -106,6 +106,7 @@
 #include "schemas/gen/scrub_file.h"
 #include "schemas/gen/shutdown_node_request.h"
 #include "schemas/gen/shutdown_node_response.h"
+#include "schemas/gen/sweep_ranges.h"
 #include "schemas/gen/time_index_file.h"
 #include "schemas/gen/watch_groups_request.h"
 #include "schemas/gen/watch_groups_response.h"
@@ -234,6 +235,7 @@ THUNKS(response_header)
 THUNKS(scrub_file)
 THUNKS(shutdown_node_request)
 THUNKS(shutdown_node_response)
+THUNKS(sweep_ranges)
 THUNKS(time_index_file)
 THUNKS(watch_groups_request)
 THUNKS(watch_groups_response)
@@ -1568,6 +1570,19 @@ static const struct schema_message table[] = {
         .init = shutdown_node_response_init_,
     },
     {
+        .name = "SweepRanges",
+        .api_key = -1,
+        .is_request = false,
+        .version_min = 0,
+        .version_max = 0,
+        .flexible_version_min = 0,
+        .struct_size = sizeof(struct sweep_ranges),
+        .size = sweep_ranges_size_,
+        .encode = sweep_ranges_encode_,
+        .decode = sweep_ranges_decode_,
+        .init = sweep_ranges_init_,
+    },
+    {
         .name = "TimeIndexFile",
         .api_key = -1,
         .is_request = false,
@@ -1706,9 +1721,9 @@ const struct schema_message *schema_request(int16_t api_key)
         case 32:
             return &table[100]; /* ShutdownNodeRequest */
         case 51:
-            return &table[103]; /* WatchGroupsRequest */
+            return &table[104]; /* WatchGroupsRequest */
         case 4:
-            return &table[105]; /* WatchRequest */
+            return &table[106]; /* WatchRequest */
         default:
             return NULL;
     }
@@ -1786,9 +1801,9 @@ const struct schema_message *schema_response(int16_t api_key)
         case 32:
             return &table[101]; /* ShutdownNodeResponse */
         case 51:
-            return &table[104]; /* WatchGroupsResponse */
+            return &table[105]; /* WatchGroupsResponse */
         case 4:
-            return &table[106]; /* WatchResponse */
+            return &table[107]; /* WatchResponse */
         default:
             return NULL;
     }

@@ -103,6 +103,7 @@ SCHEMAS_GEN_SOURCES := \
     schemas/gen/scrub_file.c \
     schemas/gen/shutdown_node_request.c \
     schemas/gen/shutdown_node_response.c \
+    schemas/gen/sweep_ranges.c \
     schemas/gen/time_index_file.c \
     schemas/gen/watch_groups_request.c \
     schemas/gen/watch_groups_response.c \

@@ -195,3 +195,4 @@ ria_err apply_reassign_partitions(struct apply *apply, const void *body) RIA_MUS
 ria_err apply_alter_node(struct apply *apply, const void *body) RIA_MUST_USE;
 ria_err apply_alter_rebalance(struct apply *apply, const void *body) RIA_MUST_USE;
 ria_err apply_group(struct apply *apply, const void *body) RIA_MUST_USE;
+ria_err apply_sweep_ranges(struct apply *apply, const void *body) RIA_MUST_USE;

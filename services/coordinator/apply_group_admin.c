@@ -13,14 +13,22 @@
 
 typedef struct group_reset_group_reset_entry reset_entry;
 
-/* Has anybody a lock on a record of the partition of a queue? */
-static bool is_locked(struct group_call *call, const reset_entry *entry)
+static struct meta_stmt *
+query_of_entry(struct group_call *call, meta_sql sql, const reset_entry *entry)
 {
-    struct meta_stmt *stmt = meta_query(call->db, META_GROUP_PARTITION_LOCKED);
+    struct meta_stmt *stmt = meta_query(call->db, sql);
 
     meta_bind_int(stmt, 1, call->group.id);
     meta_bind_uuid(stmt, 2, &entry->topic_id);
     meta_bind_int(stmt, 3, entry->partition);
+    return stmt;
+}
+
+/* Has anybody a lock on a record of the partition of a queue? */
+static bool is_locked(struct group_call *call, const reset_entry *entry)
+{
+    struct meta_stmt *stmt = query_of_entry(call, META_GROUP_PARTITION_LOCKED, entry);
+
     meta_bind_int(stmt, 4, call->now_ms);
     bool found = meta_step(stmt);
     RIA_ASSERT(found);
@@ -54,6 +62,15 @@ static ria_err check_not_leased(
     );
 }
 
+/* The partition of a queue has no rows from now on: those it had are left to SweepRanges. */
+static ria_err leave_rows(struct group_call *call, const reset_entry *entry)
+{
+    RIA_TRY(meta_run(query_of_entry(call, META_LEFTOVERS_ADD_OF_PARTITION, entry)));
+    struct meta_stmt *stmt = query_of_entry(call, META_QUEUE_SET_SPACE, entry);
+    meta_bind_int(stmt, 4, call->counters->next_group_id++);
+    return meta_run(stmt);
+}
+
 /* Whatever lease there was is void, be it past its deadline or not: a late commit must not undo
  * this. */
 static ria_err
@@ -66,12 +83,8 @@ reset_partition(struct group_call *call, const reset_entry *entry, struct group_
     if (call->group.mode == GROUP_QUEUE) {
         row->frontier = entry->offset;
         row->unsettled = 0;
+        RIA_TRY(leave_rows(call, entry));
         row->row_count = 0;
-        struct meta_stmt *stmt = meta_query(call->db, META_GROUP_RANGES_DELETE_OF_PARTITION);
-        meta_bind_int(stmt, 1, call->group.id);
-        meta_bind_uuid(stmt, 2, &entry->topic_id);
-        meta_bind_int(stmt, 3, entry->partition);
-        RIA_TRY(meta_run(stmt));
     }
     return group_partition_write(call->db, call->group.id, row);
 }
@@ -165,8 +178,9 @@ static ria_err check_unused(struct group_call *call)
 
 ria_err apply_group_delete(struct group_call *call, const void *body, void *result)
 {
-    static const meta_sql deletes[] = {
-        META_GROUP_RANGES_DELETE,
+    static const meta_sql writes[] = {
+        META_LEFTOVERS_ADD_OF_GROUP, /* by the partitions: before those */
+        META_QUEUE_READS_DELETE,
         META_GROUP_PARTITIONS_DELETE,
         META_GROUP_SUBSCRIPTIONS_DELETE,
         META_GROUP_MEMBERS_DELETE,
@@ -182,8 +196,8 @@ ria_err apply_group_delete(struct group_call *call, const void *body, void *resu
     if (!r->force) {
         RIA_TRY(check_unused(call));
     }
-    for (size_t i = 0; i < RIA_COUNT(deletes); i++) {
-        struct meta_stmt *stmt = meta_query(call->db, deletes[i]);
+    for (size_t i = 0; i < RIA_COUNT(writes); i++) {
+        struct meta_stmt *stmt = meta_query(call->db, writes[i]);
         meta_bind_int(stmt, 1, call->group.id);
         RIA_TRY(meta_run(stmt));
     }

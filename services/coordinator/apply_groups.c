@@ -483,7 +483,7 @@ ria_err apply_groups_drop_topic(struct apply *apply, const struct ria_uuid *topi
 {
     static const meta_sql writes[] = {
         META_GROUPS_CHANGE_OF_TOPIC,
-        META_GROUP_RANGES_DELETE_OF_TOPIC, /* finds them by the partitions: before those */
+        META_LEFTOVERS_ADD_OF_TOPIC, /* by the partitions: before those */
         META_GROUP_PARTITIONS_DELETE_OF_TOPIC,
         META_GROUP_SUBSCRIPTIONS_DELETE_OF_TOPIC,
     };

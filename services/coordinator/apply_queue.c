@@ -44,6 +44,21 @@ ria_err queue_close(struct queue_call *queue)
     return queue_row_store(&queue->row);
 }
 
+static bool has_room(const struct queue_call *queue)
+{
+    return queue->row.row_count <= QUEUE_ROWS_SPLIT_MAX - QUEUE_ROWS_RESERVED;
+}
+
+bool queue_may_split(const struct queue_call *queue, int64_t first, int64_t last)
+{
+    return has_room(queue) || (first == queue->row.position && first == last);
+}
+
+bool queue_may_finish(const struct queue_call *queue, int64_t first)
+{
+    return has_room(queue) || first == queue->row.position;
+}
+
 bool queue_is_unsettled(const struct queue_call *queue)
 {
     return queue->row.unsettled != 0 && queue->row.unsettled_deadline > queue->call->now_ms;
@@ -177,6 +192,39 @@ ria_err queue_finish(struct queue_call *queue, int64_t first, int64_t last)
     return RIA_OK;
 }
 
+static bool is_due(const struct queue_call *queue, const struct range_row *row)
+{
+    return (row->state == RANGE_LEASED || row->state == RANGE_WAITING) && row->ready_at > 0 &&
+           row->ready_at <= queue->call->now_ms;
+}
+
+/* It will be discarded, which may release a held row of many. */
+static bool may_expire(const struct queue_call *queue, const struct range_row *row)
+{
+    bool is_finished = row->state == RANGE_LEASED && is_used_up(queue, row) &&
+                       queue->call->group.dead_topic.size == 0;
+
+    return !is_finished || queue_may_finish(queue, row->first);
+}
+
+static ria_err expire(struct queue_call *queue, const struct range_row *row)
+{
+    return row->state == RANGE_LEASED ? queue_fail(queue, row, 0) : queue_put_back(queue, row, 0);
+}
+
+/* At the bound the record at the position goes first: what may not expire must not be in its way.
+ */
+static ria_err expire_first(struct queue_call *queue)
+{
+    struct range_row row;
+
+    if (has_room(queue) || !range_rows_at(&queue->row, queue->row.position, &row) ||
+        !is_due(queue, &row)) {
+        return RIA_OK;
+    }
+    return expire(queue, &row);
+}
+
 ria_err queue_expire(struct queue_call *queue, int64_t *out_next)
 {
     int64_t now_ms = queue->call->now_ms;
@@ -186,14 +234,17 @@ ria_err queue_expire(struct queue_call *queue, int64_t *out_next)
     if (queue->row.unsettled != 0 && !queue_is_unsettled(queue)) {
         queue_forget_unsettled(queue);
     }
+    RIA_TRY(expire_first(queue));
     for (int i = 0; range_rows_due(&queue->row, &row); i++) {
         if (row.ready_at > now_ms || i == QUEUE_DUE_MAX) {
             next = row.ready_at;
             break;
         }
-        RIA_TRY(
-            row.state == RANGE_LEASED ? queue_fail(queue, &row, 0) : queue_put_back(queue, &row, 0)
-        );
+        if (!may_expire(queue, &row)) {
+            next = now_ms + QUEUE_CROWDED_MS;
+            break;
+        }
+        RIA_TRY(expire(queue, &row));
     }
     *out_next = next;
     return RIA_OK;

@@ -20,11 +20,15 @@ enum {
     QUEUE_DELIVERIES = 16,
     QUEUE_DEAD_MS = 30000, /* how long a gateway has dead records */
 
-    /* Rows of a partition. At the first bound nothing fresh is given out; what would split a row at
-     * the second one is refused (LIMIT), but for what is at the position: there is always a way on.
-     */
+    /* Rows of a partition. At the first bound nothing fresh is given out; what would make more rows
+     * of one at the second bound is refused (LIMIT), but for the record at the position: there is
+     * always a way on. */
     QUEUE_ROWS_MAX = 100000,
     QUEUE_ROWS_SPLIT_MAX = 200000,
+    QUEUE_ROWS_RESERVED =
+        3, /* of the latter: two for a split, one for the record at the position */
+
+    QUEUE_CROWDED_MS = 1000, /* then one that was full is looked at again, whatever has changed */
 
     /* Rows of a partition that one operation makes ready: a bound on its time. */
     QUEUE_DUE_MAX = 1000,
@@ -50,6 +54,15 @@ bool queue_open(struct queue_call *queue, const struct ria_uuid *topic_id, int32
 
 /* Store the partition's row if it has changed. */
 ria_err queue_close(struct queue_call *queue) RIA_MUST_USE;
+
+/* May [first, last], part of a row, become something else than the rest of it? Not at the bound.
+ * The record at the position always may: it adds a row, and then nothing can add one there before
+ * the position has moved, which takes at least one away. */
+bool queue_may_split(const struct queue_call *queue, int64_t first, int64_t last);
+
+/* May [first, last], whole rows or not, be finished? That may split a row, or release a held one of
+ * many. At the position it adds nothing. */
+bool queue_may_finish(const struct queue_call *queue, int64_t first);
 
 /* The lease that is not settled is alive. */
 bool queue_is_unsettled(const struct queue_call *queue);
@@ -88,5 +101,5 @@ ria_err queue_kill(struct queue_call *queue, const struct range_row *row, struct
 ria_err queue_finish(struct queue_call *queue, int64_t first, int64_t last) RIA_MUST_USE;
 
 /* Make ready what is due, up to QUEUE_DUE_MAX rows. *out_next: when the next one is, INT64_MAX =
- * nothing is. */
+ * nothing is. At the bound what would add rows by that stays as it is until there are fewer. */
 ria_err queue_expire(struct queue_call *queue, int64_t *out_next) RIA_MUST_USE;

@@ -50,7 +50,7 @@ static ria_err refuse(struct acking *a, ria_err err, const char *fmt, ...)
 struct looking {
     const struct acking *a;
     int64_t next; /* first offset that has not been looked at */
-    bool splits;
+    bool adds;    /* there may be more rows by it */
     bool failed;
     struct range_row row; /* failed: that it is of */
 };
@@ -63,12 +63,41 @@ static bool is_allowed(const struct acking *a, const struct range_row *row)
            row->deadline > a->queue.call->now_ms;
 }
 
+/* A record that is finished may release others of its key. */
+static bool finishes(const struct acking *a, const struct range_row *row)
+{
+    const struct group_row *group = &a->queue.call->group;
+
+    switch (a->entry->action) {
+    case ACK_DONE:
+    case ACK_BURIED:
+        return true;
+    case ACK_FAILED:
+        return group->dead_topic.size == 0 && row->deliveries >= group->deliveries_max;
+    case ACK_REJECT:
+        return group->dead_topic.size == 0;
+    default:
+        return false;
+    }
+}
+
+/* At the bound, what may add rows. */
+static bool may_add(const struct acking *a)
+{
+    const ack_entry *entry = a->entry;
+    bool is_finish = entry->action == ACK_DONE || entry->action == ACK_BURIED;
+
+    return is_finish ? queue_may_finish(&a->queue, entry->first)
+                     : queue_may_split(&a->queue, entry->first, entry->last);
+}
+
 static bool look(void *arg, const struct range_row *row)
 {
     struct looking *looking = arg;
     const ack_entry *entry = looking->a->entry;
 
-    looking->splits = looking->splits || row->first < entry->first || row->last > entry->last;
+    looking->adds = looking->adds || row->first < entry->first || row->last > entry->last ||
+                    (row->has_key && finishes(looking->a, row));
     looking->failed = !is_allowed(looking->a, row);
     if (looking->failed) {
         looking->row = *row;
@@ -166,7 +195,7 @@ static ria_err check_leased(struct acking *a, bool *out_ok)
     if (looking.next <= entry->last) {
         return refuse_offset(a, looking.next); /* past the frontier */
     }
-    if (looking.splits && row->row_count >= QUEUE_ROWS_SPLIT_MAX && entry->first != row->position) {
+    if (looking.adds && !may_add(a)) {
         return refuse(
             a,
             RIA_ERR_LIMIT,

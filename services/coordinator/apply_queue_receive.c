@@ -157,7 +157,6 @@ static ria_err give_dead(struct receiving *r, struct range_row *row)
     if (dead == NULL || !rows_copy_text(call->arena, range_text_get(&row->reason), &reason)) {
         return ria_arena_err(call->arena);
     }
-    row->last = ria_min_i64(row->last, row->first + r->dead_left - 1);
     row->lease_id = r->lease_id;
     row->deadline = call->now_ms + QUEUE_DEAD_MS;
     row->ready_at = row->deadline;
@@ -177,13 +176,64 @@ static ria_err give_dead(struct receiving *r, struct range_row *row)
 
 /* ---- one partition ---- */
 
+/* The partition has as many rows as it may: nothing that would make more of one is given out. */
+static void crowded(struct receiving *r)
+{
+    r->full = true;
+    ask_again_at(r, r->queue.call->now_ms + QUEUE_CROWDED_MS);
+}
+
+/* How many of a row's first records, of those that are wanted, may be given out without the rest:
+ * 0 = none. */
+static int64_t may_take(const struct receiving *r, const struct range_row *row, int64_t wanted)
+{
+    int64_t more = ria_min_i64(row->last - row->first, wanted - 1);
+
+    if (more == row->last - row->first || queue_may_split(&r->queue, row->first, row->last)) {
+        return more + 1;
+    }
+    return row->first == r->queue.row.position ? 1 : 0;
+}
+
+/* *out_taken false: it stays, since that would make more rows than there may be. */
+static ria_err take_dead(struct receiving *r, struct range_row *row, bool *out_taken)
+{
+    struct queue_call *queue = &r->queue;
+
+    if (queue->call->group.dead_topic.size == 0) { /* the group may have lost it since */
+        *out_taken = queue_may_finish(queue, row->first);
+        return *out_taken ? queue_kill(queue, row, RIA_SLICE_EMPTY) : RIA_OK;
+    }
+    int64_t count = may_take(r, row, r->dead_left);
+    *out_taken = count > 0;
+    if (count == 0) {
+        return RIA_OK;
+    }
+    row->last = row->first + count - 1;
+    return give_dead(r, row);
+}
+
+/* The next one: at the bound the one at the position, which is always taken. */
+static bool next_dead(struct receiving *r, struct range_row *row)
+{
+    struct queue_row *queue = &r->queue.row;
+
+    if (!queue_may_split(&r->queue, queue->position, queue->frontier) &&
+        range_rows_at(queue, queue->position, row) && row->state == RANGE_DEAD &&
+        row->ready_at <= r->queue.call->now_ms) {
+        return true;
+    }
+    return range_rows_dead(queue, row);
+}
+
 static ria_err receive_dead(struct receiving *r)
 {
     struct queue_call *queue = &r->queue;
     bool is_kept = queue->call->group.dead_topic.size > 0;
+    bool taken = true;
     struct range_row row;
 
-    for (int i = 0; range_rows_dead(&queue->row, &row); i++) {
+    for (int i = 0; next_dead(r, &row); i++) {
         if (row.ready_at > queue->call->now_ms || (is_kept && r->dead_left == 0) ||
             i == QUEUE_DUE_MAX) {
             if (r->request->dead_max > 0) {
@@ -191,8 +241,11 @@ static ria_err receive_dead(struct receiving *r)
             }
             return RIA_OK;
         }
-        /* The group may have lost its dead-letter topic since. */
-        RIA_TRY(is_kept ? give_dead(r, &row) : queue_kill(queue, &row, RIA_SLICE_EMPTY));
+        RIA_TRY(take_dead(r, &row, &taken));
+        if (!taken) {
+            crowded(r);
+            return RIA_OK;
+        }
     }
     return RIA_OK;
 }
@@ -204,8 +257,14 @@ static ria_err receive_ready(struct receiving *r)
     struct range_row row;
 
     while (r->records_left > 0 && range_rows_ready(&queue->row, floor, &row)) {
+        bool is_cut = row.first < floor;
         row.first = ria_max_i64(row.first, floor);
-        row.last = ria_min_i64(row.last, row.first + r->records_left - 1);
+        int64_t count = may_take(r, &row, r->records_left);
+        if (count == 0 || (is_cut && !queue_may_split(queue, row.first, row.last))) {
+            crowded(r);
+            break;
+        }
+        row.last = row.first + count - 1;
         row.deliveries++;
         queue_lease(queue, &row, r->lease_id, r->deadline);
         range_text_set(&row.holder, r->request->consumer);

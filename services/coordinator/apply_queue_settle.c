@@ -85,6 +85,13 @@ static ria_err refuse_over(struct settling *s, const settle_entry *entry, settle
     );
 }
 
+static ria_err refuse_full(struct settling *s, settled_entry *settled)
+{
+    int64_t rows = s->queue.row.row_count;
+
+    return refuse(s, settled, RIA_ERR_LIMIT, "the partition has %" PRId64 " rows, its limit", rows);
+}
+
 /* ---- records that have a row ---- */
 
 static bool is_splitting(const struct range_row *row, int64_t offset)
@@ -106,15 +113,9 @@ static ria_err settle_leased(struct settling *s, const settle_entry *entry, sett
         settled->hand_out = true;
         return RIA_OK;
     }
-    if (queue->row.row_count >= QUEUE_ROWS_SPLIT_MAX && is_splitting(&row, entry->offset) &&
-        entry->offset != queue->row.position) {
-        return refuse(
-            s,
-            settled,
-            RIA_ERR_LIMIT,
-            "the partition has %" PRId64 " rows, its limit",
-            queue->row.row_count
-        );
+    if (is_splitting(&row, entry->offset) &&
+        !queue_may_split(queue, entry->offset, entry->offset)) {
+        return refuse_full(s, settled);
     }
     row.first = entry->offset;
     row.last = entry->offset;
@@ -215,6 +216,11 @@ static ria_err check_gap(struct settling *s, const settle_entry *entry, int64_t 
     );
 }
 
+static bool is_of(const settle_entry *entry, const settle_entry *first)
+{
+    return entry->partition == first->partition && entry->lease_id == first->lease_id;
+}
+
 /* Entries from the frontier on, as many as are of this lease. */
 static ria_err settle_fresh(struct settling *s, uint32_t from, uint32_t *out_end)
 {
@@ -228,7 +234,7 @@ static ria_err settle_fresh(struct settling *s, uint32_t from, uint32_t *out_end
 
     for (; i < request->entries_count; i++, expected++) {
         const settle_entry *entry = &request->entries[i];
-        if (entry->partition != first->partition || entry->lease_id != first->lease_id) {
+        if (!is_of(entry, first) || !queue_may_split(&s->queue, expected, lease_end)) {
             break;
         }
         RIA_TRY(check_gap(s, entry, expected));
@@ -239,6 +245,9 @@ static ria_err settle_fresh(struct settling *s, uint32_t from, uint32_t *out_end
     queue_forget_unsettled(&s->queue);
     if (lease_end > row->frontier || row->named_end > row->frontier) {
         group_changed(s->queue.call); /* what is behind it is free now */
+    }
+    for (; i < request->entries_count && is_of(&request->entries[i], first); i++) {
+        RIA_TRY(refuse_full(s, &s->settled[i])); /* fresh again */
     }
     *out_end = i;
     return RIA_OK;

@@ -1,5 +1,5 @@
 /* coordinator: the parts of one coordinator and what its handlers share. Only for service.c,
- * assigner.c, elections.c and handle_*.c. */
+ * assigner.c, elections.c, sweeper.c and handle_*.c. */
 #pragma once
 
 #include "common/arena.h"
@@ -104,6 +104,8 @@ struct coordinator {
     struct ria_map beats; /* heartbeats that are held back, by process */
     int64_t beats_living; /* liveness_changes() when they were looked at */
     struct mover mover;
+    bool sweeping; /* a SweepRanges command is under way */
+    struct ria_timer sweep_timer;
     struct ria_timer wake_timer; /* answers parked requests at the end of the turn */
     struct ria_timer tick_timer; /* ages liveness, and what follows from it */
     struct coordinator_metrics metrics;
@@ -255,5 +257,12 @@ void mover_check(struct coordinator *coordinator);
 uint32_t mover_count(struct coordinator *coordinator);
 bool mover_is_rebalancing(struct coordinator *coordinator);
 int32_t mover_moves_max(const struct coordinator *coordinator);
+
+/* ---- sweeper.c ---- */
+
+void sweeper_init(struct coordinator *coordinator);
+
+/* Delete some of what is left of queues. Cheap if there is nothing. */
+void sweeper_check(struct coordinator *coordinator);
 
 void handle_plan_rebalance(struct coordinator *coordinator, const struct coordinator_call *call);

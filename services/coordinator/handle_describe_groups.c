@@ -1,4 +1,5 @@
 /* DescribeGroups: which groups there are; of one, who has what. */
+#include "common/assert.h"
 #include "common/limits.h"
 
 #include "schemas/gen/describe_groups_request.h"
@@ -11,6 +12,7 @@
 enum {
     RESPONSE_SIZE_MAX = RIA_FRAME_SIZE_MAX - 4096,
     LIMIT_MAX = 10000,
+    RANGES_MAX = 10000, /* a few milliseconds */
 };
 
 typedef struct describe_groups_response_described_group group_entry;
@@ -21,7 +23,8 @@ typedef struct describe_groups_response_described_group_partition partition_entr
 struct describing {
     struct coordinator *coordinator;
     struct ria_arena *arena;
-    int64_t now_ms; /* lease clock */
+    int64_t now_ms;      /* lease clock */
+    int64_t ranges_left; /* rows of queues that may be looked at */
 };
 
 /* ---- a group ---- */
@@ -136,7 +139,23 @@ fill_lease(struct describing *describing, struct meta_stmt *stmt, partition_entr
     }
 }
 
-/* What the ranges do not tell: the lease that is not settled has none. */
+/* The rows of a partition, and how many records they say are leased. */
+struct queue_space {
+    int64_t id;
+    int64_t leased;
+};
+
+static bool add_space(struct meta_stmt *stmt, struct rows *spaces)
+{
+    struct queue_space *space = rows_add(spaces);
+
+    if (space != NULL) {
+        space->id = meta_column_int(stmt, 14);
+        space->leased = meta_column_int(stmt, 15);
+    }
+    return space != NULL;
+}
+
 static void
 fill_queue(struct describing *describing, struct meta_stmt *stmt, partition_entry *entry)
 {
@@ -144,8 +163,13 @@ fill_queue(struct describing *describing, struct meta_stmt *stmt, partition_entr
 
     entry->frontier = meta_column_int(stmt, 10);
     entry->discarded = meta_column_int(stmt, 13);
+    entry->leased = meta_column_int(stmt, 15);
+    entry->waiting = meta_column_int(stmt, 16);
+    entry->dead = meta_column_int(stmt, 17);
+    entry->done = entry->frontier - entry->position - entry->leased - entry->waiting - entry->dead;
+    /* The lease that is not settled has no rows. */
     if (unsettled && meta_column_int(stmt, 8) > describing->now_ms) {
-        entry->leased = meta_column_int(stmt, 9) - entry->frontier;
+        entry->leased += meta_column_int(stmt, 9) - entry->frontier;
     }
 }
 
@@ -171,31 +195,28 @@ add_partition(struct describing *describing, struct meta_stmt *stmt, struct rows
            rows_copy_text(rows->arena, meta_column_text(stmt, 7), &entry->holder);
 }
 
-/* Sums over a queue's ranges, in the order of the partitions. */
-static void add_sums(struct describing *describing, int64_t group_id, group_entry *entry)
+/* Leases that are over and whose rows do not say so yet, are waiting. Those that will be ready
+ * first are looked at: of a queue with more than RANGES_MAX rows that are leased or have a time,
+ * the sums may be of what the rows say. */
+static void count_overdue(
+    struct describing *describing, const struct queue_space *space, partition_entry *entry
+)
 {
-    uint32_t i = 0;
-    struct meta_stmt *stmt = meta_query(describing->coordinator->db, META_GROUP_RANGES_SUMMED);
+    struct meta_stmt *stmt = meta_query(describing->coordinator->db, META_RANGES_OVERDUE);
 
-    meta_bind_int(stmt, 1, group_id);
-    meta_bind_int(stmt, 2, describing->now_ms);
-    while (meta_step(stmt)) {
-        struct ria_uuid topic_id = meta_column_uuid(stmt, 0);
-        int32_t partition = (int32_t)meta_column_int(stmt, 1);
-        while (i < entry->partitions_count &&
-               (!ria_uuid_equal(entry->partitions[i].topic_id, topic_id) ||
-                entry->partitions[i].partition != partition)) {
-            i++;
-        }
-        if (i == entry->partitions_count) {
-            break;
-        }
-        entry->partitions[i].leased += meta_column_int(stmt, 2);
-        entry->partitions[i].waiting = meta_column_int(stmt, 3);
-        entry->partitions[i].dead = meta_column_int(stmt, 4);
-        entry->partitions[i].done = meta_column_int(stmt, 5);
-    }
+    meta_bind_int(stmt, 1, space->id);
+    meta_bind_uuid(stmt, 2, &entry->topic_id);
+    meta_bind_int(stmt, 3, entry->partition);
+    meta_bind_int(stmt, 4, describing->now_ms);
+    meta_bind_int(stmt, 5, describing->ranges_left);
+    bool found = meta_step(stmt);
+    RIA_ASSERT(found);
+    int64_t overdue = meta_column_int(stmt, 0);
+    describing->ranges_left -= meta_column_int(stmt, 1);
     meta_done(stmt);
+    RIA_ASSERT(overdue <= space->leased);
+    entry->leased -= overdue;
+    entry->waiting += overdue;
 }
 
 static ria_err read_partitions(struct describing *describing, int64_t group_id, group_entry *entry)
@@ -203,17 +224,21 @@ static ria_err read_partitions(struct describing *describing, int64_t group_id, 
     bool ok = true;
     bool queue = entry->mode == GROUP_QUEUE;
     struct rows rows = rows_of(describing->arena, sizeof(partition_entry));
+    struct rows spaces = rows_of(describing->arena, sizeof(struct queue_space));
     struct meta_stmt *stmt = meta_query(describing->coordinator->db, META_GROUP_PARTITIONS_LISTED);
 
     meta_bind_int(stmt, 1, group_id);
     while (ok && meta_step(stmt)) {
-        ok = add_partition(describing, stmt, &rows, queue);
+        ok = add_partition(describing, stmt, &rows, queue) && (!queue || add_space(stmt, &spaces));
     }
     meta_done(stmt);
     entry->partitions = rows.items;
     entry->partitions_count = rows.count;
-    if (ok && queue) {
-        add_sums(describing, group_id, entry);
+    for (uint32_t i = 0; ok && i < spaces.count && describing->ranges_left > 0; i++) {
+        const struct queue_space *space = &((const struct queue_space *)spaces.items)[i];
+        if (space->leased > 0) {
+            count_overdue(describing, space, &entry->partitions[i]);
+        }
     }
     return ok ? RIA_OK : ria_arena_err(describing->arena);
 }
@@ -294,6 +319,7 @@ void handle_describe_groups(struct coordinator *coordinator, const struct coordi
         .coordinator = coordinator,
         .arena = &coordinator->arena,
         .now_ms = lease_clock_ms(&coordinator->lease_clock),
+        .ranges_left = RANGES_MAX,
     };
 
     if (!coordinator_decode(coordinator, call, &request)) {

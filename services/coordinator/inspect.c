@@ -56,6 +56,8 @@ static const char *const group_rules[] = {
     "a subscription is of a member that is gone",
     "a group's members are miscounted",
     "the groups are miscounted",
+    "ranges of a partition are to be deleted",
+    "a group has a receive that may be repeated and is gone",
 };
 
 const char *coordinator_check_groups(struct coordinator *coordinator)

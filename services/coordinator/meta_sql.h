@@ -26,10 +26,25 @@
 /* What range_rows.c reads, in its order, and of which partition. */
 #define META_RANGE_COLUMNS_ \
     "first, last, state, lease_id, deadline, ready_at, deliveries, has_key, key, holder, reason"
-#define META_OF_PARTITION_        " WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3"
+#define META_OF_PARTITION_        " WHERE space = ?1 AND topic_id = ?2 AND partition = ?3"
 #define META_RANGES_OF_PARTITION_ " FROM group_ranges" META_OF_PARTITION_
 /* By an index that the planner would not take: to it, the order of the primary key is as good. */
 #define META_RANGES_BY_(index) " FROM group_ranges INDEXED BY " index META_OF_PARTITION_
+
+/* Somebody has a lock on a record of the partition p of a queue at the time ?now. */
+#define META_IS_LOCKED_(now)                                                             \
+    "(p.leased > 0 AND EXISTS (SELECT 1 FROM group_ranges AS r INDEXED BY"               \
+    " group_ranges_ready WHERE r.space = p.space AND r.topic_id = p.topic_id"            \
+    " AND r.partition = p.partition AND r.state IN (1, 2) AND r.ready_at > " now         \
+    " AND r.state = 1 AND r.deadline > " now ") OR p.dead > 0 AND EXISTS (SELECT 1 FROM" \
+    " group_ranges AS r INDEXED BY group_ranges_dead WHERE r.space = p.space"            \
+    " AND r.topic_id = p.topic_id AND r.partition = p.partition AND r.state = 5"         \
+    " AND r.ready_at > " now " AND r.lease_id <> 0 AND r.deadline > " now "))"
+
+/* Rows that are nobody's from now on: of the partitions that the rest of the statement names. */
+#define META_LEFTOVERS_ADD_                                              \
+    "INSERT INTO range_leftovers SELECT space, topic_id, partition FROM" \
+    " group_partitions WHERE row_count > 0 AND"
 
 /* clang-format off */
 #define META_SQL_TABLE(X)                                                                           \
@@ -172,16 +187,30 @@
     X(GROUP_IN_USE, "SELECT EXISTS (SELECT 1 FROM group_members WHERE group_id = ?1"                \
         " AND deadline > ?2), EXISTS (SELECT 1 FROM group_partitions WHERE group_id = ?1"           \
         " AND (lease_id <> 0 OR unsettled <> 0) AND deadline > ?2) OR EXISTS"                       \
-        " (SELECT 1 FROM group_ranges WHERE group_id = ?1 AND lease_id <> 0 AND deadline > ?2)")    \
+        " (SELECT 1 FROM group_partitions AS p WHERE p.group_id = ?1 AND " META_IS_LOCKED_("?2")    \
+        ")")                                                                                        \
     X(GROUP_DELETE, "DELETE FROM consumer_groups WHERE group_id = ?1")                              \
     X(GROUP_MEMBERS_DELETE, "DELETE FROM group_members WHERE group_id = ?1")                        \
     X(GROUP_SUBSCRIPTIONS_DELETE, "DELETE FROM group_subscriptions WHERE group_id = ?1")            \
     X(GROUP_PARTITIONS_DELETE, "DELETE FROM group_partitions WHERE group_id = ?1")                  \
-    X(GROUP_PARTITION_LOCKED, "SELECT EXISTS (SELECT 1 FROM group_ranges WHERE group_id = ?1"       \
-        " AND topic_id = ?2 AND partition = ?3 AND lease_id <> 0 AND deadline > ?4)")               \
-    X(GROUP_RANGES_DELETE_OF_PARTITION, "DELETE FROM group_ranges WHERE group_id = ?1"              \
-        " AND topic_id = ?2 AND partition = ?3")                                                    \
-    X(GROUP_RANGES_DELETE, "DELETE FROM group_ranges WHERE group_id = ?1")                          \
+    X(GROUP_PARTITION_LOCKED, "SELECT EXISTS (SELECT 1 FROM group_partitions AS p"                  \
+        " WHERE p.group_id = ?1 AND p.topic_id = ?2 AND p.partition = ?3 AND "                      \
+        META_IS_LOCKED_("?4") ")")                                                                  \
+    X(LEFTOVERS_ADD_OF_GROUP, META_LEFTOVERS_ADD_ " group_id = ?1")                                 \
+    X(LEFTOVERS_ADD_OF_TOPIC, META_LEFTOVERS_ADD_ " topic_id = ?1")                                 \
+    X(LEFTOVERS_ADD_OF_PARTITION, META_LEFTOVERS_ADD_ " group_id = ?1 AND topic_id = ?2"            \
+        " AND partition = ?3")                                                                      \
+    X(LEFTOVERS_FIRST, "SELECT space, topic_id, partition FROM range_leftovers"                     \
+        " ORDER BY space, topic_id, partition LIMIT 1")                                             \
+    X(LEFTOVERS_DELETE, "DELETE FROM range_leftovers" META_OF_PARTITION_)                           \
+    X(LEFTOVERS_ANY, "SELECT EXISTS (SELECT 1 FROM range_leftovers)")                               \
+    X(QUEUE_READ_ADD, "INSERT OR REPLACE INTO queue_reads VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")     \
+    X(QUEUE_READ_GET, "SELECT partition, first, last, lease_id FROM queue_reads"                    \
+        " WHERE group_id = ?1 AND read_id = ?2 ORDER BY partition, first")                          \
+    X(QUEUE_READS_HEARD, "DELETE FROM queue_reads WHERE group_id = ?1 AND read_id >= ?2"            \
+        " AND read_id < ?3")                                                                        \
+    X(QUEUE_READS_OVER, "DELETE FROM queue_reads WHERE group_id = ?1 AND until <= ?2")              \
+    X(QUEUE_READS_DELETE, "DELETE FROM queue_reads WHERE group_id = ?1")                            \
     X(GROUP_MEMBER_GET, "SELECT kind, epoch, session_ms, deadline, chosen FROM group_members"       \
         " WHERE group_id = ?1 AND name = ?2")                                                       \
     X(GROUP_MEMBER_DETAIL, "SELECT detail FROM group_members WHERE group_id = ?1 AND name = ?2")    \
@@ -213,7 +242,7 @@
     X(GROUP_PARTITIONS_HELD, "SELECT " META_GROUP_PARTITION_COLUMNS_ " FROM group_partitions"       \
         " WHERE group_id = ?1 AND deadline = 9223372036854775807 ORDER BY topic_id, partition")     \
     X(GROUP_PARTITION_SET_MEMBER, "INSERT INTO group_partitions VALUES (?1, ?2, ?3, -1, 0, '', ?4," \
-        " 0, '', 0, -1, -1, 0, 0, 0, 0) ON CONFLICT DO UPDATE SET member = ?4")                           \
+        " 0, '', 0, -1, -1, 0, 0, 0, 0, ?1, 0, 0, 0) ON CONFLICT DO UPDATE SET member = ?4")                           \
     X(GROUPS_LISTED, "SELECT " META_GROUP_COLUMNS_ " FROM consumer_groups WHERE name > ?1"          \
         " ORDER BY name LIMIT ?2")                                                                  \
     X(GROUP_MEMBERS_LIVING, "SELECT count(*) FROM group_members WHERE group_id = ?1"                \
@@ -224,23 +253,15 @@
         " AND name = ?2 ORDER BY topic_id")                                                         \
     X(GROUP_PARTITIONS_LISTED, "SELECT p.topic_id, p.partition, p.position, p.committed_ms,"        \
         " p.metadata, p.member, p.lease_id, p.holder, p.deadline, p.next, p.frontier, m.deadline,"  \
-        " p.unsettled, p.discarded"                                                                 \
+        " p.unsettled, p.discarded, p.space, p.leased, p.waiting, p.dead"                           \
         " FROM group_partitions AS p LEFT JOIN group_members AS m ON m.group_id = p.group_id"       \
         " AND m.name = p.holder WHERE p.group_id = ?1 ORDER BY p.topic_id, p.partition")            \
-    X(GROUP_RANGES_SUMMED, "SELECT topic_id, partition,"                                            \
-        " sum(CASE WHEN state = 1 AND deadline > ?2 THEN last - first + 1 ELSE 0 END),"             \
-        " sum(CASE WHEN state IN (2, 3) OR state = 1 AND deadline <= ?2"                            \
-        " THEN last - first + 1 ELSE 0 END),"                                                       \
-        " sum(CASE WHEN state = 5 THEN last - first + 1 ELSE 0 END),"                               \
-        " sum(CASE WHEN state = 4 THEN last - first + 1 ELSE 0 END)"                                \
-        " FROM group_ranges WHERE group_id = ?1 GROUP BY topic_id, partition"                       \
-        " ORDER BY topic_id, partition")                                                            \
     X(GROUP_PARTITION_GET, "SELECT " META_GROUP_PARTITION_COLUMNS_ " FROM group_partitions"         \
         " WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3")                                \
     X(GROUP_PARTITIONS_OF_TOPIC, "SELECT " META_GROUP_PARTITION_COLUMNS_ " FROM group_partitions"   \
         " WHERE group_id = ?1 AND topic_id = ?2 ORDER BY partition")                                \
     X(GROUP_PARTITION_INSERT, "INSERT INTO group_partitions VALUES (?1, ?2, ?3, ?4, ?5, '', ?6,"    \
-        " ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, 0)")                                                   \
+        " ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, 0, ?1, 0, 0, 0)")                                                   \
     X(GROUP_PARTITION_SET, "UPDATE group_partitions SET position = ?4, committed_ms = ?5,"          \
         " member = ?6, lease_id = ?7, holder = ?8, deadline = ?9, next = ?10, frontier = ?11,"      \
         " unsettled = ?12, row_count = ?13 WHERE group_id = ?1 AND topic_id = ?2"                   \
@@ -253,16 +274,17 @@
         " generation = generation + 1 WHERE group_id IN " META_GROUPS_OF_TOPIC_)                    \
     X(GROUP_PARTITIONS_DELETE_OF_TOPIC, "DELETE FROM group_partitions WHERE topic_id = ?1")         \
     X(GROUP_SUBSCRIPTIONS_DELETE_OF_TOPIC, "DELETE FROM group_subscriptions WHERE topic_id = ?1")   \
-    X(GROUP_RANGES_DELETE_OF_TOPIC, "DELETE FROM group_ranges WHERE topic_id = ?1 AND group_id IN"  \
-        " (SELECT group_id FROM group_partitions WHERE topic_id = ?1)")                             \
     X(QUEUE_GET, "SELECT position, committed_ms, frontier, row_count, named_end, discarded,"        \
-        " unsettled, next, deadline, holder FROM group_partitions"                                  \
+        " unsettled, next, deadline, holder, space, leased, waiting, dead FROM group_partitions"    \
         " WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3")                                \
     X(QUEUE_INSERT, "INSERT INTO group_partitions VALUES"                                           \
-        " (?1, ?2, ?3, ?4, 0, '', '', 0, '', 0, -1, ?4, 0, 0, 0, 0)")                               \
+        " (?1, ?2, ?3, ?4, 0, '', '', 0, '', 0, -1, ?4, 0, 0, 0, 0, ?1, 0, 0, 0)")                               \
     X(QUEUE_SET, "UPDATE group_partitions SET position = ?4, committed_ms = ?5, frontier = ?6,"     \
         " row_count = ?7, named_end = ?8, discarded = ?9, unsettled = ?10, next = ?11,"             \
-        " deadline = ?12, holder = ?13 WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3")   \
+        " deadline = ?12, holder = ?13, leased = ?14, waiting = ?15, dead = ?16"                    \
+        " WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3")                                \
+    X(QUEUE_SET_SPACE, "UPDATE group_partitions SET space = ?4, named_end = 0, leased = 0,"         \
+        " waiting = 0, dead = 0 WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3")          \
     X(GROUP_POSITION, "SELECT position FROM group_partitions WHERE group_id ="                      \
         " (SELECT group_id FROM consumer_groups WHERE name = ?1) AND topic_id = ?2"                 \
         " AND partition = ?3")                                                                      \
@@ -279,16 +301,22 @@
         " AND p.deadline = 9223372036854775807 AND NOT EXISTS (SELECT 1 FROM group_members AS m"    \
         " WHERE m.group_id = p.group_id AND m.name = p.holder)"                                     \
         " UNION ALL SELECT 5 FROM group_ranges AS r WHERE NOT EXISTS (SELECT 1"                     \
-        " FROM group_partitions AS p WHERE p.group_id = r.group_id AND p.topic_id = r.topic_id"     \
-        " AND p.partition = r.partition)"                                                           \
-        " UNION ALL SELECT 6 FROM group_ranges AS r JOIN consumer_groups AS g"                      \
-        " ON g.group_id = r.group_id WHERE r.lease_id >= g.next_lease"                              \
+        " FROM group_partitions AS p WHERE p.space = r.space AND p.topic_id = r.topic_id"           \
+        " AND p.partition = r.partition) AND NOT EXISTS (SELECT 1 FROM range_leftovers AS o"        \
+        " WHERE o.space = r.space AND o.topic_id = r.topic_id AND o.partition = r.partition)"       \
+        " UNION ALL SELECT 6 FROM group_ranges AS r JOIN group_partitions AS p"                     \
+        " ON p.space = r.space AND p.topic_id = r.topic_id AND p.partition = r.partition"           \
+        " JOIN consumer_groups AS g ON g.group_id = p.group_id WHERE r.lease_id >= g.next_lease"    \
         " UNION ALL SELECT 7 FROM group_subscriptions AS s WHERE NOT EXISTS"                        \
         " (SELECT 1 FROM group_members AS m WHERE m.group_id = s.group_id AND m.name = s.name)"     \
         " UNION ALL SELECT 8 FROM consumer_groups AS g WHERE g.member_count <>"                     \
         " (SELECT count(*) FROM group_members AS m WHERE m.group_id = g.group_id)"                  \
         " UNION ALL SELECT 9 FROM cluster WHERE group_count <>"                                     \
-        " (SELECT count(*) FROM consumer_groups) LIMIT 1")                                          \
+        " (SELECT count(*) FROM consumer_groups)"                                                   \
+        " UNION ALL SELECT 10 FROM range_leftovers AS o JOIN group_partitions AS p"                 \
+        " ON p.space = o.space AND p.topic_id = o.topic_id AND p.partition = o.partition"           \
+        " UNION ALL SELECT 11 FROM queue_reads WHERE group_id NOT IN"                               \
+        " (SELECT group_id FROM consumer_groups) LIMIT 1")                                          \
     X(QUEUES_ALL, "SELECT p.group_id, p.topic_id, p.partition FROM group_partitions AS p"           \
         " JOIN consumer_groups AS g ON g.group_id = p.group_id WHERE g.mode = 1"                    \
         " ORDER BY p.group_id, p.topic_id, p.partition")                                            \
@@ -307,15 +335,18 @@
         " AND has_key = 1 AND state <> 4 AND key = ?4 ORDER BY first LIMIT 1")                      \
     X(RANGES_BY_KEY, "SELECT key, state" META_RANGES_BY_("group_ranges_by_key")                                  \
         " AND has_key = 1 AND state <> 4 ORDER BY key, first")                                      \
+    X(RANGES_OVERDUE, "SELECT coalesce(sum(CASE WHEN state = 1 AND deadline <= ?4 THEN"            \
+        " last - first + 1 ELSE 0 END), 0), count(*) FROM (SELECT state, deadline, first, last"     \
+        META_RANGES_BY_("group_ranges_ready") " AND state IN (1, 2) AND ready_at > 0"               \
+        " ORDER BY ready_at, first LIMIT ?5)")                                                      \
+    X(RANGES_LOWEST, "SELECT count(*), coalesce(max(first), -1) FROM (SELECT first"                 \
+        META_RANGES_OF_PARTITION_ " ORDER BY first LIMIT ?4)")                                      \
     X(RANGE_PUT, "INSERT OR REPLACE INTO group_ranges VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"  \
         " ?10, ?11, ?12, ?13, ?14)")                                                                \
     X(RANGE_LEASE, "UPDATE group_ranges SET state = 1, lease_id = ?5, deadline = ?6, ready_at = ?7," \
-        " deliveries = ?8, holder = ?9 WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3"    \
-        " AND first = ?4")                                                                          \
-    X(RANGE_SET_LAST, "UPDATE group_ranges SET last = ?5 WHERE group_id = ?1 AND topic_id = ?2"     \
-        " AND partition = ?3 AND first = ?4")                                                       \
-    X(RANGES_DELETE, "DELETE FROM group_ranges WHERE group_id = ?1 AND topic_id = ?2"               \
-        " AND partition = ?3 AND first BETWEEN ?4 AND ?5")                                          \
+        " deliveries = ?8, holder = ?9" META_OF_PARTITION_ " AND first = ?4")                                                                          \
+    X(RANGE_SET_LAST, "UPDATE group_ranges SET last = ?5" META_OF_PARTITION_ " AND first = ?4")     \
+    X(RANGES_DELETE, "DELETE FROM group_ranges" META_OF_PARTITION_ " AND first BETWEEN ?4 AND ?5")  \
                                                                                                     \
     X(CHANGED_ROWS, "SELECT (SELECT count(*) FROM nodes WHERE version > ?1)"                        \
         " + (SELECT count(*) FROM topics WHERE version > ?1)"                                       \

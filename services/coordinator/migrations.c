@@ -16,6 +16,7 @@ MIGRATION_EMBED(migration_002, "002-failover.sql");
 MIGRATION_EMBED(migration_003, "003-moves.sql");
 MIGRATION_EMBED(migration_004, "004-groups.sql");
 MIGRATION_EMBED(migration_005, "005-settings.sql");
+MIGRATION_EMBED(migration_006, "006-queues.sql");
 
 const struct migration migrations[] = {
     {"001-initial.sql", migration_001},
@@ -23,5 +24,6 @@ const struct migration migrations[] = {
     {"003-moves.sql", migration_003},
     {"004-groups.sql", migration_004},
     {"005-settings.sql", migration_005},
+    {"006-queues.sql", migration_006},
 };
 const size_t migrations_count = RIA_COUNT(migrations);

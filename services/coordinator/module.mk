@@ -12,6 +12,7 @@ $(call library,coordinator,\
   services/coordinator/apply_nodes.c \
   services/coordinator/apply_partition.c \
   services/coordinator/apply_placement.c \
+  services/coordinator/apply_sweep.c \
   services/coordinator/apply_topic_config.c \
   services/coordinator/apply_queue.c \
   services/coordinator/apply_queue_ack.c \
@@ -55,6 +56,7 @@ $(call library,coordinator,\
   services/coordinator/rebalance.c \
   services/coordinator/service.c \
   services/coordinator/state_machine.c \
+  services/coordinator/sweeper.c \
   services/coordinator/tasks.c \
   services/coordinator/vfs_db.c \
 ,-lsqlite3)

@@ -38,9 +38,10 @@ static struct meta_stmt *query(
     return stmt;
 }
 
+/* Of the partition's rows. */
 static struct meta_stmt *query_of(const struct queue_row *queue, meta_sql sql)
 {
-    return query(queue->db, sql, queue->group_id, &queue->topic_id, queue->partition);
+    return query(queue->db, sql, queue->space, &queue->topic_id, queue->partition);
 }
 
 bool queue_row_read(
@@ -70,6 +71,10 @@ bool queue_row_read(
         out_row->unsettled_end = meta_column_int(stmt, 7);
         out_row->unsettled_deadline = meta_column_int(stmt, 8);
         range_text_set(&out_row->unsettled_holder, meta_column_text(stmt, 9));
+        out_row->space = meta_column_int(stmt, 10);
+        out_row->leased = meta_column_int(stmt, 11);
+        out_row->waiting = meta_column_int(stmt, 12);
+        out_row->dead = meta_column_int(stmt, 13);
     }
     meta_done(stmt);
     return found;
@@ -97,7 +102,8 @@ ria_err queue_row_store(struct queue_row *row)
         return RIA_OK;
     }
     row->touched = false;
-    struct meta_stmt *stmt = query_of(row, META_QUEUE_SET);
+    struct meta_stmt *stmt =
+        query(row->db, META_QUEUE_SET, row->group_id, &row->topic_id, row->partition);
     meta_bind_int(stmt, 4, row->position);
     meta_bind_int(stmt, 5, row->committed_ms);
     meta_bind_int(stmt, 6, row->frontier);
@@ -108,7 +114,30 @@ ria_err queue_row_store(struct queue_row *row)
     meta_bind_int(stmt, 11, row->unsettled_end);
     meta_bind_int(stmt, 12, row->unsettled_deadline);
     meta_bind_text(stmt, 13, range_text_get(&row->unsettled_holder));
+    meta_bind_int(stmt, 14, row->leased);
+    meta_bind_int(stmt, 15, row->waiting);
+    meta_bind_int(stmt, 16, row->dead);
     return meta_run(stmt);
+}
+
+/* More or fewer records are in this state. */
+static void add_records(struct queue_row *queue, range_state state, int64_t count)
+{
+    switch (state) {
+    case RANGE_LEASED:
+        queue->leased += count;
+        break;
+    case RANGE_WAITING:
+    case RANGE_HELD:
+        queue->waiting += count;
+        break;
+    case RANGE_DEAD:
+        queue->dead += count;
+        break;
+    case RANGE_DONE:
+        break;
+    }
+    RIA_ASSERT(queue->leased >= 0 && queue->waiting >= 0 && queue->dead >= 0);
 }
 
 /* ---- finding ---- */
@@ -274,6 +303,18 @@ static bool add_key(struct rows *keys, int64_t key)
     return added != NULL;
 }
 
+/* What of a row is in [first, last] is not what it was any more. */
+static void
+forget_records(struct queue_row *queue, const struct range_row *row, int64_t first, int64_t last)
+{
+    int64_t from = ria_max_i64(row->first, first);
+    int64_t to = ria_min_i64(row->last, last);
+
+    if (from <= to) {
+        add_records(queue, row->state, -(to - from + 1));
+    }
+}
+
 /* False: a key did not fit into keys (may be NULL). */
 static bool read_touched(
     struct queue_row *queue, const struct range_row *row, struct touched *out, struct rows *keys
@@ -294,6 +335,7 @@ static bool read_touched(
             out->low = out->high;
         }
         found = true;
+        forget_records(queue, &out->high, row->first, row->last);
         out->starts = out->starts || out->high.first == row->first;
         out->within += out->high.first >= row->first && out->high.first <= row->last ? 1 : 0;
         if (keys != NULL && out->high.has_key && out->high.last >= row->first &&
@@ -356,11 +398,17 @@ static ria_err set_left(
     return cut ? set_last(queue, left.first, left.last) : RIA_OK;
 }
 
+static bool is_counted_anew(const struct queue_row *queue, const struct queue_row *before)
+{
+    return queue->row_count != before->row_count || queue->leased != before->leased ||
+           queue->waiting != before->waiting || queue->dead != before->dead;
+}
+
 static ria_err replace(struct queue_row *queue, const struct range_row *new_row, struct rows *keys)
 {
     struct touched touched;
     struct range_row row = *new_row;
-    int64_t rows_before = queue->row_count;
+    const struct queue_row before = *queue;
     bool is_joined = false;
 
     RIA_ASSERT(row.first >= queue->position && row.first <= row.last);
@@ -369,6 +417,7 @@ static ria_err replace(struct queue_row *queue, const struct range_row *new_row,
     if (!read_touched(queue, &row, &touched, keys)) {
         return ria_arena_err(keys->arena);
     }
+    add_records(queue, row.state, row.last - row.first + 1);
     RIA_TRY(set_right(queue, &touched, &row));
     RIA_TRY(set_left(queue, &touched, &row, &is_joined));
     bool is_passed = row.state == RANGE_DONE && row.first == queue->position;
@@ -387,7 +436,7 @@ static ria_err replace(struct queue_row *queue, const struct range_row *new_row,
         queue->row_count++;
         RIA_TRY(put(queue, &row));
     }
-    queue->touched = queue->touched || is_passed || queue->row_count != rows_before;
+    queue->touched = queue->touched || is_passed || is_counted_anew(queue, &before);
     return RIA_OK;
 }
 
@@ -407,6 +456,9 @@ ria_err range_rows_lease(struct queue_row *queue, const struct range_row *row)
 {
     RIA_ASSERT(row->state == RANGE_LEASED && row->has_key && row->first == row->last);
 
+    add_records(queue, RANGE_WAITING, -1);
+    add_records(queue, RANGE_LEASED, 1);
+    queue->touched = true;
     struct meta_stmt *stmt = query_of(queue, META_RANGE_LEASE);
     meta_bind_int(stmt, 4, row->first);
     meta_bind_int(stmt, 5, row->lease_id);
@@ -424,6 +476,7 @@ ria_err range_rows_append(struct queue_row *queue, const struct range_row *row)
 
     queue->touched = true;
     queue->row_count++;
+    add_records(queue, row->state, row->last - row->first + 1);
     queue->frontier = row->last + 1;
     return put(queue, row);
 }
@@ -434,6 +487,7 @@ struct checking {
     struct queue_row *queue;
     int64_t next; /* offset */
     int64_t count;
+    struct queue_row sums;
     bool was_done;
     const char *wrong;
 };
@@ -474,6 +528,7 @@ static bool visit_check(void *arg, const struct range_row *row)
     struct checking *checking = arg;
 
     checking->wrong = check_row(checking, row);
+    add_records(&checking->sums, row->state, row->last - row->first + 1);
     checking->next = row->last + 1;
     checking->count++;
     checking->was_done = row->state == RANGE_DONE;
@@ -520,6 +575,10 @@ const char *range_rows_check(struct queue_row *queue)
     }
     if (checking.count != queue->row_count) {
         return "row_count is not the number of rows";
+    }
+    if (checking.sums.leased != queue->leased || checking.sums.waiting != queue->waiting ||
+        checking.sums.dead != queue->dead) {
+        return "leased, waiting or dead is not what the rows say";
     }
     return check_keys(queue);
 }

@@ -210,6 +210,7 @@ static void on_tick(struct ria_timer *timer, void *arg)
     liveness_expire(coordinator->liveness);
     coordinator_react(coordinator);
     mover_check(coordinator);
+    sweeper_check(coordinator);
     coordinator->metrics.parked.value = metadata_waits_count(coordinator->parked);
     coordinator->metrics.group_watches.value = group_waits_count(coordinator->group_waits);
     coordinator->metrics.processes.value = liveness_count(coordinator->liveness);
@@ -335,6 +336,7 @@ ria_err coordinator_new(
     ria_timer_init(&coordinator->tick_timer, on_tick, coordinator);
     beats_init(coordinator);
     elections_init(coordinator);
+    sweeper_init(coordinator);
     ria_err err = build(coordinator, reason);
     if (err != RIA_OK) {
         if (reason[0] == '\0') {
@@ -379,6 +381,7 @@ void coordinator_stop(struct coordinator *coordinator)
 {
     coordinator->running = false;
     ria_timer_stop(coordinator->env->timers, &coordinator->tick_timer);
+    ria_timer_stop(coordinator->env->timers, &coordinator->sweep_timer);
     elections_stop(coordinator);
     consensus_flush(coordinator->consensus);
     ria_timer_stop(coordinator->env->timers, &coordinator->wake_timer);
@@ -396,6 +399,7 @@ void coordinator_free(struct coordinator *coordinator)
     }
     coordinator->running = false;
     ria_timer_stop(coordinator->env->timers, &coordinator->tick_timer);
+    ria_timer_stop(coordinator->env->timers, &coordinator->sweep_timer);
     elections_stop(coordinator);
     ria_timer_stop(coordinator->env->timers, &coordinator->wake_timer);
     beats_fini(coordinator);

@@ -56,6 +56,7 @@ static const struct command_kind kinds[] = {
     {COMMAND_ASSIGN_TASKS, apply_assign_tasks, "AssignTasks"},
     {COMMAND_FENCE_NODES, apply_fence_nodes, "FenceNodes"},
     {COMMAND_ELECT_LEADERS, apply_elect_leaders, "ElectLeaders"},
+    {COMMAND_SWEEP_RANGES, apply_sweep_ranges, "SweepRanges"},
 };
 
 static const struct command_kind *kind_find(int16_t kind)

@@ -43,6 +43,7 @@ enum {
     COMMAND_ASSIGN_TASKS = 1000, /* kinds below are api keys */
     COMMAND_FENCE_NODES = 1001,
     COMMAND_ELECT_LEADERS = 1002,
+    COMMAND_SWEEP_RANGES = 1003,
 
     /* Per cluster, so that a full Metadata page and a new epoch for all of a node's partitions fit
      * into one frame. Rejected: LIMIT. */

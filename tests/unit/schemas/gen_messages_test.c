@@ -103,6 +103,7 @@
 #include "schemas/gen/scrub_file.h"
 #include "schemas/gen/shutdown_node_request.h"
 #include "schemas/gen/shutdown_node_response.h"
+#include "schemas/gen/sweep_ranges.h"
 #include "schemas/gen/time_index_file.h"
 #include "schemas/gen/watch_groups_request.h"
 #include "schemas/gen/watch_groups_response.h"
@@ -5159,6 +5160,33 @@ static const struct vector_length shutdown_node_response_v0_mixed_lengths[] = {
     {4, LENGTH_COMPACT, true, 0},
 };
 
+static const struct sweep_ranges sweep_ranges_v0_empty = {.rows_max = 0};
+static const uint8_t sweep_ranges_v0_empty_bytes[] = {
+    0x00, 0x00, 0x00, 0x00, 0x00
+};
+static const struct vector_length sweep_ranges_v0_empty_lengths[] = {
+    {4, LENGTH_COMPACT, true, 0},
+};
+
+static const struct sweep_ranges sweep_ranges_v0_full = {.rows_max = 2123692074};
+static const uint8_t sweep_ranges_v0_full_bytes[] = {
+    0x7e, 0x94, 0xf8, 0x2a, 0x00
+};
+static const uint8_t sweep_ranges_v0_full_newer[] = {
+    0x7e, 0x94, 0xf8, 0x2a, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
+};
+static const struct vector_length sweep_ranges_v0_full_lengths[] = {
+    {4, LENGTH_COMPACT, true, 0},
+};
+
+static const struct sweep_ranges sweep_ranges_v0_mixed = {.rows_max = 2147483647};
+static const uint8_t sweep_ranges_v0_mixed_bytes[] = {
+    0x7f, 0xff, 0xff, 0xff, 0x00
+};
+static const struct vector_length sweep_ranges_v0_mixed_lengths[] = {
+    {4, LENGTH_COMPACT, true, 0},
+};
+
 static const struct time_index_file time_index_file_v0_empty = {.base_offset = INT64_C(0), .covered_size = INT64_C(0), .entries = NULL, .entries_count = 0};
 static const uint8_t time_index_file_v0_empty_bytes[] = {
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
@@ -5669,6 +5697,9 @@ static const struct vector vectors[] = {
     {"ShutdownNodeResponse", "empty", 0, &shutdown_node_response_v0_empty, shutdown_node_response_v0_empty_bytes, 5, NULL, 0, shutdown_node_response_v0_empty_lengths, RIA_COUNT(shutdown_node_response_v0_empty_lengths)},
     {"ShutdownNodeResponse", "full", 0, &shutdown_node_response_v0_full, shutdown_node_response_v0_full_bytes, 5, shutdown_node_response_v0_full_newer, sizeof(shutdown_node_response_v0_full_newer), shutdown_node_response_v0_full_lengths, RIA_COUNT(shutdown_node_response_v0_full_lengths)},
     {"ShutdownNodeResponse", "mixed", 0, &shutdown_node_response_v0_mixed, shutdown_node_response_v0_mixed_bytes, 5, NULL, 0, shutdown_node_response_v0_mixed_lengths, RIA_COUNT(shutdown_node_response_v0_mixed_lengths)},
+    {"SweepRanges", "empty", 0, &sweep_ranges_v0_empty, sweep_ranges_v0_empty_bytes, 5, NULL, 0, sweep_ranges_v0_empty_lengths, RIA_COUNT(sweep_ranges_v0_empty_lengths)},
+    {"SweepRanges", "full", 0, &sweep_ranges_v0_full, sweep_ranges_v0_full_bytes, 5, sweep_ranges_v0_full_newer, sizeof(sweep_ranges_v0_full_newer), sweep_ranges_v0_full_lengths, RIA_COUNT(sweep_ranges_v0_full_lengths)},
+    {"SweepRanges", "mixed", 0, &sweep_ranges_v0_mixed, sweep_ranges_v0_mixed_bytes, 5, NULL, 0, sweep_ranges_v0_mixed_lengths, RIA_COUNT(sweep_ranges_v0_mixed_lengths)},
     {"TimeIndexFile", "empty", 0, &time_index_file_v0_empty, time_index_file_v0_empty_bytes, 18, NULL, 0, time_index_file_v0_empty_lengths, RIA_COUNT(time_index_file_v0_empty_lengths)},
     {"TimeIndexFile", "full", 0, &time_index_file_v0_full, time_index_file_v0_full_bytes, 44, time_index_file_v0_full_newer, sizeof(time_index_file_v0_full_newer), time_index_file_v0_full_lengths, RIA_COUNT(time_index_file_v0_full_lengths)},
     {"TimeIndexFile", "mixed", 0, &time_index_file_v0_mixed, time_index_file_v0_mixed_bytes, 31, NULL, 0, time_index_file_v0_mixed_lengths, RIA_COUNT(time_index_file_v0_mixed_lengths)},

@@ -4,6 +4,7 @@
 #include "schemas/gen/delete_topic_request.h"
 #include "schemas/gen/group_delete.h"
 #include "schemas/gen/queue_receive.h"
+#include "schemas/gen/sweep_ranges.h"
 
 #include "services/coordinator/apply_queue.h"
 #include "tests/lib/harness.h"
@@ -600,6 +601,7 @@ static void a_deleted_topic_takes_its_ranges_along(void)
 {
     struct queue_world w;
     const struct delete_topic_request request = {.name = RIA_SLICE_LITERAL("jobs")};
+    const struct sweep_ranges sweep = {.rows_max = 10};
     struct create_topic_request again = fixture_topic(51, "jobs", 1, 1);
 
     set_up(&w, 1, 10);
@@ -607,10 +609,11 @@ static void a_deleted_topic_takes_its_ranges_along(void)
     struct queue_row row = queue_world_row(&w, 0);
     CU_ASSERT_EQUAL(fixture_apply(&w.m, API_DELETE_TOPIC, &request), RIA_OK);
     CU_ASSERT_FALSE(queue_row_read(w.m.db, row.group_id, &row.topic_id, 0, &row));
-    row.position = 0;
-    row.frontier = 0;
-    row.row_count = 0;
+    CU_ASSERT_EQUAL(fixture_number(&w.m, META_LEFTOVERS_ANY), 1);
+    CU_ASSERT_EQUAL(fixture_apply(&w.m, COMMAND_SWEEP_RANGES, &sweep), RIA_OK);
+    row = (struct queue_row){.db = w.m.db, .space = row.space, .topic_id = row.topic_id};
     CU_ASSERT_PTR_NULL(range_rows_check(&row)); /* there are none */
+    CU_ASSERT_EQUAL(fixture_number(&w.m, META_LEFTOVERS_ANY), 0);
     CU_ASSERT_EQUAL(queue_world_receive(&w, 5), RIA_ERR_UNKNOWN_TOPIC);
     CU_ASSERT_EQUAL(fixture_apply(&w.m, API_CREATE_TOPIC, &again), RIA_OK);
     CU_ASSERT_EQUAL(queue_world_receive(&w, 5), RIA_ERR_UNKNOWN_TOPIC);

@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 
 #include "services/coordinator/migrations.h"
+#include "services/coordinator/range_rows.h"
 #include "tests/lib/harness.h"
 #include "tests/unit/services/coordinator/fixture.h"
 
@@ -134,6 +135,63 @@ static const meta_sql hot[] = {
 /* They must not read whole tables. */
 static void hot_statements_use_indexes(void)
 {
+    static const meta_sql hot[] = {
+        META_NODE_BY_UUID,
+        META_NODES_SINCE,
+        META_TOPIC_BY_ID,
+        META_TOPIC_BY_NAME,
+        META_TOPICS_SINCE,
+        META_PARTITION_GET,
+        META_TOPIC_CONFIGS,
+        META_PARTITIONS_SINCE,
+        META_PARTITIONS_OF_NODE,
+        META_PARTITIONS_LED,
+        META_PARTITION_SET_SYNC,
+        META_PARTITION_SET,
+        META_NODE_BY_ID,
+        META_REPLICA_DELETE,
+        META_REPLICAS_DELETE,
+        META_TASK_GET,
+        META_TASK_COMMIT,
+        META_TASKS_SINCE,
+        META_TRANSFORMS_SINCE,
+        META_TRANSFORM_BY_NAME,
+        META_GROUP_BY_NAME,
+        META_QUEUE_GET,
+        META_QUEUE_SET,
+        META_RANGE_AT,
+        META_RANGES_WITHIN,
+        META_RANGES_READY,
+        META_RANGES_DUE,
+        META_RANGES_DEAD,
+        META_RANGES_OF_KEY,
+        META_RANGE_LEASE,
+        META_RANGES_DELETE,
+        META_GROUP_SET,
+        META_GROUP_CHANGED,
+        META_GROUP_PARTITION_GET,
+        META_GROUP_PARTITIONS_OF_TOPIC,
+        META_GROUP_PARTITION_SET,
+        META_GROUP_PARTITIONS_OF_MEMBER,
+        META_GROUP_PARTITIONS_PLANNED,
+        META_GROUP_MEMBER_GET,
+        META_GROUP_MEMBER_SET,
+        META_GROUP_MEMBERS_EXPIRED,
+        META_GROUP_MEMBERS_NEXT_DEADLINE,
+        META_GROUP_SUBSCRIPTIONS_OF_MEMBER,
+        META_GROUP_SUBSCRIPTIONS_PLANNED,
+        META_GROUPS_LISTED,
+        META_GROUP_PARTITIONS_DELETE_OF_TOPIC,
+        META_GROUP_SUBSCRIPTIONS_DELETE_OF_TOPIC,
+        META_GROUP_PARTITION_LOCKED,
+        META_LEFTOVERS_ADD_OF_GROUP,
+        META_LEFTOVERS_ADD_OF_TOPIC,
+        META_LEFTOVERS_ADD_OF_PARTITION,
+        META_QUEUE_READ_GET,
+        META_QUEUE_READS_HEARD,
+        META_QUEUE_READS_OVER,
+        META_RANGES_OVERDUE,
+        META_RANGES_LOWEST};
     char path[PATH_SIZE];
     char reason[256];
     char sql[2048];
@@ -150,7 +208,9 @@ static void hot_statements_use_indexes(void)
         CU_ASSERT_EQUAL(sqlite3_prepare_v2(handle, sql, -1, &stmt, NULL), SQLITE_OK);
         while (sqlite3_step(stmt) == SQLITE_ROW) {
             const char *detail = (const char *)sqlite3_column_text(stmt, 3);
-            if (strncmp(detail, "SCAN", 4) == 0) {
+            bool is_table =
+                strstr(detail, "(subquery") == NULL && strstr(detail, "CONSTANT") == NULL;
+            if (strncmp(detail, "SCAN", 4) == 0 && is_table) {
                 (void)printf("%s: %s\n", sql, detail);
                 CU_FAIL("scans a table");
             }
@@ -448,6 +508,41 @@ static void a_database_of_each_earlier_schema_is_brought_up_with_its_data(void)
     }
 }
 
+/* A queue as the fifth schema had it: leased, waiting, held, done, dead. */
+static const char old_queue[] =
+    "INSERT INTO consumer_groups VALUES (4, 'q', 1, 5, 20, 0, 1, 0, 30000, 16, 1, '', '');"
+    "INSERT INTO group_partitions VALUES (4, zeroblob(16), 0, 0, 5, '', '', 0, '', 0, -1, 100, 0, "
+    "5,"
+    " 0, 0);"
+    "INSERT INTO group_ranges VALUES (4, zeroblob(16), 0, 0, 9, 1, 7, 50, 50, 1, 0, 0, '', '');"
+    "INSERT INTO group_ranges VALUES (4, zeroblob(16), 0, 10, 10, 2, 0, 0, 0, 1, 1, 3, '', '');"
+    "INSERT INTO group_ranges VALUES (4, zeroblob(16), 0, 11, 40, 3, 0, 0, 0, 0, 1, 3, '', '');"
+    "INSERT INTO group_ranges VALUES (4, zeroblob(16), 0, 41, 60, 4, 0, 0, 0, 0, 0, 0, '', '');"
+    "INSERT INTO group_ranges VALUES (4, zeroblob(16), 0, 61, 99, 5, 0, 0, 0, 1, 0, 0, '', 'no');";
+
+static void a_queue_of_the_fifth_schema_is_counted(void)
+{
+    const struct ria_uuid topic = {{0}};
+    char path[PATH_SIZE];
+    char reason[256];
+    struct meta_db *db = NULL;
+    sqlite3 *handle = NULL;
+    struct queue_row row;
+
+    temp_path(path);
+    make_old(path, 5);
+    CU_ASSERT_EQUAL_FATAL(sqlite3_open(path, &handle), SQLITE_OK);
+    CU_ASSERT_EQUAL(sqlite3_exec(handle, old_queue, NULL, NULL, NULL), SQLITE_OK);
+    (void)sqlite3_close(handle);
+    CU_ASSERT_EQUAL_FATAL(open_db(path, reason, sizeof(reason), &db), RIA_OK);
+    CU_ASSERT_TRUE_FATAL(queue_row_read(db, 4, &topic, 0, &row));
+    CU_ASSERT_EQUAL(row.leased, 10);
+    CU_ASSERT_EQUAL(row.waiting, 31);
+    CU_ASSERT_EQUAL(row.dead, 39);
+    CU_ASSERT_PTR_NULL(range_rows_check(&row));
+    meta_db_close(db);
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(every_select_is_ordered_or_single),
     HARNESS_TEST(no_statement_asks_the_world),
@@ -462,5 +557,6 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_savepoint_undoes_only_its_own),
     HARNESS_TEST(the_hash_sees_every_value),
     HARNESS_TEST(a_database_of_each_earlier_schema_is_brought_up_with_its_data),
+    HARNESS_TEST(a_queue_of_the_fifth_schema_is_counted),
 };
 HARNESS_MAIN(tests);

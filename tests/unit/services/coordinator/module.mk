@@ -40,12 +40,14 @@ COORDINATOR_TESTS := \
   mover \
   node_list \
   placement \
+  queue_limits \
   queue_model \
   queue_restart \
   range_rows \
   rebalance \
   service \
   state_machine \
+  sweeper \
   tasks \
   vfs_db
 $(foreach t,$(COORDINATOR_TESTS),$(call test,tests/unit/services/coordinator/$(t)_test,\
