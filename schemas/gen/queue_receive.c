@@ -144,6 +144,8 @@ static size_t queue_receive_size_(const struct queue_receive *m, int16_t version
     for (uint32_t i = 0; i < m->ends_count; i++) {
         size += queue_receive_queue_end_size_(&m->ends[i], version);
     }
+    size += 8;
+    size += 8;
     size += 1; /* no tagged fields */
     return size;
 }
@@ -173,6 +175,8 @@ static void queue_receive_encode_(const struct queue_receive *m, int16_t version
     for (uint32_t i = 0; i < m->ends_count; i++) {
         queue_receive_queue_end_encode_(&m->ends[i], version, w);
     }
+    ria_write_i64(w, m->read_id);
+    ria_write_i64(w, m->heard_below);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -202,6 +206,8 @@ static void queue_receive_decode_(struct queue_receive *out, int16_t version, st
     for (uint32_t i = 0; i < out->ends_count && r->err == RIA_OK; i++) {
         queue_receive_queue_end_decode_(&out->ends[i], version, r, arena);
     }
+    out->read_id = ria_read_i64(r);
+    out->heard_below = ria_read_i64(r);
     ria_read_tags_unknown(r);
 }
 

@@ -56,6 +56,12 @@ struct queue_receive {
     /* High watermarks that the gateway knows. */
     struct queue_receive_queue_end *ends;
     uint32_t ends_count;
+    /* The gateway's number for this receive, the same when it is repeated: what was leased under
+     * it and is still out is granted again, as it was. The upper 39 bits are the gateway's own,
+     * the lower 24 count. 0 = none. */
+    int64_t read_id;
+    /* Receives of this gateway with smaller ids are not repeated any more. */
+    int64_t heard_below;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */

@@ -1,8 +1,8 @@
 /* QueueReceive: lease records of one topic.
  *
  * Of each partition: what has become due is made ready, dead records go to the gateway, then what
- * is ready is leased, lowest offset first, then what is fresh. All that one call leases has one
- * lease id. Which partition is looked at first moves on with each lease, so that a busy one does
+ * is ready is leased, lowest offset first, then what is fresh. A call that is repeated is first given
+ * what it was given before (queue_reads.h). All that one call leases has one lease id. Which partition is looked at first moves on with each lease, so that a busy one does
  * not starve the others. */
 #include "common/assert.h"
 
@@ -10,6 +10,7 @@
 #include "schemas/gen/queue_receive_result.h"
 
 #include "services/coordinator/apply_queue.h"
+#include "services/coordinator/queue_reads.h"
 #include "services/coordinator/rows.h"
 
 struct receiving {
@@ -115,8 +116,8 @@ static ria_err take_starts(struct receiving *r)
 
 /* ---- what is given ---- */
 
-static ria_err
-grant(struct receiving *r, int64_t first, int64_t last, int32_t deliveries, bool unsettled)
+/* Leased under row's lease. */
+static ria_err grant(struct receiving *r, const struct range_row *row, bool unsettled)
 {
     struct queue_receive_result_queue_grant *grant = rows_add(&r->granted);
 
@@ -125,15 +126,31 @@ grant(struct receiving *r, int64_t first, int64_t last, int32_t deliveries, bool
     }
     *grant = (struct queue_receive_result_queue_grant){
         .partition = r->queue.row.partition,
-        .lease_id = r->lease_id,
-        .first = first,
-        .last = last,
-        .deliveries = deliveries,
+        .lease_id = row->lease_id,
+        .first = row->first,
+        .last = row->last,
+        .deliveries = row->deliveries,
         .unsettled = unsettled,
-        .left_ms = r->deadline - r->queue.call->now_ms,
+        .left_ms = row->deadline - r->queue.call->now_ms,
     };
-    r->records_left = ria_max_i64(r->records_left - (last - first + 1), 0);
+    r->records_left = ria_max_i64(r->records_left - (row->last - row->first + 1), 0);
     return RIA_OK;
+}
+
+/* The lease whose keys are not known, if it is this one. */
+static ria_err grant_unsettled(struct receiving *r, int64_t lease_id)
+{
+    const struct queue_row *row = &r->queue.row;
+    const struct range_row range = {
+        .first = row->frontier,
+        .last = row->unsettled_end - 1,
+        .lease_id = lease_id,
+        .deadline = row->unsettled_deadline,
+        .deliveries = 1,
+    };
+
+    return queue_is_unsettled(&r->queue) && row->unsettled == lease_id ? grant(r, &range, true)
+                                                                       : RIA_OK;
 }
 
 static ria_err offer(struct receiving *r, int32_t partition, int64_t offset)
@@ -148,30 +165,135 @@ static ria_err offer(struct receiving *r, int32_t partition, int64_t offset)
     return RIA_OK;
 }
 
-static ria_err give_dead(struct receiving *r, struct range_row *row)
+static ria_err add_dead(struct receiving *r, const struct range_row *row)
 {
-    struct group_call *call = r->queue.call;
+    struct ria_arena *arena = r->queue.call->arena;
     struct queue_receive_result_queue_dead *dead = rows_add(&r->dead);
     struct ria_slice reason = RIA_SLICE_EMPTY;
 
-    if (dead == NULL || !rows_copy_text(call->arena, range_text_get(&row->reason), &reason)) {
-        return ria_arena_err(call->arena);
+    if (dead == NULL || !rows_copy_text(arena, range_text_get(&row->reason), &reason)) {
+        return ria_arena_err(arena);
     }
-    row->lease_id = r->lease_id;
-    row->deadline = call->now_ms + QUEUE_DEAD_MS;
-    row->ready_at = row->deadline;
-    range_text_set(&row->holder, r->request->consumer);
     *dead = (struct queue_receive_result_queue_dead){
         .partition = r->queue.row.partition,
-        .lease_id = r->lease_id,
+        .lease_id = row->lease_id,
         .first = row->first,
         .last = row->last,
         .deliveries = row->deliveries,
         .reason = reason,
     };
-    r->dead_left -= row->last - row->first + 1;
+    r->dead_left = ria_max_i64(r->dead_left - (row->last - row->first + 1), 0);
+    return RIA_OK;
+}
+
+static ria_err give_dead(struct receiving *r, struct range_row *row)
+{
+    row->lease_id = r->lease_id;
+    row->deadline = r->queue.call->now_ms + QUEUE_DEAD_MS;
+    row->ready_at = row->deadline;
+    range_text_set(&row->holder, r->request->consumer);
+    RIA_TRY(add_dead(r, row));
     ask_again_at(r, row->ready_at);
     return range_rows_set(&r->queue.row, row);
+}
+
+/* ---- a receive that is repeated: its answer was lost ---- */
+
+/* A partition's rows of the leases that the spans name. */
+struct looking {
+    struct receiving *r;
+    const struct queue_span *spans;
+    uint32_t count;
+    ria_err err;
+};
+
+/* One lease, but for a receive that got more when it was repeated. */
+static bool is_of_spans(const struct looking *looking, int64_t lease_id)
+{
+    for (uint32_t i = 0; i < looking->count; i++) {
+        if (looking->spans[i].lease_id == lease_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool look(void *arg, const struct range_row *row)
+{
+    struct looking *looking = arg;
+    struct receiving *r = looking->r;
+    bool is_its =
+        row->deadline > r->queue.call->now_ms && is_of_spans(looking, row->lease_id);
+
+    if (is_its && row->state == RANGE_LEASED) {
+        looking->err = grant(r, row, false);
+    } else if (is_its && row->state == RANGE_DEAD) {
+        looking->err = add_dead(r, row);
+    }
+    return looking->err == RIA_OK;
+}
+
+/* A partition's spans: they may overlap, but no row is looked at twice. */
+static ria_err receive_spans_again(struct receiving *r, const struct queue_span *spans, uint32_t n)
+{
+    struct looking looking = {.r = r, .spans = spans, .count = n, .err = RIA_OK};
+    int64_t next = 0; /* first offset that was not looked at */
+
+    if (!queue_open(&r->queue, &r->request->topic_id, spans[0].partition)) {
+        return RIA_OK;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        next = ria_max_i64(next, spans[i].first);
+        if (next <= spans[i].last) {
+            range_rows_visit(&r->queue.row, next, spans[i].last, look, &looking);
+            RIA_TRY(looking.err);
+            next = spans[i].last + 1;
+        }
+    }
+    int64_t unsettled = r->queue.row.unsettled;
+    return is_of_spans(&looking, unsettled) ? grant_unsettled(r, unsettled) : RIA_OK;
+}
+
+/* What was given under this id comes first, and nothing in its place. */
+static ria_err receive_again(struct receiving *r)
+{
+    struct queue_span *spans = NULL;
+    uint32_t count = 0;
+    uint32_t from = 0;
+
+    RIA_TRY(queue_reads_find(&r->queue, r->request->read_id, &spans, &count));
+    for (uint32_t i = 1; i <= count; i++) {
+        if (i == count || spans[i].partition != spans[from].partition) {
+            RIA_TRY(receive_spans_again(r, &spans[from], i - from));
+            from = i;
+        }
+    }
+    return RIA_OK;
+}
+
+/* What was given under the new lease. */
+static ria_err remember(struct receiving *r)
+{
+    const struct queue_receive *request = r->request;
+    const struct queue_receive_result_queue_grant *granted = r->granted.items;
+    const struct queue_receive_result_queue_dead *dead = r->dead.items;
+    struct queue_reading reading;
+
+    queue_reading_begin(&reading, &r->queue, request->read_id, r->lease_id, r->deadline);
+    for (uint32_t i = 0; i < r->granted.count; i++) {
+        if (granted[i].lease_id == r->lease_id) {
+            RIA_TRY(queue_reading_add(
+                &reading, granted[i].partition, granted[i].first, granted[i].last
+            ));
+        }
+    }
+    RIA_TRY(queue_reading_end(&reading));
+    for (uint32_t i = 0; i < r->dead.count; i++) {
+        if (dead[i].lease_id == r->lease_id) {
+            RIA_TRY(queue_reading_add(&reading, dead[i].partition, dead[i].first, dead[i].last));
+        }
+    }
+    return queue_reading_end(&reading);
 }
 
 /* ---- one partition ---- */
@@ -272,7 +394,7 @@ static ria_err receive_ready(struct receiving *r)
             row.has_key ? range_rows_lease(&queue->row, &row) : range_rows_set(&queue->row, &row)
         );
         ask_again_at(r, row.ready_at);
-        RIA_TRY(grant(r, row.first, row.last, row.deliveries, false));
+        RIA_TRY(grant(r, &row, false));
     }
     return RIA_OK;
 }
@@ -293,7 +415,7 @@ static ria_err lease_unsettled(struct receiving *r, int64_t room, int64_t end)
     row->named_end = ria_max_i64(row->named_end, end);
     row->touched = true;
     ask_again_at(r, r->deadline);
-    return grant(r, row->frontier, row->unsettled_end - 1, 1, true);
+    return grant_unsettled(r, r->lease_id);
 }
 
 static ria_err lease_fresh(struct receiving *r, int64_t count)
@@ -308,7 +430,7 @@ static ria_err lease_fresh(struct receiving *r, int64_t count)
     range_text_set(&row.holder, r->request->consumer);
     RIA_TRY(range_rows_append(&r->queue.row, &row));
     ask_again_at(r, row.ready_at);
-    return grant(r, row.first, row.last, 1, false);
+    return grant(r, &row, false);
 }
 
 /* Somebody looks at the keys of what comes next. When that is settled, `changed` tells those who
@@ -379,15 +501,28 @@ static int64_t first_partition(int64_t lease_id, int32_t partition_count)
     return (int64_t)(fraction * (uint64_t)partition_count >> 32);
 }
 
+/* Others have not been looked at. */
+static bool is_filled(struct receiving *r)
+{
+    bool filled = r->request->records_max > 0 && r->records_left == 0;
+
+    if (filled) {
+        ask_again_at(r, 0);
+    }
+    return filled;
+}
+
 static ria_err receive_all(struct receiving *r)
 {
     int64_t start = first_partition(r->lease_id, r->partition_count);
 
+    if (is_filled(r)) {
+        return RIA_OK; /* by what was given before */
+    }
     for (int32_t i = 0; i < r->partition_count; i++) {
         int32_t partition = (int32_t)((start + i) % r->partition_count);
         RIA_TRY(receive_partition(r, partition));
-        if (r->request->records_max > 0 && r->records_left == 0) {
-            ask_again_at(r, 0); /* others have not been looked at */
+        if (is_filled(r)) {
             break;
         }
     }
@@ -441,10 +576,14 @@ ria_err apply_queue_receive(struct group_call *call, const void *body, void *res
     RIA_TRY(take_starts(&r));
     r.lease_id = call->group.next_lease;
     r.deadline = call->now_ms + (request->lock_ms == -1 ? call->group.lock_ms : request->lock_ms);
+    RIA_TRY(queue_reads_forget(&r.queue, request->read_id, request->heard_below));
+    RIA_TRY(receive_again(&r));
+    uint32_t again = r.granted.count + r.dead.count;
     RIA_TRY(receive_all(&r));
-    if (r.granted.count > 0 || r.dead.count > 0) {
+    if (r.granted.count + r.dead.count > again) {
         int64_t lease_id = group_row_next_lease(&call->group);
         RIA_ASSERT(lease_id == r.lease_id);
+        RIA_TRY(remember(&r));
     }
     fill_result(&r, result);
     return RIA_OK;

@@ -52,6 +52,7 @@ $(call library,coordinator,\
   services/coordinator/placement.c \
   services/coordinator/planning.c \
   services/coordinator/propose.c \
+  services/coordinator/queue_reads.c \
   services/coordinator/range_rows.c \
   services/coordinator/rebalance.c \
   services/coordinator/service.c \

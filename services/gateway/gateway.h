@@ -79,6 +79,8 @@ struct gateway {
     struct queue_acks queue_acks;
     struct queue_burials queue_burials;
     struct ria_list queue_fetches; /* queue_fetch.h: those under way */
+    struct ria_list queue_reads;   /* queue_fetch.h: Receives under way, oldest first */
+    int64_t queue_read_next;       /* id of the next one */
     struct ria_list group_fetches; /* group_fetch.h: those under way */
     struct consumer_notes consumer_notes;
     struct ria_list consumer_calls; /* consumer_call.h: those that wait for a time */

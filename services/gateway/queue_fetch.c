@@ -22,6 +22,7 @@ enum {
     OFFER_SIZE = 24, /* of an answer, for each partition */
     GRANT_SIZE = 48,
     SETTLED_SIZE = 12,
+    READ_BITS = 24, /* of an id of a Receive, which count */
     KEYS_SIZE = 2048, /* of a set of up to QUEUE_RECORDS_MAX keys */
 };
 _Static_assert((int)QUEUE_RECORDS_MAX <= (int)QUEUE_GRANTS_MAX, "each may be a range");
@@ -621,6 +622,7 @@ static void answered(struct group_op *op, const struct group_op_result *result)
     struct queue_fetch *fetch = op->arg;
     const struct queue_receive_result *said = result->body;
 
+    ria_list_remove(&fetch->read_link);
     if (result->err != RIA_OK) {
         group_failure(&fetch->failure, result);
         fail(fetch);
@@ -720,6 +722,28 @@ static ria_err build(struct queue_fetch *fetch)
     return add_ends(fetch);
 }
 
+static int64_t first_read_id(struct gateway *gateway)
+{
+    uint64_t own = ria_rand_u64(gateway->env->rand) >> (READ_BITS + 1);
+
+    return (int64_t)(own << READ_BITS) + 1;
+}
+
+/* It is repeated under this id. Those below the oldest one under way are not repeated any more. */
+static void take_read_id(struct queue_fetch *fetch)
+{
+    struct gateway *gateway = fetch->gateway;
+
+    fetch->body.read_id = gateway->queue_read_next++;
+    if (gateway->queue_read_next % (1 << READ_BITS) == 0) {
+        gateway->queue_read_next = first_read_id(gateway);
+    }
+    ria_list_push_back(&gateway->queue_reads, &fetch->read_link);
+    const struct queue_fetch *oldest =
+        RIA_CONTAINER(gateway->queue_reads.next, struct queue_fetch, read_link);
+    fetch->body.heard_below = oldest->body.read_id;
+}
+
 static void ask(struct queue_fetch *fetch)
 {
     ria_err err = build(fetch);
@@ -728,6 +752,7 @@ static void ask(struct queue_fetch *fetch)
         fail_err(fetch, err, "");
         return;
     }
+    take_read_id(fetch);
     fetch->op = (struct group_op){
         .kind = GROUP_OP_QUEUE_RECEIVE,
         .body = &fetch->body,
@@ -752,6 +777,13 @@ void queue_fetch_start(struct queue_fetch *fetch)
     ria_arena_init(&fetch->round, ROUND_ARENA_MAX);
     ria_list_push_back(&fetch->gateway->queue_fetches, &fetch->link);
     ask(fetch);
+}
+
+void queue_fetches_init(struct gateway *gateway)
+{
+    ria_list_init(&gateway->queue_fetches);
+    ria_list_init(&gateway->queue_reads);
+    gateway->queue_read_next = first_read_id(gateway);
 }
 
 void queue_fetches_fini(struct gateway *gateway)

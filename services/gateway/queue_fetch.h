@@ -11,6 +11,8 @@
  *   more (retention, compaction) is finished.
  * - Order per key, or a delivery time in the future: a second operation (Settle) tells keys and
  *   times, and only what it names is handed out.
+ * - A Receive whose answer was lost is repeated under the same readId: what it leased is granted
+ *   again.
  * - Dead records that the coordinator hands over are buried by others (queue_bury.h).
  *
  * The caller gives back what it does not hand out (queue_fetch_give_back).
@@ -63,6 +65,7 @@ struct queue_fetch {
     bool full;              /* too many records are unfinished */
     /* private */
     struct ria_list link; /* in gateway->queue_fetches */
+    struct ria_list read_link; /* in gateway->queue_reads, while a Receive is under way */
     struct group_op op;
     struct queue_receive body;
     struct queue_settle settle;
@@ -92,6 +95,9 @@ void queue_fetch_hang_up(struct queue_fetch *fetch);
 
 /* Records from number `from` on that are out are given back, and the memory of all is freed. */
 void queue_fetch_give_back(struct queue_fetch *fetch, uint32_t from);
+
+/* Ids of Receives: those of one gateway follow one another, and it says which ones it has heard. */
+void queue_fetches_init(struct gateway *gateway);
 
 /* Forgets those under way. */
 void queue_fetches_fini(struct gateway *gateway);

@@ -212,7 +212,7 @@ static void init_groups(struct gateway *gateway)
     ria_list_init(&gateway->consumer_polls);
     queue_acks_init(&gateway->queue_acks, &gateway->group_ops);
     queue_burials_init(&gateway->queue_burials, gateway);
-    ria_list_init(&gateway->queue_fetches);
+    queue_fetches_init(gateway);
     group_watch_init(
         &gateway->group_watch, gateway->env, gateway->cluster, &gateway->watches, &gateway->marks
     );

@@ -3884,11 +3884,12 @@ static const struct vector_length queue_open_result_v0_mixed_lengths[] = {
     {29, LENGTH_COMPACT, true, 0},
 };
 
-static const struct queue_receive queue_receive_v0_empty = {.group = {(const uint8_t *)"", 0}, .topic_id = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, .consumer = {(const uint8_t *)"", 0}, .lock_ms = -1, .records_max = 0, .look_ahead = 0, .dead_max = 0, .new_dead_topic = {(const uint8_t *)"", 0}, .floors = NULL, .floors_count = 0, .starts = NULL, .starts_count = 0, .ends = NULL, .ends_count = 0};
+static const struct queue_receive queue_receive_v0_empty = {.group = {(const uint8_t *)"", 0}, .topic_id = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, .consumer = {(const uint8_t *)"", 0}, .lock_ms = -1, .records_max = 0, .look_ahead = 0, .dead_max = 0, .new_dead_topic = {(const uint8_t *)"", 0}, .floors = NULL, .floors_count = 0, .starts = NULL, .starts_count = 0, .ends = NULL, .ends_count = 0, .read_id = INT64_C(0), .heard_below = INT64_C(0)};
 static const uint8_t queue_receive_v0_empty_bytes[] = {
     0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
     0x00, 0x00, 0x01, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x00, 0x00, 0x00, 0x00, 0x01, 0x01, 0x01, 0x01, 0x00
+    0x00, 0x00, 0x00, 0x00, 0x01, 0x01, 0x01, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00
 };
 static const struct vector_length queue_receive_v0_empty_lengths[] = {
     {0, LENGTH_COMPACT, false, 255},
@@ -3897,10 +3898,10 @@ static const struct vector_length queue_receive_v0_empty_lengths[] = {
     {35, LENGTH_COMPACT, false, 10000},
     {36, LENGTH_COMPACT, false, 10000},
     {37, LENGTH_COMPACT, false, 10000},
-    {38, LENGTH_COMPACT, true, 0},
+    {54, LENGTH_COMPACT, true, 0},
 };
 
-static const struct queue_receive queue_receive_v0_full = {.group = {(const uint8_t *)"group-2", 7}, .topic_id = {{28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43}}, .consumer = {(const uint8_t *)"consumer-6", 10}, .lock_ms = 2052317352, .records_max = 2028525778, .look_ahead = 2004734204, .dead_max = 1980942630, .new_dead_topic = {(const uint8_t *)"new_dead_topic-16", 17}, .floors = (struct queue_receive_queue_floor[]){{.partition = 1909567908, .offset = INT64_C(1784681030031419854)}, {.partition = -297394675, .offset = INT64_C(3448022905518757431)}}, .floors_count = 2, .starts = (struct queue_receive_queue_start[]){{.partition = -368769397, .offset = INT64_C(-1934664473380258123)}, {.partition = 1719235316, .offset = INT64_C(-271322597892920546)}}, .starts_count = 2, .ends = (struct queue_receive_queue_end[]){{.partition = 1647860594, .offset = INT64_C(-5654009976791936100)}, {.partition = -559101989, .offset = INT64_C(-3990668101304598523)}}, .ends_count = 2};
+static const struct queue_receive queue_receive_v0_full = {.group = {(const uint8_t *)"group-2", 7}, .topic_id = {{28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43}}, .consumer = {(const uint8_t *)"consumer-6", 10}, .lock_ms = 2052317352, .records_max = 2028525778, .look_ahead = 2004734204, .dead_max = 1980942630, .new_dead_topic = {(const uint8_t *)"new_dead_topic-16", 17}, .floors = (struct queue_receive_queue_floor[]){{.partition = 1909567908, .offset = INT64_C(1784681030031419854)}, {.partition = -297394675, .offset = INT64_C(3448022905518757431)}}, .floors_count = 2, .starts = (struct queue_receive_queue_start[]){{.partition = -368769397, .offset = INT64_C(-1934664473380258123)}, {.partition = 1719235316, .offset = INT64_C(-271322597892920546)}}, .starts_count = 2, .ends = (struct queue_receive_queue_end[]){{.partition = 1647860594, .offset = INT64_C(-5654009976791936100)}, {.partition = -559101989, .offset = INT64_C(-3990668101304598523)}}, .ends_count = 2, .read_id = INT64_C(364017463632246831), .heard_below = INT64_C(4718703028569092185)};
 static const uint8_t queue_receive_v0_full_bytes[] = {
     0x08, 0x67, 0x72, 0x6f, 0x75, 0x70, 0x2d, 0x32, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22,
     0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2a, 0x2b, 0x0b, 0x63, 0x6f, 0x6e, 0x73, 0x75,
@@ -3911,7 +3912,9 @@ static const uint8_t queue_receive_v0_full_bytes[] = {
     0x90, 0x6c, 0xdb, 0x16, 0x37, 0x00, 0x03, 0xea, 0x05, 0x06, 0x8b, 0xe5, 0x26, 0xb0, 0xe9,
     0x68, 0x99, 0xfe, 0xb5, 0x00, 0x66, 0x79, 0x72, 0xf4, 0xfc, 0x3c, 0x11, 0x88, 0xe5, 0x0e,
     0x6b, 0x1e, 0x00, 0x03, 0x62, 0x38, 0x5b, 0x72, 0xb1, 0x88, 0xeb, 0xe1, 0xe0, 0xcd, 0x53,
-    0x9c, 0x00, 0xde, 0xac, 0xc7, 0xdb, 0xc8, 0x9e, 0x4c, 0x81, 0x5d, 0x41, 0xc0, 0x05, 0x00, 0x00
+    0x9c, 0x00, 0xde, 0xac, 0xc7, 0xdb, 0xc8, 0x9e, 0x4c, 0x81, 0x5d, 0x41, 0xc0, 0x05, 0x00,
+    0x05, 0x0d, 0x3f, 0xf4, 0x5b, 0xd6, 0xb8, 0x2f, 0x41, 0x7c, 0x33, 0x67, 0x5a, 0x6b, 0xb0,
+    0x59, 0x00
 };
 static const uint8_t queue_receive_v0_full_newer[] = {
     0x08, 0x67, 0x72, 0x6f, 0x75, 0x70, 0x2d, 0x32, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22,
@@ -3926,7 +3929,8 @@ static const uint8_t queue_receive_v0_full_newer[] = {
     0x88, 0xe5, 0x0e, 0x6b, 0x1e, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0x03, 0x62, 0x38,
     0x5b, 0x72, 0xb1, 0x88, 0xeb, 0xe1, 0xe0, 0xcd, 0x53, 0x9c, 0x01, 0x90, 0x4e, 0x03, 0x6e,
     0x65, 0x77, 0xde, 0xac, 0xc7, 0xdb, 0xc8, 0x9e, 0x4c, 0x81, 0x5d, 0x41, 0xc0, 0x05, 0x01,
-    0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
+    0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77, 0x05, 0x0d, 0x3f, 0xf4, 0x5b, 0xd6, 0xb8, 0x2f, 0x41,
+    0x7c, 0x33, 0x67, 0x5a, 0x6b, 0xb0, 0x59, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
 };
 static const struct vector_length queue_receive_v0_full_lengths[] = {
     {0, LENGTH_COMPACT, false, 255},
@@ -3941,10 +3945,10 @@ static const struct vector_length queue_receive_v0_full_lengths[] = {
     {123, LENGTH_COMPACT, false, 10000},
     {136, LENGTH_COMPACT, true, 0},
     {149, LENGTH_COMPACT, true, 0},
-    {150, LENGTH_COMPACT, true, 0},
+    {166, LENGTH_COMPACT, true, 0},
 };
 
-static const struct queue_receive queue_receive_v0_mixed = {.group = {(const uint8_t *)"group-2", 7}, .topic_id = {{28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43}}, .consumer = {(const uint8_t *)"consumer-6", 10}, .lock_ms = 2147483647, .records_max = 2147483647, .look_ahead = 2147483647, .dead_max = 2147483647, .new_dead_topic = {(const uint8_t *)"new_dead_topic-16", 17}, .floors = (struct queue_receive_queue_floor[]){{.partition = 2147483647, .offset = INT64_C(9223372036854775807)}}, .floors_count = 1, .starts = (struct queue_receive_queue_start[]){{.partition = 2147483647, .offset = INT64_C(9223372036854775807)}}, .starts_count = 1, .ends = (struct queue_receive_queue_end[]){{.partition = 2147483647, .offset = INT64_C(9223372036854775807)}}, .ends_count = 1};
+static const struct queue_receive queue_receive_v0_mixed = {.group = {(const uint8_t *)"group-2", 7}, .topic_id = {{28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43}}, .consumer = {(const uint8_t *)"consumer-6", 10}, .lock_ms = 2147483647, .records_max = 2147483647, .look_ahead = 2147483647, .dead_max = 2147483647, .new_dead_topic = {(const uint8_t *)"new_dead_topic-16", 17}, .floors = (struct queue_receive_queue_floor[]){{.partition = 2147483647, .offset = INT64_C(9223372036854775807)}}, .floors_count = 1, .starts = (struct queue_receive_queue_start[]){{.partition = 2147483647, .offset = INT64_C(9223372036854775807)}}, .starts_count = 1, .ends = (struct queue_receive_queue_end[]){{.partition = 2147483647, .offset = INT64_C(9223372036854775807)}}, .ends_count = 1, .read_id = INT64_C(9223372036854775807), .heard_below = INT64_C(9223372036854775807)};
 static const uint8_t queue_receive_v0_mixed_bytes[] = {
     0x08, 0x67, 0x72, 0x6f, 0x75, 0x70, 0x2d, 0x32, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22,
     0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2a, 0x2b, 0x0b, 0x63, 0x6f, 0x6e, 0x73, 0x75,
@@ -3953,7 +3957,8 @@ static const uint8_t queue_receive_v0_mixed_bytes[] = {
     0x5f, 0x74, 0x6f, 0x70, 0x69, 0x63, 0x2d, 0x31, 0x36, 0x02, 0x7f, 0xff, 0xff, 0xff, 0x7f,
     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x02, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff,
     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x02, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff,
-    0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00
+    0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00
 };
 static const struct vector_length queue_receive_v0_mixed_lengths[] = {
     {0, LENGTH_COMPACT, false, 255},
@@ -3965,7 +3970,7 @@ static const struct vector_length queue_receive_v0_mixed_lengths[] = {
     {96, LENGTH_COMPACT, true, 0},
     {97, LENGTH_COMPACT, false, 10000},
     {110, LENGTH_COMPACT, true, 0},
-    {111, LENGTH_COMPACT, true, 0},
+    {127, LENGTH_COMPACT, true, 0},
 };
 
 static const struct queue_receive_result queue_receive_result_v0_empty = {.granted = NULL, .granted_count = 0, .dead = NULL, .dead_count = 0, .offered = NULL, .offered_count = 0, .full = false, .key_order = false, .dead_topic = {(const uint8_t *)"", 0}, .changed = INT64_C(0), .retry_after_ms = INT64_C(-1)};
@@ -5616,9 +5621,9 @@ static const struct vector vectors[] = {
     {"QueueOpenResult", "empty", 0, &queue_open_result_v0_empty, queue_open_result_v0_empty_bytes, 13, NULL, 0, queue_open_result_v0_empty_lengths, RIA_COUNT(queue_open_result_v0_empty_lengths)},
     {"QueueOpenResult", "full", 0, &queue_open_result_v0_full, queue_open_result_v0_full_bytes, 34, queue_open_result_v0_full_newer, sizeof(queue_open_result_v0_full_newer), queue_open_result_v0_full_lengths, RIA_COUNT(queue_open_result_v0_full_lengths)},
     {"QueueOpenResult", "mixed", 0, &queue_open_result_v0_mixed, queue_open_result_v0_mixed_bytes, 30, NULL, 0, queue_open_result_v0_mixed_lengths, RIA_COUNT(queue_open_result_v0_mixed_lengths)},
-    {"QueueReceive", "empty", 0, &queue_receive_v0_empty, queue_receive_v0_empty_bytes, 39, NULL, 0, queue_receive_v0_empty_lengths, RIA_COUNT(queue_receive_v0_empty_lengths)},
-    {"QueueReceive", "full", 0, &queue_receive_v0_full, queue_receive_v0_full_bytes, 151, queue_receive_v0_full_newer, sizeof(queue_receive_v0_full_newer), queue_receive_v0_full_lengths, RIA_COUNT(queue_receive_v0_full_lengths)},
-    {"QueueReceive", "mixed", 0, &queue_receive_v0_mixed, queue_receive_v0_mixed_bytes, 112, NULL, 0, queue_receive_v0_mixed_lengths, RIA_COUNT(queue_receive_v0_mixed_lengths)},
+    {"QueueReceive", "empty", 0, &queue_receive_v0_empty, queue_receive_v0_empty_bytes, 55, NULL, 0, queue_receive_v0_empty_lengths, RIA_COUNT(queue_receive_v0_empty_lengths)},
+    {"QueueReceive", "full", 0, &queue_receive_v0_full, queue_receive_v0_full_bytes, 167, queue_receive_v0_full_newer, sizeof(queue_receive_v0_full_newer), queue_receive_v0_full_lengths, RIA_COUNT(queue_receive_v0_full_lengths)},
+    {"QueueReceive", "mixed", 0, &queue_receive_v0_mixed, queue_receive_v0_mixed_bytes, 128, NULL, 0, queue_receive_v0_mixed_lengths, RIA_COUNT(queue_receive_v0_mixed_lengths)},
     {"QueueReceiveResult", "empty", 0, &queue_receive_result_v0_empty, queue_receive_result_v0_empty_bytes, 23, NULL, 0, queue_receive_result_v0_empty_lengths, RIA_COUNT(queue_receive_result_v0_empty_lengths)},
     {"QueueReceiveResult", "full", 0, &queue_receive_result_v0_full, queue_receive_result_v0_full_bytes, 534, queue_receive_result_v0_full_newer, sizeof(queue_receive_result_v0_full_newer), queue_receive_result_v0_full_lengths, RIA_COUNT(queue_receive_result_v0_full_lengths)},
     {"QueueReceiveResult", "mixed", 0, &queue_receive_result_v0_mixed, queue_receive_result_v0_mixed_bytes, 134, NULL, 0, queue_receive_result_v0_mixed_lengths, RIA_COUNT(queue_receive_result_v0_mixed_lengths)},

@@ -42,6 +42,7 @@ COORDINATOR_TESTS := \
   placement \
   queue_limits \
   queue_model \
+  queue_reads \
   queue_restart \
   range_rows \
   rebalance \

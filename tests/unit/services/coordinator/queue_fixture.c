@@ -228,6 +228,8 @@ ria_err queue_world_receive(struct queue_world *w, int32_t records_max)
         .starts_count = (uint32_t)w->partitions,
         .ends = ends,
         .ends_count = (uint32_t)w->partitions,
+        .read_id = w->read_id,
+        .heard_below = w->heard_below,
     };
 
     for (int32_t i = 0; i < w->partitions; i++) {

@@ -39,6 +39,8 @@ struct queue_world {
     int32_t lock_ms;  /* of a receive, -1 = the group's */
     int32_t dead_max; /* of a receive */
     int32_t look_ahead;
+    int64_t read_id; /* of a receive, 0 = none */
+    int64_t heard_below;
     bool unchecked; /* the test has made a row false */
     struct queue_open_result opened;
     struct queue_receive_result received;
