@@ -282,6 +282,41 @@ static void unordered_records_take_one_round_trip(void)
     teardown(&s);
 }
 
+/* Its records were locked for nobody until their deadline. */
+static void a_receive_whose_answer_is_lost_is_repeated_as_the_same(void)
+{
+    struct setup s;
+
+    setup(&s);
+    post(&s, 0, QUEUE "/receive?max_records=3", NULL);
+    const struct queue_receive *receive = expect(&s, GROUP_OP_QUEUE_RECEIVE);
+    int64_t first = receive->read_id;
+    CU_ASSERT_TRUE(first > 0);
+    CU_ASSERT_EQUAL(receive->heard_below, first);
+    world_lose(&s.world, s.asked.call, RIA_ERR_TIMEOUT);
+    group_world_close(&s.asked);
+    post(&s, 1, QUEUE "/receive?max_records=1", NULL);
+    world_advance(&s.world, SECOND / 5);
+    CU_ASSERT_TRUE_FATAL(group_world_open(&s.world, &s.asked));
+    CU_ASSERT_EQUAL_FATAL(s.asked.count, 2);
+    int repeated = ((const struct queue_receive *)s.asked.bodies[0])->read_id == first ? 0 : 1;
+    receive = s.asked.bodies[repeated];
+    CU_ASSERT_EQUAL(receive->read_id, first);
+    receive = s.asked.bodies[1 - repeated];
+    CU_ASSERT_EQUAL(receive->read_id, first + 1);
+    CU_ASSERT_EQUAL(receive->heard_below, first); /* it may be repeated once more */
+    s.asked.errs[0] = RIA_ERR_CONFLICT;
+    s.asked.errs[1] = RIA_ERR_CONFLICT;
+    group_world_answer(&s.world, &s.asked);
+    world_run(&s.world);
+    post(&s, 2, QUEUE "/receive?max_records=1", NULL);
+    receive = expect(&s, GROUP_OP_QUEUE_RECEIVE);
+    CU_ASSERT_EQUAL(receive->read_id, first + 2);
+    CU_ASSERT_EQUAL(receive->heard_below, first + 2);
+    refuse(&s, RIA_ERR_CONFLICT, "no");
+    teardown(&s);
+}
+
 static int32_t fetched_bytes_max(struct setup *s)
 {
     struct fetch_request request;
@@ -735,6 +770,7 @@ static void making_and_changing_differ_in_the_dead_letter_topic(void)
 
 static const struct harness_test tests[] = {
     HARNESS_TEST(unordered_records_take_one_round_trip),
+    HARNESS_TEST(a_receive_whose_answer_is_lost_is_repeated_as_the_same),
     HARNESS_TEST(one_record_is_not_a_megabyte_of_the_log),
     HARNESS_TEST(what_was_not_read_or_is_gone_does_not_stay_locked),
     HARNESS_TEST(what_retention_took_is_finished),
