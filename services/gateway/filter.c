@@ -7,6 +7,8 @@
 
 #include "common/assert.h"
 
+#include "services/gateway/decimal.h"
+
 typedef enum filter_op {
     FILTER_EXISTS,
     FILTER_EQUAL,
@@ -34,13 +36,10 @@ struct filter {
     filter_op op;
     char *text;               /* the filter's own copy; names and plain operands point into it */
     struct ria_slice name;    /* of a header */
-    struct ria_slice operand; /* of a key or header, or a string literal's content */
+    struct ria_slice operand; /* of a key or header; a string literal's content, a number's text */
     struct filter_step steps[FILTER_STEPS_MAX];
     uint32_t step_count;
-    ria_json_type type; /* of the literal */
-    bool is_integer;
-    int64_t integer;
-    double number;
+    ria_json_type type;     /* of the literal */
     struct ria_arena arena; /* an unescaped string literal */
 };
 
@@ -202,8 +201,7 @@ static ria_err parse_literal(struct parser *parser)
         /* Without escapes it points into the filter's text, which stays. */
         err = ria_json_string(&json, 0, &filter->arena, &filter->operand);
     } else if (err == RIA_OK && filter->type == RIA_JSON_NUMBER) {
-        filter->is_integer = ria_json_i64(&json, 0, &filter->integer) == RIA_OK;
-        filter->number = strtod(parser->at, NULL);
+        filter->operand = ria_json_raw(&json, 0);
     } else if (filter->type == RIA_JSON_OBJECT || filter->type == RIA_JSON_ARRAY) {
         err = RIA_ERR_INVALID;
     }
@@ -257,7 +255,13 @@ static ria_err parse(struct filter *filter, struct ria_slice text, char *reason)
 
     ria_arena_init(&filter->arena, FILTER_SIZE_MAX * 2);
     if (text.size > FILTER_SIZE_MAX) {
-        (void)snprintf(reason, FILTER_REASON_MAX, "it is longer than %d bytes", FILTER_SIZE_MAX);
+        (void)snprintf(
+            reason,
+            FILTER_REASON_MAX,
+            "at character %d: it is longer than %d bytes",
+            FILTER_SIZE_MAX + 1,
+            FILTER_SIZE_MAX
+        );
         return RIA_ERR_INVALID;
     }
     filter->text = strndup((const char *)text.data, text.size);
@@ -365,24 +369,6 @@ static bool header_matches(const struct filter *filter, const struct batch_recor
     return false;
 }
 
-/* -1, 0, 1 */
-static int compare_numbers(const struct filter *filter, const struct ria_json *json, uint32_t token)
-{
-    int64_t integer = 0;
-
-    if (filter->is_integer && ria_json_i64(json, token, &integer) == RIA_OK) {
-        return (integer > filter->integer) - (integer < filter->integer);
-    }
-    /* The text goes on behind the number with something that is none. */
-    char digits[64];
-    struct ria_slice raw = ria_json_raw(json, token);
-    size_t size = ria_min_size(raw.size, sizeof(digits) - 1);
-    memcpy(digits, raw.data, size);
-    digits[size] = '\0';
-    double number = strtod(digits, NULL);
-    return (number > filter->number) - (number < filter->number);
-}
-
 static int compare_texts(struct ria_slice a, struct ria_slice b)
 {
     size_t size = ria_min_size(a.size, b.size);
@@ -441,7 +427,9 @@ static bool token_matches(const struct filter *filter, const struct ria_json *js
         return filter->op == FILTER_NOT_EQUAL;
     }
     if (type == RIA_JSON_NUMBER) {
-        return order_matches(filter->op, compare_numbers(filter, json, token));
+        return order_matches(
+            filter->op, decimal_compare(ria_json_raw(json, token), filter->operand)
+        );
     }
     if (type == RIA_JSON_STRING) {
         return string_matches(filter, json, token);

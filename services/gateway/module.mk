@@ -13,6 +13,7 @@ $(eval $(call library,gateway,\
   services/gateway/coordinator_call.c \
   services/gateway/cors.c \
   services/gateway/cursor.c \
+  services/gateway/decimal.c \
   services/gateway/deliver_at.c \
   services/gateway/document.c \
   services/gateway/failure.c \

@@ -15,6 +15,7 @@ $(foreach t,\
   consumer_input \
   cors \
   cursor \
+  decimal \
   failover \
   filter \
   gate \
