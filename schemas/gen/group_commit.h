@@ -31,7 +31,8 @@ struct group_commit {
     struct ria_slice member;
     /* Of a made member; -1 = any. */
     int32_t member_epoch;
-    /* New time of leases that are kept. */
+    /* New time of leases that are kept; 0 = over at once, but to be committed as long as nobody
+     * else has the records. */
     int32_t lease_ms;
     /* Each is done or refused by itself. */
     struct group_commit_group_commit_entry *entries;

@@ -122,13 +122,16 @@ static ria_err check_entry(
     return entry->delivered >= 0 && !held ? RIA_ERR_INVALID : RIA_OK;
 }
 
-/* What is left of the lease that is kept. */
+/* What is left of the lease that is kept. One that is kept for no time is over for everybody else, and
+ * may still commit until they have been given its records. */
 static int64_t
 keep_lease(struct group_call *call, const struct committer *committer, struct group_partition *row)
 {
     if (row->deadline == GROUP_HELD) {
         return committer->has_member ? committer->member.deadline - call->now_ms : 0;
     }
+    row->freed = row->freed ||
+                 (committer->request->lease_ms == 0 && group_lease_is_out(call, row));
     row->deadline = call->now_ms + committer->request->lease_ms;
     row->touched = true;
     return committer->request->lease_ms;
@@ -194,7 +197,7 @@ static ria_err check_commit_request(struct group_call *call, const struct group_
     for (uint32_t i = 0; i < r->entries_count; i++) {
         any_kept = any_kept || r->entries[i].keep;
     }
-    return any_kept && !r->free
+    return any_kept && !r->free && r->lease_ms != 0
                ? apply_check_range(
                      call->apply, "leaseMs", r->lease_ms, GROUP_LEASE_MS_MIN, GROUP_LEASE_MS_MAX
                  )

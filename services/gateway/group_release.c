@@ -55,7 +55,7 @@ fill(struct release *release, struct ria_slice group, struct ria_slice member, u
     const char *member_copy = ria_arena_strdup(&release->arena, member);
 
     group_commit_init(body);
-    body->lease_ms = GROUP_LEASE_MS_DEFAULT; /* of none: all are given back */
+    body->lease_ms = 0; /* those that may still commit are over at once */
     body->entries = ria_arena_alloc_array(&release->arena, count, sizeof(*body->entries));
     if (group_copy == NULL || member_copy == NULL || body->entries == NULL) {
         return false;
@@ -98,6 +98,7 @@ void group_release(
         entry->partition = leases[i].partition;
         entry->lease_id = leases[i].id;
         entry->offset = leases[i].commit > 0 ? leases[i].commit : -1;
+        entry->keep = leases[i].may_commit;
     }
     release->op = (struct group_op){
         .kind = GROUP_OP_COMMIT,

@@ -437,6 +437,7 @@ void group_stream_give_back(struct group_stream *stream)
                 .partition = part->partition->number,
                 .id = part->lease,
                 .commit = stream->client_commits ? 0 : part->written,
+                .may_commit = stream->client_commits,
             };
         }
     }

@@ -278,7 +278,8 @@ static ria_err render_member(
 
 static ria_err render_lease(const described_partition *partition, struct ria_buf *out)
 {
-    if (partition->lease_id == 0) {
+    /* One that is over is kept for a late commit: nobody holds the records. */
+    if (partition->lease_id == 0 || partition->lease_left_ms <= 0) {
         return ria_buf_append_str(out, "null");
     }
     RIA_TRY(ria_buf_printf(out, "{\"id\":%lld,\"holder\":", (long long)partition->lease_id));

@@ -9,6 +9,11 @@ from riacho import PATIENCE, main, running, wait_for  # noqa: E402
 from stream_test import TOPIC, Reader, make_topic, produce  # noqa: E402
 
 
+def last_id(reply):
+    assert reply.status == 200, reply
+    return [line[4:] for line in reply.body.decode().splitlines() if line.startswith("id: ")][-1]
+
+
 def stream(cluster, gateway=0, group="g", **query):
     path = "/v1/groups/%s/stream?topics=%s" % (group, TOPIC)
     for name, value in query.items():
@@ -88,7 +93,26 @@ def a_client_that_commits_itself_keeps_its_stream_and_the_next_one_gets_the_rest
         assert [r["offset"] for r in first.records] == list(range(25))
 
 
+def a_client_that_commits_itself_may_do_so_when_its_stream_has_ended():
+    with running(gateways=2) as cluster:
+        make_topic(cluster, partitions=1)
+        produce(cluster, 20)
+        path = "/v1/groups/g/stream?topics=%s&ack=cursor&max_records=5" % TOPIC
+        cursor = last_id(cluster.get(path))
+        wait_for(lambda: partitions_of(cluster)[0]["lease"] is None, "the lease to be given back")
+        reply = cluster.post("/v1/groups/g/commit", {"cursor": cursor}, gateway=1)
+        assert reply.status == 200, reply
+        assert partitions_of(cluster)[0]["position"] == 5
+        # Whoever comes back with the last cursor commits it, too, and goes on behind it.
+        cursor = last_id(cluster.get(path, gateway=1))
+        wait_for(lambda: partitions_of(cluster)[0]["lease"] is None, "the lease to be given back")
+        back = cluster.get(path, headers={"Last-Event-ID": cursor})
+        assert b'"offset":10,' in back.body and b'"offset":9,' not in back.body, back
+        assert partitions_of(cluster)[0]["position"] == 10
+
+
 if __name__ == "__main__":
     main([two_members_share_and_a_killed_gateway_costs_no_record,
           who_goes_away_leaves_nothing_leased_and_nothing_is_repeated,
-          a_client_that_commits_itself_keeps_its_stream_and_the_next_one_gets_the_rest])
+          a_client_that_commits_itself_keeps_its_stream_and_the_next_one_gets_the_rest,
+          a_client_that_commits_itself_may_do_so_when_its_stream_has_ended])

@@ -75,6 +75,43 @@ static void a_late_extension_counts_while_nobody_else_has_the_records(void)
     fixture_machine_close(&m);
 }
 
+static void a_lease_that_is_kept_for_no_time_commits_while_nobody_else_has_the_records(void)
+{
+    struct fixture_machine m;
+    struct group_read_result other;
+
+    group_open(&m);
+    struct group_read_result_group_grant grant = lease_one(&m);
+    struct group_commit_group_commit_entry entry = group_entry(grant.partition, grant.lease_id, -1);
+    const struct group_commit over = {
+        .group = RIA_SLICE_LITERAL("g"),
+        .member = RIA_SLICE_EMPTY,
+        .member_epoch = -1,
+        .entries = &entry,
+        .entries_count = 1,
+    };
+    entry.keep = true;
+    CU_ASSERT_EQUAL(fixture_group(&m, GROUP_OPERATION_COMMIT, &over, NULL), RIA_OK);
+    CU_ASSERT_TRUE(group_was_woken(&m, "g"));
+    CU_ASSERT_EQUAL(fixture_group(&m, GROUP_OPERATION_COMMIT, &over, NULL), RIA_OK);
+    CU_ASSERT_FALSE(group_was_woken(&m, "g"));
+    entry.keep = false;
+    entry.offset = 3;
+    CU_ASSERT_EQUAL(group_commit_one(&m, NULL, 0, false, entry, NULL), RIA_OK);
+    CU_ASSERT_EQUAL(group_partition_of(&m, grant.partition).position, 3);
+
+    grant = lease_one(&m);
+    entry = group_entry(grant.partition, grant.lease_id, -1);
+    entry.keep = true;
+    CU_ASSERT_EQUAL(fixture_group(&m, GROUP_OPERATION_COMMIT, &over, NULL), RIA_OK);
+    CU_ASSERT_EQUAL(group_read(&m, (struct group_ask){.end = 100}, &other), RIA_OK);
+    CU_ASSERT_PTR_NOT_NULL(group_granted(&other, grant.partition));
+    entry.keep = false;
+    entry.offset = 5;
+    CU_ASSERT_EQUAL(group_commit_one(&m, NULL, 0, false, entry, NULL), RIA_ERR_CONFLICT);
+    fixture_machine_close(&m);
+}
+
 static void a_position_never_moves_back(void)
 {
     struct fixture_machine m;
@@ -252,6 +289,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_commit_gives_the_lease_back),
     HARNESS_TEST(a_slow_consumer_extends),
     HARNESS_TEST(a_late_extension_counts_while_nobody_else_has_the_records),
+    HARNESS_TEST(a_lease_that_is_kept_for_no_time_commits_while_nobody_else_has_the_records),
     HARNESS_TEST(a_position_never_moves_back),
     HARNESS_TEST(a_commit_that_is_repeated_is_done),
     HARNESS_TEST(a_made_up_lease_is_refused),

@@ -260,6 +260,13 @@ static void leases_are_extended_and_with_ack_cursor_nothing_is_committed(void)
     CU_ASSERT_TRUE(commit->entries[0].keep);
     CU_ASSERT_EQUAL(commit->lease_ms, 30000);
     answer_commit(&s, -1);
+    fake_request_hang_up(&s.client);
+    world_run(&s.world);
+    commit = expect(&s, GROUP_OP_COMMIT);
+    CU_ASSERT_EQUAL(commit->entries[0].offset, -1);
+    CU_ASSERT_TRUE(commit->entries[0].keep); /* its client may still commit ... */
+    CU_ASSERT_EQUAL(commit->lease_ms, 0);    /* ... as long as it is nobody else's */
+    answer_commit(&s, -1);
     teardown(&s);
 }
 

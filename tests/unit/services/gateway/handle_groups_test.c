@@ -127,6 +127,8 @@ static void say_group(struct setup *s)
     partitions[0].lease_id = 9;
     partitions[0].holder = RIA_SLICE_LITERAL("m");
     partitions[0].lease_left_ms = 1500;
+    partitions[1].lease_id = 8; /* over: nobody holds it */
+    partitions[1].lease_left_ms = -1;
     group.partitions = partitions;
     group.partitions_count = 2;
     response.groups = &group;
