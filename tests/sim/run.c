@@ -27,6 +27,7 @@ struct run {
     struct workload workload;
     struct nemesis nemesis;
     struct inspector inspector;
+    int64_t look_us; /* when to look at the disks again */
 };
 
 /* What the plan's transforms are to do. */
@@ -53,16 +54,15 @@ static void note_derivations(struct world *world)
 static void run_until(struct run *run, int64_t until_us)
 {
     struct world *world = &run->world;
-    int64_t look_us = world->now_us;
 
     while (!world->is_broken && world->now_us < until_us) {
         world_run(world, ria_min_i64(until_us, world->now_us + GLANCE_US));
         if (!world->is_broken) {
             inspector_glance(&run->inspector);
         }
-        if (!world->is_broken && world->now_us >= look_us) {
+        if (!world->is_broken && world->now_us >= run->look_us) {
             inspector_look(&run->inspector);
-            look_us += LOOK_US;
+            run->look_us = world->now_us + LOOK_US;
         }
     }
 }
