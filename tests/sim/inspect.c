@@ -180,10 +180,11 @@ static const struct sim_node *leader_node(const struct world *world, uint32_t pa
 }
 
 /* Records of the partition's log that its transform must pass on; -1: it cannot be read now. */
-static int64_t count_source(const struct world *world, uint32_t partition, uint32_t skip_one_in)
+static int64_t count_source(
+    const struct world *world, uint32_t partition, uint32_t skip_one_in, struct inspect_count *count
+)
 {
     const struct sim_node *node = leader_node(world, partition);
-    struct counting counting = {.skip_one_in = skip_one_in};
     struct storage_replica_info info;
     uint32_t topic = 0;
     int32_t number = 0;
@@ -192,12 +193,17 @@ static int64_t count_source(const struct world *world, uint32_t partition, uint3
     if (node == NULL || !describe(node, partition, &info)) {
         return -1;
     }
-    uint8_t *bytes = malloc(READ_SIZE);
-    RIA_ASSERT(bytes != NULL);
+    if (count->node != node->number || count->epoch != info.leader_epoch) {
+        *count = (struct inspect_count){.node = node->number, .epoch = info.leader_epoch};
+    }
+    struct counting counting = {.skip_one_in = skip_one_in, .passing = count->passing};
+    int64_t next = ria_max_i64(count->next, info.start_offset);
+    uint8_t *bytes = next < info.end_offset ? malloc(READ_SIZE) : NULL;
     world_find_partition(world, partition, &topic, &number);
     struct ria_uuid id = world_topic_id(world, topic);
-    for (int64_t next = info.start_offset; err == RIA_OK && next < info.end_offset;) {
+    while (err == RIA_OK && next < info.end_offset) {
         size_t size = 0;
+        RIA_ASSERT(bytes != NULL);
         err = storage_read_replica(node->storage, &id, number, next, bytes, READ_SIZE, &size);
         if (err == RIA_OK) {
             struct ria_slice batches = ria_slice_of(bytes, size);
@@ -206,18 +212,29 @@ static int64_t count_source(const struct world *world, uint32_t partition, uint3
         }
     }
     free(bytes);
-    return err == RIA_OK ? counting.passing : -1;
+    if (err != RIA_OK) {
+        return -1;
+    }
+    count->next = next;
+    count->passing = counting.passing;
+    return count->passing;
 }
 
-bool inspect_is_derived(const struct world *world, uint32_t topic_number, int64_t *out_missing)
+bool inspect_is_derived(
+    const struct world *world,
+    uint32_t topic_number,
+    struct inspect_count *counts,
+    int64_t *out_missing
+)
 {
     const struct plan_topic *topic = &world->plan->topics[topic_number];
     const struct plan_topic *source = &world->plan->topics[topic->source];
     int64_t missing = 0;
 
     for (uint32_t i = 0; i < (uint32_t)source->partition_count; i++) {
+        uint32_t from = source->first_partition + i;
         int64_t end = inspect_leader_end(world, topic->first_partition + i);
-        int64_t count = count_source(world, source->first_partition + i, topic->skip_one_in);
+        int64_t count = count_source(world, from, topic->skip_one_in, &counts[from]);
         if (end < 0 || count < 0) {
             *out_missing = -1;
             return false;

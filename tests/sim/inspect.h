@@ -21,6 +21,14 @@ struct inspector {
     int64_t positions[PLAN_GROUPS_MAX * PLAN_PARTITIONS_MAX];
 };
 
+/* How far a source's log has been counted, by what its transform must pass on. */
+struct inspect_count {
+    uint32_t node; /* of whose log */
+    int32_t epoch; /* of its leadership: until the next one nothing is cut */
+    int64_t next;
+    int64_t passing;
+};
+
 void inspector_init(struct inspector *inspector, struct world *world);
 
 /* WATERMARK of the leaders, and STORED for what every replica newly has below its high watermark
@@ -53,8 +61,11 @@ int32_t inspect_successor(const struct world *world, uint32_t partition);
 int64_t inspect_leader_end(const struct world *world, uint32_t partition);
 
 /* The derived topic has as many records as its source demands; *out_missing are not there, -1: a
- * log cannot be read. Whether they are the right ones is for the checker. */
-bool inspect_is_derived(const struct world *world, uint32_t topic, int64_t *out_missing);
+ * log cannot be read. Whether they are the right ones is for the checker. counts: one for each
+ * partition, all zero at first; what was counted once is not read again. */
+bool inspect_is_derived(
+    const struct world *world, uint32_t topic, struct inspect_count *counts, int64_t *out_missing
+);
 
 /* Every node is ready; every partition has a leader; its replicas all have the same end, which is
  * committed, and are in sync by the clients' metadata. */

@@ -89,20 +89,20 @@ static bool is_at_end(const struct workload *workload, const struct reader *read
 }
 
 /* NULL: every transform has passed on what it must. */
-static const struct plan_topic *find_lagging(const struct workload *workload, int64_t *out_missing)
+static const struct plan_topic *find_lagging(struct workload *workload, int64_t *out_missing)
 {
     const struct plan *plan = workload->world->plan;
 
     for (uint32_t i = 0; i < plan->topic_count; i++) {
         if (plan->topics[i].kind == PLAN_TOPIC_DERIVED &&
-            !inspect_is_derived(workload->world, i, out_missing)) {
+            !inspect_is_derived(workload->world, i, workload->counts, out_missing)) {
             return &plan->topics[i];
         }
     }
     return NULL;
 }
 
-bool workload_is_done(const struct workload *workload)
+bool workload_is_done(struct workload *workload)
 {
     const struct plan *plan = workload->world->plan;
 
@@ -147,7 +147,7 @@ static void report_stuck_group(const struct workload *workload)
     }
 }
 
-void workload_report_stuck(const struct workload *workload)
+void workload_report_stuck(struct workload *workload)
 {
     struct world *world = workload->world;
 

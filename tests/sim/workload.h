@@ -5,6 +5,7 @@
 #include "common/base.h"
 
 #include "tests/sim/admin.h"
+#include "tests/sim/inspect.h"
 #include "tests/sim/plan.h"
 #include "tests/sim/producer.h"
 #include "tests/sim/queue_consumer.h"
@@ -28,6 +29,7 @@ struct workload {
     struct producer producers[PLAN_PRODUCERS_MAX];
     struct reader readers[PLAN_READERS_MAX];
     struct workload_consumer consumers[PLAN_CONSUMERS_MAX];
+    struct inspect_count counts[PLAN_PARTITIONS_MAX]; /* of the transforms' sources */
 };
 
 void workload_init(struct workload *workload, struct world *world);
@@ -42,13 +44,13 @@ void workload_start(struct workload *workload);
 void workload_finish(struct workload *workload);
 
 /* Every producer is done, and every reader is at its partition's end. */
-bool workload_is_done(const struct workload *workload);
+bool workload_is_done(struct workload *workload);
 
 /* Records that groups and queues have not got yet, or have not said so. */
 int64_t workload_backlog(const struct workload *workload);
 
 /* Say which are not (world_break). */
-void workload_report_stuck(const struct workload *workload);
+void workload_report_stuck(struct workload *workload);
 
 /* The run is over. */
 void workload_close(struct workload *workload);
