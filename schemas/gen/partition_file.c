@@ -72,6 +72,15 @@ static size_t partition_file_forced_epoch_size_(const struct partition_file *m, 
     return size;
 }
 
+static size_t partition_file_tail_doubted_size_(const struct partition_file *m, int16_t version)
+{
+    size_t size = 0;
+    (void)m;
+    (void)version;
+    size += 1;
+    return size;
+}
+
 static size_t partition_file_size_(const struct partition_file *m, int16_t version)
 {
     size_t size = 0;
@@ -104,6 +113,12 @@ static size_t partition_file_size_(const struct partition_file *m, int16_t versi
         size += ria_uvarint_size(2);
         size += ria_uvarint_size((uint32_t)field_size) + field_size;
     }
+    if (m->tail_doubted) {
+        size_t field_size = partition_file_tail_doubted_size_(m, version);
+        tags++;
+        size += ria_uvarint_size(3);
+        size += ria_uvarint_size((uint32_t)field_size) + field_size;
+    }
     size += ria_uvarint_size(tags);
     return size;
 }
@@ -131,6 +146,9 @@ static void partition_file_encode_(const struct partition_file *m, int16_t versi
     if (m->forced_epoch != -1) {
         tags++;
     }
+    if (m->tail_doubted) {
+        tags++;
+    }
     ria_write_uvarint(w, tags);
     if (m->lost_from_offset != INT64_C(0)) {
         ria_write_uvarint(w, 0);
@@ -146,6 +164,11 @@ static void partition_file_encode_(const struct partition_file *m, int16_t versi
         ria_write_uvarint(w, 2);
         ria_write_uvarint(w, (uint32_t)partition_file_forced_epoch_size_(m, version));
         ria_write_i32(w, m->forced_epoch);
+    }
+    if (m->tail_doubted) {
+        ria_write_uvarint(w, 3);
+        ria_write_uvarint(w, (uint32_t)partition_file_tail_doubted_size_(m, version));
+        ria_write_bool(w, m->tail_doubted);
     }
 }
 
@@ -171,6 +194,8 @@ static void partition_file_decode_(struct partition_file *out, int16_t version, 
             out->lost_to_offset = ria_read_i64(r);
         } else if (tags.tag == 2) {
             out->forced_epoch = ria_read_i32(r);
+        } else if (tags.tag == 3) {
+            out->tail_doubted = ria_read_bool(r);
         } else {
             ria_tags_skip(r);
         }

@@ -33,6 +33,9 @@ struct partition_file {
     /* Newest forced leader epoch that is settled for this log: it led under it, or was compared
      * with who did or came after. -1: none. */
     int32_t forced_epoch;
+    /* An open cut bad bytes off its end that may have been more than an unsynced tail, and
+     * nobody was asked since. */
+    bool tail_doubted;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */

@@ -7,6 +7,15 @@ void range_fetch_request_init(struct range_fetch_request *m)
     *m = (struct range_fetch_request){0};
 }
 
+static size_t range_fetch_request_is_tail_size_(const struct range_fetch_request *m, int16_t version)
+{
+    size_t size = 0;
+    (void)m;
+    (void)version;
+    size += 1;
+    return size;
+}
+
 static size_t range_fetch_request_size_(const struct range_fetch_request *m, int16_t version)
 {
     size_t size = 0;
@@ -17,7 +26,14 @@ static size_t range_fetch_request_size_(const struct range_fetch_request *m, int
     size += 8;
     size += 8;
     size += 4;
-    size += 1; /* no tagged fields */
+    uint32_t tags = 0;
+    if (m->is_tail) {
+        size_t field_size = range_fetch_request_is_tail_size_(m, version);
+        tags++;
+        size += ria_uvarint_size(0);
+        size += ria_uvarint_size((uint32_t)field_size) + field_size;
+    }
+    size += ria_uvarint_size(tags);
     return size;
 }
 
@@ -31,7 +47,16 @@ static void range_fetch_request_encode_(const struct range_fetch_request *m, int
     ria_write_i64(w, m->from_offset);
     ria_write_i64(w, m->to_offset);
     ria_write_i32(w, m->max_bytes);
-    ria_write_uvarint(w, 0); /* no tagged fields */
+    uint32_t tags = 0;
+    if (m->is_tail) {
+        tags++;
+    }
+    ria_write_uvarint(w, tags);
+    if (m->is_tail) {
+        ria_write_uvarint(w, 0);
+        ria_write_uvarint(w, (uint32_t)range_fetch_request_is_tail_size_(m, version));
+        ria_write_bool(w, m->is_tail);
+    }
 }
 
 static void range_fetch_request_decode_(struct range_fetch_request *out, int16_t version, struct ria_reader *r, struct ria_arena *arena)
@@ -45,7 +70,14 @@ static void range_fetch_request_decode_(struct range_fetch_request *out, int16_t
     out->from_offset = ria_read_i64(r);
     out->to_offset = ria_read_i64(r);
     out->max_bytes = ria_read_i32(r);
-    ria_read_tags_unknown(r);
+    struct ria_tags tags = ria_read_tags(r);
+    while (ria_tags_next(&tags, r)) {
+        if (tags.tag == 0) {
+            out->is_tail = ria_read_bool(r);
+        } else {
+            ria_tags_skip(r);
+        }
+    }
 }
 
 uint32_t range_fetch_request_size(const struct range_fetch_request *m, int16_t version)

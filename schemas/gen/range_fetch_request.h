@@ -8,7 +8,7 @@ enum { RANGE_FETCH_REQUEST_VERSION_MIN = 0, RANGE_FETCH_REQUEST_VERSION_MAX = 0 
 #define RANGE_FETCH_API_KEY 16
 
 /* A storage node reads a range that is damaged in its own replica from another replica, leader
- * or not. Only committed records are given. */
+ * or not. Only committed records are given, unless it takes back the end of its log. */
 struct range_fetch_request {
     /* The topic. */
     struct ria_uuid topic_id;
@@ -20,6 +20,9 @@ struct range_fetch_request {
     int64_t to_offset;
     /* Payload bytes wanted; at least one whole batch is returned whatever its size. */
     int32_t max_bytes;
+    /* It is to lead, and its log may lack its end: what is not known to be committed is wanted,
+     * too. */
+    bool is_tail;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */

@@ -15,8 +15,8 @@ struct range_fetch_response_range_epoch {
 };
 
 /* A storage node reads a range that is damaged in its own replica from another replica, leader
- * or not. The payload: whole batches from fromOffset on, below toOffset and the high watermark;
- * empty if there are none. */
+ * or not. The payload: whole batches from fromOffset on, below toOffset and (but for isTail) the
+ * high watermark; empty if there are none. */
 struct range_fetch_response {
     /* First offset that this replica does not know to be committed. */
     int64_t high_watermark;

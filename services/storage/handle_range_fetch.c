@@ -1,5 +1,6 @@
 /* RangeFetch: another replica's node reads what is damaged there. Any replica answers, leader or
- * not: what is below its high watermark is committed, and the same everywhere. */
+ * not: what is below its high watermark is committed, and the same everywhere. Who is to lead and
+ * may lack the end of its log (tails.h) is given the rest, too. */
 #include <inttypes.h>
 
 #include "common/limits.h"
@@ -33,14 +34,16 @@ static bool copy_epochs(
     return true;
 }
 
-/* What there is of the range; *out_range is empty if it is not committed yet, as far as we know. */
+/* What there is of the range; *out_range is empty if it is not committed yet, as far as we know,
+ * and that is asked for. */
 static ria_err locate(
     const struct partition *p,
     const struct range_fetch_request *request,
     struct partition_log_range *out_range
 )
 {
-    int64_t to_offset = ria_min_i64(request->to_offset, p->high_watermark);
+    int64_t end_offset = request->is_tail ? partition_log_end_offset(p->log) : p->high_watermark;
+    int64_t to_offset = ria_min_i64(request->to_offset, end_offset);
     int64_t max_bytes = ria_min_i64(ria_max_i64(request->max_bytes, 1), RIA_FETCH_SIZE_MAX);
 
     *out_range = (struct partition_log_range){.size = 0};

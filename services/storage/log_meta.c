@@ -39,6 +39,7 @@ ria_err log_save_meta(struct partition_log *log, bool durably)
     file.lost_from_offset = log->lost.from_offset;
     file.lost_to_offset = log->lost.to_offset;
     file.forced_epoch = log->forced_epoch;
+    file.tail_doubted = log->tail_doubted;
     ria_buf_init(&buf, META_SIZE_MAX);
     ria_err err =
         record_file_begin(&buf, partition_file_size(&file, PARTITION_FILE_VERSION_MAX), &w);
@@ -65,6 +66,7 @@ static ria_err take(struct partition_log *log, const struct partition_file *file
     log->generation = file->generation;
     log->start_offset = file->start_offset;
     log->forced_epoch = file->forced_epoch;
+    log->tail_doubted = file->tail_doubted;
     for (uint32_t i = 0; i < file->damage_count; i++) {
         int64_t from_offset = file->damage[i].from_offset;
         int64_t to_offset = file->damage[i].to_offset;
@@ -124,6 +126,7 @@ ria_err log_load_meta(struct partition_log *log, bool *out_found)
     if (err == RIA_OK) {
         if (!found) {
             ria_log_warn(log->env->log, "storage.meta_ignored", "log=%s", log->name);
+            log->tail_doubted = true; /* perhaps it said so */
         }
         *out_found = found;
     }

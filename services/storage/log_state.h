@@ -63,6 +63,7 @@ struct partition_log {
     uint32_t damage_count;
     struct log_damage lost;  /* the lost tail, from where it was lost; to_offset 0 = none */
     int32_t forced_epoch;    /* newest that is settled; see partition_log_settle_forced() */
+    bool tail_doubted;       /* see partition_log_tail_is_doubted(); as in partition.meta */
     bool tail_is_bad;        /* the last file has bad bytes behind its end: cut before an append */
     bool producers_complete; /* false: batches that a hole hides are missing in producers */
     void (*on_damaged)(void *arg); /* see partition_log_on_damaged(); may be NULL */

@@ -63,6 +63,7 @@ STORAGE_SERVICE_SOURCES := $(addprefix services/storage/,\
   scrub.c \
   service.c \
   shutdown.c \
+  tails.c \
   trash.c \
 )
 

@@ -180,8 +180,29 @@ static bool may_lead(const struct partition *p, const struct cluster_partition *
         forced && partition_log_lost_offset(p->log) > 0 && partition_log_is_syncing(p->log);
 
     return !partition_log_has_failed(p->log) && !waits &&
-           (forced || (!partition_log_is_damaged(p->log) &&
-                       partition_last_epoch(p) <= assigned->leader_epoch));
+           (forced ||
+            (!partition_log_is_damaged(p->log) && !partition_log_tail_is_doubted(p->log) &&
+             partition_last_epoch(p) <= assigned->leader_epoch));
+}
+
+bool partition_waits_for_tail(const struct partition *p, const struct cluster_partition *assigned)
+{
+    return p->role == PARTITION_IDLE && assigned->leader == p->node_id &&
+           assigned->leader_epoch == p->leader_epoch && partition_log_tail_is_doubted(p->log) &&
+           !partition_log_has_failed(p->log) && !partition_log_is_damaged(p->log);
+}
+
+/* Whoever is in neither of the sets out of which leaders are chosen comes back only when a leader
+ * has seen that it has everything. */
+static bool may_be_chosen(const struct partition *p, const struct cluster_partition *assigned)
+{
+    bool counts =
+        assigned->leader == p->node_id || cluster_nodes_has(&assigned->eligible, p->node_id);
+
+    for (uint32_t i = 0; i < assigned->isr_count; i++) {
+        counts = counts || assigned->isr[i] == p->node_id;
+    }
+    return counts;
 }
 
 static partition_role role_of(const struct partition *p, const struct cluster_partition *assigned)
@@ -205,6 +226,7 @@ static ria_err begin_to_lead(struct partition *p, const struct cluster_partition
     if (is_forced(assigned)) {
         err = partition_log_give_up_lost(p->log);
         if (err == RIA_OK) {
+            partition_log_settle_tail(p->log);
             err = partition_settle_forced(p, assigned->leader_epoch);
         }
     }
@@ -250,6 +272,9 @@ ria_err partition_apply(struct partition *p, const struct cluster_partition *ass
     }
     if (assigned->partition_epoch != p->partition_epoch || new_epoch || p->replica_count == 0) {
         RIA_TRY(partition_isr_assign(p, assigned));
+    }
+    if (!may_be_chosen(p, assigned)) {
+        partition_log_settle_tail(p->log);
     }
     partition_role role = role_of(p, assigned);
     bool moved = new_epoch || role != p->role;

@@ -190,6 +190,10 @@ bool partition_has_impossible_epoch(const struct partition *p);
  * one does if an operator forced it, once its log is quiet: apply again). Errors: RIA_ERR_NOMEM. */
 ria_err partition_apply(struct partition *p, const struct cluster_partition *assigned) RIA_MUST_USE;
 
+/* It is to lead, but the end of its log is doubted (partition_log_tail_is_doubted()): first the
+ * other replicas are asked for it (tails.h), then partition_apply() again. */
+bool partition_waits_for_tail(const struct partition *p, const struct cluster_partition *assigned);
+
 /* The topic's settings, which may have changed. partition_apply() does it, too. */
 void partition_configure(struct partition *p, const struct cluster_topic *topic);
 
@@ -291,6 +295,11 @@ ria_err partition_prepare(
  * cache only while it knows the same settings as its leader, and they allow it: else a record would
  * be acknowledged as synced that is not. Before partition_replica_append(). */
 void partition_note_leader_config(struct partition *p, int32_t leader_epoch, int32_t config_epoch);
+
+/* Whole batches that followed this log's end once, of another replica; it waits for its tail.
+ * Errors: RIA_ERR_CONFLICT (does not join, or of this epoch), RIA_ERR_NO_SPACE, those of the log.
+ */
+ria_err partition_take_tail(struct partition *p, struct ria_slice batches) RIA_MUST_USE;
 
 /* Batches from the leader (batches.size may be 0: only the high watermark). *out_end is the log
  * end: the append counts when it is synced up to there. Errors: RIA_ERR_FENCED_EPOCH,

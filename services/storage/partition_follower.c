@@ -122,6 +122,18 @@ ria_err partition_prepare(
     return RIA_OK;
 }
 
+ria_err partition_take_tail(struct partition *p, struct ria_slice batches)
+{
+    RIA_ASSERT(p->role == PARTITION_IDLE);
+    RIA_ASSERT(partition_log_tail_is_doubted(p->log));
+
+    RIA_TRY(check_log_usable(p));
+    if (!p->host->take_space(p, DISK_SPACE_FOLLOWER, batches.size)) {
+        return RIA_ERR_NO_SPACE;
+    }
+    return partition_log_append_batches(p->log, batches);
+}
+
 ria_err partition_replica_append(
     struct partition *p,
     int32_t leader_epoch,

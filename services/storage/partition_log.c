@@ -178,6 +178,21 @@ int64_t partition_log_lost_offset(const struct partition_log *log)
     return log->lost.to_offset;
 }
 
+bool partition_log_tail_is_doubted(const struct partition_log *log)
+{
+    return log->tail_doubted;
+}
+
+void partition_log_settle_tail(struct partition_log *log)
+{
+    if (!log->tail_doubted || log->failed) {
+        return;
+    }
+    log->tail_doubted = false;
+    ria_err err = log_fail_on_io(log, log_save_meta(log, true));
+    (void)err; /* it stays doubted on disk, which costs the next start some questions */
+}
+
 void partition_log_on_damaged(struct partition_log *log, void (*on_damaged)(void *arg))
 {
     log->on_damaged = on_damaged;

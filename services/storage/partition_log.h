@@ -93,6 +93,15 @@ bool partition_log_can_lead(const struct partition_log *log);
 /* Offset behind a lost tail, 0 if there is none. */
 int64_t partition_log_lost_offset(const struct partition_log *log);
 
+/* An open found bad bytes above the mark and cut them off the end: mostly an unsynced tail, but it
+ * may have been damage in what was synced a moment before (docs/design/009-damage.md, "The end of a
+ * log"). Remembered durably, by later opens too, until partition_log_settle_tail(). */
+bool partition_log_tail_is_doubted(const struct partition_log *log);
+
+/* What may have been cut off is back, or need not come back. Blocks. If it cannot be remembered,
+ * the next open doubts again. */
+void partition_log_settle_tail(struct partition_log *log);
+
 /* on_damaged(arg of the log) is called whenever damage is found, or a lost tail is whole again:
  * from inside any function of this header. It must not call any. */
 void partition_log_on_damaged(struct partition_log *log, void (*on_damaged)(void *arg));

@@ -280,11 +280,29 @@ static ria_err cut_tail(struct recovery *r)
     return segment_sync(segment);
 }
 
+/* What goes may have been synced, where the mark is old. Said before it goes: a later open sees a
+ * clean end. */
+static ria_err doubt_tail(const struct recovery *r)
+{
+    struct partition_log *log = r->log;
+    bool has_bytes = r->must_cut;
+
+    for (uint32_t i = r->kept; i < log->segment_count; i++) {
+        has_bytes = has_bytes || r->file_sizes[i] > 0;
+    }
+    if (!has_bytes || log->tail_doubted) {
+        return RIA_OK;
+    }
+    log->tail_doubted = true;
+    return log_save_meta(log, true);
+}
+
 /* Last first: a crash in between leaves a chain with a shorter end. */
 static ria_err drop_the_rest(struct recovery *r)
 {
     struct partition_log *log = r->log;
 
+    RIA_TRY(doubt_tail(r));
     while (log->segment_count > r->kept) {
         uint32_t last = log->segment_count - 1;
         RIA_TRY(set_aside(r, log->segments[last], r->file_sizes[last]));

@@ -113,6 +113,7 @@ void storage_replica_free(struct replica *replica)
     ria_list_remove(&replica->fitness_link);
     repairs_forget(s->repairs, replica);
     doubts_forget(s->doubts, replica);
+    tails_forget(s->tails, replica);
     if (replica->dir != NULL) {
         replica->dir->replica_count--;
     }
@@ -142,6 +143,7 @@ static void begin_removal(struct replica *replica, ria_err waiting)
     replica->state = REPLICA_REMOVING;
     repairs_forget(s->repairs, replica);
     doubts_forget(s->doubts, replica);
+    tails_forget(s->tails, replica);
     ria_list_remove(&replica->queue_link);
     ria_list_push_back(&s->removing, &replica->queue_link);
     storage_want_flush(s);
@@ -278,6 +280,9 @@ static void apply(struct replica *replica, const struct cluster_partition *assig
 
     if (partition_apply(&replica->partition, assigned) != RIA_OK) {
         storage_fatal(s, "out of memory while following metadata; give this node more memory");
+    }
+    if (partition_waits_for_tail(&replica->partition, assigned)) {
+        tails_want(s->tails, replica);
     }
 }
 

@@ -261,6 +261,7 @@ static ria_err new_parts(struct storage *s, const struct storage_options *option
     RIA_TRY(fitness_new(s, &s->fitness));
     RIA_TRY(repairs_new(s, &s->repairs));
     RIA_TRY(doubts_new(s, &s->doubts));
+    RIA_TRY(tails_new(s, &s->tails));
     RIA_TRY(scrub_new(s, options->scrub_period_ms, options->scrub_rate, &s->scrub));
     RIA_TRY(segment_cache_new(env->fs, (uint32_t)options->open_segments, &s->cache));
     RIA_TRY(cluster_new(env, options->coordinator, &cluster_callbacks, s, &s->cluster));
@@ -374,9 +375,13 @@ void storage_free(struct storage *s)
     if (s->doubts != NULL) {
         doubts_stop(s->doubts);
     }
+    if (s->tails != NULL) {
+        tails_stop(s->tails);
+    }
     free_replicas(s);
     repairs_free(s->repairs);
     doubts_free(s->doubts);
+    tails_free(s->tails);
     scrub_free(s->scrub);
     fetch_sessions_fini(&s->fetch_sessions);
     storage_forget_orphans(s);

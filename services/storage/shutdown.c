@@ -26,6 +26,7 @@ static void resign_all(struct storage *s)
     s->stopped = true;
     repairs_stop(s->repairs);
     doubts_stop(s->doubts);
+    tails_stop(s->tails);
     scrub_stop(s->scrub);
     ria_timer_stop(s->env->timers, &s->open_timer);
     ria_timer_stop(s->env->timers, &s->tick_timer);

@@ -30,6 +30,7 @@
 #include "services/storage/scrub.h"
 #include "services/storage/segment_cache.h"
 #include "services/storage/service.h"
+#include "services/storage/tails.h"
 
 enum {
     STORAGE_TICK_MS = 100,          /* deadlines of produces, lag of followers */
@@ -105,6 +106,7 @@ struct replica {
     struct ria_list doubt_link;   /* in doubts.queue */
     int64_t doubt_us;             /* not asked about before */
     uint32_t doubt_failures;      /* since the last answer */
+    struct tail *tail;            /* NULL: others are not being asked for the end of its log */
     struct ria_list waits[REPLICA_WAITS];
 };
 
@@ -147,6 +149,7 @@ struct storage {
     struct fitness *fitness;
     struct repairs *repairs;
     struct doubts *doubts;
+    struct tails *tails;
     struct scrub *scrub;
     struct parked_set parked;
     struct fetch_sessions fetch_sessions;

@@ -3357,7 +3357,7 @@ static const struct vector_length offset_index_file_v0_mixed_lengths[] = {
     {42, LENGTH_COMPACT, true, 0},
 };
 
-static const struct partition_file partition_file_v0_empty = {.topic_id = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, .partition = 0, .generation = 0U, .start_offset = INT64_C(0), .damage = NULL, .damage_count = 0, .lost_from_offset = INT64_C(0), .lost_to_offset = INT64_C(0), .forced_epoch = -1};
+static const struct partition_file partition_file_v0_empty = {.topic_id = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, .partition = 0, .generation = 0U, .start_offset = INT64_C(0), .damage = NULL, .damage_count = 0, .lost_from_offset = INT64_C(0), .lost_to_offset = INT64_C(0), .forced_epoch = -1, .tail_doubted = false};
 static const uint8_t partition_file_v0_empty_bytes[] = {
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
@@ -3368,7 +3368,7 @@ static const struct vector_length partition_file_v0_empty_lengths[] = {
     {33, LENGTH_COMPACT, true, 0},
 };
 
-static const struct partition_file partition_file_v0_full = {.topic_id = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .partition = 2099900500, .generation = 4223592574U, .start_offset = INT64_C(8195370222892605608), .damage = (struct partition_file_damaged_range[]){{.from_offset = INT64_C(-1542002720943255300), .to_offset = INT64_C(2812682843993590054)}, {.from_offset = INT64_C(121339154544082277), .to_offset = INT64_C(4476024719480927631)}}, .damage_count = 2, .lost_from_offset = INT64_C(8830710284417772985), .lost_to_offset = INT64_C(-5261348224354933277), .forced_epoch = -297394675};
+static const struct partition_file partition_file_v0_full = {.topic_id = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .partition = 2099900500, .generation = 4223592574U, .start_offset = INT64_C(8195370222892605608), .damage = (struct partition_file_damaged_range[]){{.from_offset = INT64_C(-1542002720943255300), .to_offset = INT64_C(2812682843993590054)}, {.from_offset = INT64_C(121339154544082277), .to_offset = INT64_C(4476024719480927631)}}, .damage_count = 2, .lost_from_offset = INT64_C(8830710284417772985), .lost_to_offset = INT64_C(-5261348224354933277), .forced_epoch = -297394675, .tail_doubted = false};
 static const uint8_t partition_file_v0_full_bytes[] = {
     0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
     0x1d, 0x7d, 0x29, 0xf0, 0x54, 0xfb, 0xbe, 0xe8, 0x7e, 0x71, 0xbb, 0xcd, 0xcb, 0xfa, 0x53,
@@ -3398,14 +3398,14 @@ static const struct vector_length partition_file_v0_full_lengths[] = {
     {89, LENGTH_COMPACT, false, 0},
 };
 
-static const struct partition_file partition_file_v0_mixed = {.topic_id = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .partition = 2147483647, .generation = 4294967295U, .start_offset = INT64_C(9223372036854775807), .damage = (struct partition_file_damaged_range[]){{.from_offset = INT64_C(9223372036854775807), .to_offset = INT64_C(9223372036854775807)}}, .damage_count = 1, .lost_from_offset = INT64_C(9223372036854775807), .lost_to_offset = INT64_C(9223372036854775807), .forced_epoch = 2147483647};
+static const struct partition_file partition_file_v0_mixed = {.topic_id = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .partition = 2147483647, .generation = 4294967295U, .start_offset = INT64_C(9223372036854775807), .damage = (struct partition_file_damaged_range[]){{.from_offset = INT64_C(9223372036854775807), .to_offset = INT64_C(9223372036854775807)}}, .damage_count = 1, .lost_from_offset = INT64_C(9223372036854775807), .lost_to_offset = INT64_C(9223372036854775807), .forced_epoch = 2147483647, .tail_doubted = true};
 static const uint8_t partition_file_v0_mixed_bytes[] = {
     0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
     0x1d, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff,
     0xff, 0xff, 0x02, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff,
-    0xff, 0xff, 0xff, 0xff, 0x00, 0x03, 0x00, 0x08, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0x00, 0x04, 0x00, 0x08, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
     0xff, 0x01, 0x08, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0x04, 0x7f, 0xff,
-    0xff, 0xff
+    0xff, 0xff, 0x03, 0x01, 0x01
 };
 static const struct vector_length partition_file_v0_mixed_lengths[] = {
     {32, LENGTH_COMPACT, false, 64},
@@ -3414,6 +3414,7 @@ static const struct vector_length partition_file_v0_mixed_lengths[] = {
     {52, LENGTH_COMPACT, false, 0},
     {62, LENGTH_COMPACT, false, 0},
     {72, LENGTH_COMPACT, false, 0},
+    {78, LENGTH_COMPACT, false, 0},
 };
 
 static const struct plan_rebalance_request plan_rebalance_request_v0_empty = {.kind = 0, .node_id = -1, .moves_max = 0};
@@ -4224,7 +4225,7 @@ static const struct vector_length queue_settle_result_v0_mixed_lengths[] = {
     {26, LENGTH_COMPACT, true, 0},
 };
 
-static const struct range_fetch_request range_fetch_request_v0_empty = {.topic_id = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, .partition = 0, .from_offset = INT64_C(0), .to_offset = INT64_C(0), .max_bytes = 0};
+static const struct range_fetch_request range_fetch_request_v0_empty = {.topic_id = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, .partition = 0, .from_offset = INT64_C(0), .to_offset = INT64_C(0), .max_bytes = 0, .is_tail = false};
 static const uint8_t range_fetch_request_v0_empty_bytes[] = {
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
@@ -4234,30 +4235,32 @@ static const struct vector_length range_fetch_request_v0_empty_lengths[] = {
     {40, LENGTH_COMPACT, true, 0},
 };
 
-static const struct range_fetch_request range_fetch_request_v0_full = {.topic_id = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .partition = 2099900500, .from_offset = INT64_C(3840684657955760254), .to_offset = INT64_C(8195370222892605608), .max_bytes = 2028525778};
+static const struct range_fetch_request range_fetch_request_v0_full = {.topic_id = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .partition = 2099900500, .from_offset = INT64_C(3840684657955760254), .to_offset = INT64_C(8195370222892605608), .max_bytes = 2028525778, .is_tail = true};
 static const uint8_t range_fetch_request_v0_full_bytes[] = {
     0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
     0x1d, 0x7d, 0x29, 0xf0, 0x54, 0x35, 0x4c, 0xda, 0x58, 0xfb, 0xbe, 0xe8, 0x7e, 0x71, 0xbb,
-    0xcd, 0xcb, 0xfa, 0x53, 0xe0, 0xa8, 0x78, 0xe8, 0xd8, 0xd2, 0x00
+    0xcd, 0xcb, 0xfa, 0x53, 0xe0, 0xa8, 0x78, 0xe8, 0xd8, 0xd2, 0x01, 0x00, 0x01, 0x01
 };
 static const uint8_t range_fetch_request_v0_full_newer[] = {
     0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
     0x1d, 0x7d, 0x29, 0xf0, 0x54, 0x35, 0x4c, 0xda, 0x58, 0xfb, 0xbe, 0xe8, 0x7e, 0x71, 0xbb,
-    0xcd, 0xcb, 0xfa, 0x53, 0xe0, 0xa8, 0x78, 0xe8, 0xd8, 0xd2, 0x01, 0x90, 0x4e, 0x03, 0x6e,
-    0x65, 0x77
+    0xcd, 0xcb, 0xfa, 0x53, 0xe0, 0xa8, 0x78, 0xe8, 0xd8, 0xd2, 0x02, 0x00, 0x01, 0x01, 0x90,
+    0x4e, 0x03, 0x6e, 0x65, 0x77
 };
 static const struct vector_length range_fetch_request_v0_full_lengths[] = {
     {40, LENGTH_COMPACT, true, 0},
+    {42, LENGTH_COMPACT, false, 0},
 };
 
-static const struct range_fetch_request range_fetch_request_v0_mixed = {.topic_id = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .partition = 2147483647, .from_offset = INT64_C(9223372036854775807), .to_offset = INT64_C(9223372036854775807), .max_bytes = 2147483647};
+static const struct range_fetch_request range_fetch_request_v0_mixed = {.topic_id = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .partition = 2147483647, .from_offset = INT64_C(9223372036854775807), .to_offset = INT64_C(9223372036854775807), .max_bytes = 2147483647, .is_tail = true};
 static const uint8_t range_fetch_request_v0_mixed_bytes[] = {
     0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
     0x1d, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff,
-    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x00
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x01, 0x00, 0x01, 0x01
 };
 static const struct vector_length range_fetch_request_v0_mixed_lengths[] = {
     {40, LENGTH_COMPACT, true, 0},
+    {42, LENGTH_COMPACT, false, 0},
 };
 
 static const struct range_fetch_response range_fetch_response_v0_empty = {.high_watermark = INT64_C(0), .log_start_offset = INT64_C(0), .leader_epoch = -1, .end_offset = INT64_C(-1), .epochs = NULL, .epochs_count = 0};
@@ -5593,7 +5596,7 @@ static const struct vector vectors[] = {
     {"OffsetIndexFile", "mixed", 0, &offset_index_file_v0_mixed, offset_index_file_v0_mixed_bytes, 43, NULL, 0, offset_index_file_v0_mixed_lengths, RIA_COUNT(offset_index_file_v0_mixed_lengths)},
     {"PartitionFile", "empty", 0, &partition_file_v0_empty, partition_file_v0_empty_bytes, 34, NULL, 0, partition_file_v0_empty_lengths, RIA_COUNT(partition_file_v0_empty_lengths)},
     {"PartitionFile", "full", 0, &partition_file_v0_full, partition_file_v0_full_bytes, 94, partition_file_v0_full_newer, sizeof(partition_file_v0_full_newer), partition_file_v0_full_lengths, RIA_COUNT(partition_file_v0_full_lengths)},
-    {"PartitionFile", "mixed", 0, &partition_file_v0_mixed, partition_file_v0_mixed_bytes, 77, NULL, 0, partition_file_v0_mixed_lengths, RIA_COUNT(partition_file_v0_mixed_lengths)},
+    {"PartitionFile", "mixed", 0, &partition_file_v0_mixed, partition_file_v0_mixed_bytes, 80, NULL, 0, partition_file_v0_mixed_lengths, RIA_COUNT(partition_file_v0_mixed_lengths)},
     {"PlanRebalanceRequest", "empty", 0, &plan_rebalance_request_v0_empty, plan_rebalance_request_v0_empty_bytes, 10, NULL, 0, plan_rebalance_request_v0_empty_lengths, RIA_COUNT(plan_rebalance_request_v0_empty_lengths)},
     {"PlanRebalanceRequest", "full", 0, &plan_rebalance_request_v0_full, plan_rebalance_request_v0_full_bytes, 10, plan_rebalance_request_v0_full_newer, sizeof(plan_rebalance_request_v0_full_newer), plan_rebalance_request_v0_full_lengths, RIA_COUNT(plan_rebalance_request_v0_full_lengths)},
     {"PlanRebalanceRequest", "mixed", 0, &plan_rebalance_request_v0_mixed, plan_rebalance_request_v0_mixed_bytes, 10, NULL, 0, plan_rebalance_request_v0_mixed_lengths, RIA_COUNT(plan_rebalance_request_v0_mixed_lengths)},
@@ -5634,8 +5637,8 @@ static const struct vector vectors[] = {
     {"QueueSettleResult", "full", 0, &queue_settle_result_v0_full, queue_settle_result_v0_full_bytes, 196, queue_settle_result_v0_full_newer, sizeof(queue_settle_result_v0_full_newer), queue_settle_result_v0_full_lengths, RIA_COUNT(queue_settle_result_v0_full_lengths)},
     {"QueueSettleResult", "mixed", 0, &queue_settle_result_v0_mixed, queue_settle_result_v0_mixed_bytes, 27, NULL, 0, queue_settle_result_v0_mixed_lengths, RIA_COUNT(queue_settle_result_v0_mixed_lengths)},
     {"RangeFetchRequest", "empty", 0, &range_fetch_request_v0_empty, range_fetch_request_v0_empty_bytes, 41, NULL, 0, range_fetch_request_v0_empty_lengths, RIA_COUNT(range_fetch_request_v0_empty_lengths)},
-    {"RangeFetchRequest", "full", 0, &range_fetch_request_v0_full, range_fetch_request_v0_full_bytes, 41, range_fetch_request_v0_full_newer, sizeof(range_fetch_request_v0_full_newer), range_fetch_request_v0_full_lengths, RIA_COUNT(range_fetch_request_v0_full_lengths)},
-    {"RangeFetchRequest", "mixed", 0, &range_fetch_request_v0_mixed, range_fetch_request_v0_mixed_bytes, 41, NULL, 0, range_fetch_request_v0_mixed_lengths, RIA_COUNT(range_fetch_request_v0_mixed_lengths)},
+    {"RangeFetchRequest", "full", 0, &range_fetch_request_v0_full, range_fetch_request_v0_full_bytes, 44, range_fetch_request_v0_full_newer, sizeof(range_fetch_request_v0_full_newer), range_fetch_request_v0_full_lengths, RIA_COUNT(range_fetch_request_v0_full_lengths)},
+    {"RangeFetchRequest", "mixed", 0, &range_fetch_request_v0_mixed, range_fetch_request_v0_mixed_bytes, 44, NULL, 0, range_fetch_request_v0_mixed_lengths, RIA_COUNT(range_fetch_request_v0_mixed_lengths)},
     {"RangeFetchResponse", "empty", 0, &range_fetch_response_v0_empty, range_fetch_response_v0_empty_bytes, 30, NULL, 0, range_fetch_response_v0_empty_lengths, RIA_COUNT(range_fetch_response_v0_empty_lengths)},
     {"RangeFetchResponse", "full", 0, &range_fetch_response_v0_full, range_fetch_response_v0_full_bytes, 56, range_fetch_response_v0_full_newer, sizeof(range_fetch_response_v0_full_newer), range_fetch_response_v0_full_lengths, RIA_COUNT(range_fetch_response_v0_full_lengths)},
     {"RangeFetchResponse", "mixed", 0, &range_fetch_response_v0_mixed, range_fetch_response_v0_mixed_bytes, 43, NULL, 0, range_fetch_response_v0_mixed_lengths, RIA_COUNT(range_fetch_response_v0_mixed_lengths)},

@@ -49,6 +49,7 @@ $(foreach t,\
   scrub \
   service \
   shutdown \
+  tails \
 ,\
   $(call test,tests/unit/services/storage/$(t)_test,\
     harness storage_fixture fake_rpc storage shared schemas common))

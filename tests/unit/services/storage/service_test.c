@@ -13,6 +13,7 @@
 #include "schemas/gen/report_replicas_request.h"
 
 #include "services/storage/identity.h"
+#include "services/storage/tails.h"
 #include "tests/lib/harness.h"
 #include "tests/unit/services/storage/storage_fixture.h"
 
@@ -396,6 +397,9 @@ static void the_high_watermark_is_kept_over_a_restart(void)
     fixture_run_ms(f, 3000); /* a checkpoint */
     fixture_power_cut(f);
     lead_again(f, 6, "12");
+    fixture_run_ms(
+        f, TAILS_WAIT_MS
+    ); /* partition.meta went with the power: node 2 is asked first */
     CU_ASSERT_EQUAL(fixture_info(f).high_watermark, 3);
     CU_ASSERT_EQUAL(fixture_info(f).end_offset, 4);
     CU_ASSERT_EQUAL(fixture_report(f, 2, 6, 4), RIA_OK);
