@@ -72,6 +72,30 @@ const char *coordinator_check_groups(struct coordinator *coordinator)
     return wrong;
 }
 
+int64_t coordinator_lease_clock_ms(const struct coordinator *coordinator)
+{
+    return lease_clock_ms(&coordinator->lease_clock);
+}
+
+bool coordinator_find_topic(
+    struct coordinator *coordinator,
+    const char *name,
+    struct ria_uuid *out_topic_id,
+    int32_t *out_partition_count
+)
+{
+    struct meta_stmt *stmt = meta_query(coordinator->db, META_TOPIC_BY_NAME);
+
+    meta_bind_text(stmt, 1, ria_slice_cstr(name));
+    bool found = meta_step(stmt);
+    if (found) {
+        *out_topic_id = meta_column_uuid(stmt, 0);
+        *out_partition_count = (int32_t)meta_column_int(stmt, 1);
+    }
+    meta_done(stmt);
+    return found;
+}
+
 int64_t coordinator_group_position(
     struct coordinator *coordinator,
     const char *group,

@@ -87,6 +87,17 @@ const char *coordinator_check_queues(struct coordinator *coordinator);
  * member, leases that were never given, counts. Not from inside a handler. */
 const char *coordinator_check_groups(struct coordinator *coordinator);
 
+/* What the clock of leases says now. */
+int64_t coordinator_lease_clock_ms(const struct coordinator *coordinator);
+
+/* False: there is no topic of that name. Not from inside a handler. */
+bool coordinator_find_topic(
+    struct coordinator *coordinator,
+    const char *name,
+    struct ria_uuid *out_topic_id,
+    int32_t *out_partition_count
+);
+
 /* The position of a group, stream or queue; -1: it has none. Not from inside a handler. */
 int64_t coordinator_group_position(
     struct coordinator *coordinator,

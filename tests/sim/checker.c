@@ -391,6 +391,16 @@ static void note_place(const struct log_state *log, struct value_state *value, i
     }
 }
 
+/* What counts of a log at the end. */
+static void commit_record(struct checker *checker, const struct history_event *event)
+{
+    const struct history_event *log = &checker->log.event;
+
+    if (log->is_leader || log->is_in_sync || event->offset < log->watermark) {
+        commit(checker, event, event->offset, event->value);
+    }
+}
+
 static void on_record(struct checker *checker, const struct history_event *event)
 {
     struct log_state *log = &checker->log;
@@ -426,7 +436,13 @@ static void on_record(struct checker *checker, const struct history_event *event
     }
     struct value_state *value = checker_find_value(checker, event->value);
     RIA_ASSERT(value != NULL);
-    if (value->in_log == log->id) {
+    bool is_copy = value->in_log == log->id;
+    if (is_copy && checker->partitions[event->partition].is_redriven) {
+        value->has_copy = true; /* its first one counts as the record; checker_finish_groups() */
+        commit_record(checker, event);
+        return;
+    }
+    if (is_copy) {
         checker_violate(
             checker,
             "stored-twice",
@@ -455,9 +471,7 @@ static void on_record(struct checker *checker, const struct history_event *event
     } else {
         note_place(log, value, event->offset);
     }
-    if (log->event.is_leader || log->event.is_in_sync || event->offset < log->event.watermark) {
-        commit(checker, event, event->offset, event->value);
-    }
+    commit_record(checker, event);
 }
 
 /* ---- at the end ---- */
@@ -587,6 +601,8 @@ static void judge(struct checker *checker, const struct history_event *event)
     case HISTORY_LOCKED:
     case HISTORY_SAY:
     case HISTORY_TOLD:
+    case HISTORY_DEAD:
+    case HISTORY_REDRIVE:
         checker_on_group(checker, event);
         break;
     case HISTORY_BROKEN:

@@ -195,9 +195,9 @@ on_position(struct checker *checker, struct consumed *consumed, const struct his
         );
         from = event->offset;
     }
-    if (consumed->is_queue) {
+    if (consumed->is_queue && !consumed->has_dead) { /* else at the end */
         check_queue_advance(checker, consumed, from, *event);
-    } else {
+    } else if (!consumed->is_queue) {
         check_stream_advance(checker, consumed, from, *event);
     }
     consumed->position = event->offset;
@@ -209,8 +209,7 @@ on_position(struct checker *checker, struct consumed *consumed, const struct his
 static bool is_sane(struct checker *checker, const struct history_event *event)
 {
     const struct consumed *consumed = checker_consumed(checker, event->group, event->partition);
-    bool is_of_queue =
-        event->kind == HISTORY_LOCKED || event->kind == HISTORY_SAY || event->kind == HISTORY_TOLD;
+    bool is_of_queue = event->kind >= HISTORY_LOCKED && event->kind <= HISTORY_REDRIVE;
     const char *flaw = NULL;
 
     if (event->offset < 0 || event->count < 0 || event->offset + event->count >= GROUP_OFFSET_MAX) {
@@ -238,6 +237,7 @@ void checker_on_group(struct checker *checker, const struct history_event *event
         consumed->is_declared = true;
         consumed->is_queue = event->is_queue;
         consumed->is_ordered = event->is_ordered;
+        consumed->has_dead = event->has_dead;
         consumed->start = event->offset;
         consumed->position = event->offset;
         consumed->next = event->offset;
@@ -251,6 +251,10 @@ void checker_on_group(struct checker *checker, const struct history_event *event
         on_committed(checker, consumed, event);
     } else if (event->kind == HISTORY_RESET) {
         on_reset(consumed, event);
+    } else if (event->kind == HISTORY_DEAD) {
+        checker_on_dead(checker, consumed, event);
+    } else if (event->kind == HISTORY_REDRIVE) {
+        checker->partitions[event->partition].is_redriven = true;
     } else if (consumed->is_queue) {
         checker_on_queue(checker, consumed, event);
     }
@@ -279,26 +283,67 @@ finish_stream(struct checker *checker, struct consumed *consumed, struct history
     }
 }
 
+/* What was put back was dead. */
+static void check_copies(struct checker *checker, uint32_t producer)
+{
+    for (uint32_t i = 0; i < checker->producers[producer].value_count; i++) {
+        const struct value_state *value = &checker->producers[producer].values[i];
+        if (value->has_copy && !value->is_dead) {
+            checker_violate(
+                checker,
+                "stored-twice",
+                checker->producers[producer].partition,
+                HISTORY_NO_OFFSET,
+                history_value(producer, i),
+                "it stands there twice and was never dead"
+            );
+        }
+    }
+}
+
 static void
 finish_queue(struct checker *checker, struct consumed *consumed, struct history_event event)
 {
     int64_t end = checker->partitions[event.partition].leader_end;
 
     for (event.offset = consumed->start; event.offset < end; event.offset++) {
-        if (!checker_may_be_done(checker_consumed_record(consumed, event.offset))) {
+        const struct consumed_record *record = checker_consumed_record(consumed, event.offset);
+        if (record->must_be_dead && !record->is_dead) {
+            checker_violate_group(
+                checker,
+                "key-order",
+                &event,
+                "it was out, and is no dead letter, when a later record of its key came"
+            );
+            return;
+        }
+        if (record->is_dead || checker_may_be_done(record)) {
+            continue;
+        }
+        if (event.offset < consumed->position) {
+            checker_violate_group(
+                checker,
+                "queue-lost",
+                &event,
+                "it is finished, but neither acknowledged nor in the dead-letter topic"
+            );
+        } else {
             checker_violate_group(
                 checker,
                 "queue-missed",
                 &event,
                 "in the end it is neither acknowledged nor in the dead-letter topic"
             );
-            return;
         }
+        return;
     }
 }
 
 void checker_finish_groups(struct checker *checker)
 {
+    for (uint32_t i = 0; i < checker->history->producer_count; i++) {
+        check_copies(checker, i);
+    }
     for (uint32_t g = 0; g < checker->history->group_count; g++) {
         for (uint32_t p = 0; p < checker->history->partition_count; p++) {
             struct consumed *consumed = checker_consumed(checker, g, p);

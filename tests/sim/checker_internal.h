@@ -23,6 +23,8 @@ struct value_state {
     bool in_leader;
     bool in_source;        /* in the leader's log of its own partition, at the end */
     int64_t source_offset; /* there */
+    bool has_copy;         /* of a dead record that was put back */
+    bool is_dead;          /* in some queue's dead-letter topic */
     uint32_t derived;      /* times it is in leaders' logs of derived partitions */
 };
 
@@ -50,6 +52,7 @@ struct partition_state {
     bool has_leader;
     bool is_derived;
     bool is_dropped;
+    bool is_redriven;             /* dead records may have been put back to its end */
     int64_t leader_end;           /* at the end */
     struct told_watermarks *told; /* by epoch */
     uint32_t told_count;
@@ -100,6 +103,9 @@ struct consumed_record {
     int64_t deadline_before_ms; /* HISTORY_NO_CLOCK = not known */
     int64_t late_lease;         /* something was said under it when a later one was known */
     int64_t not_before_us;      /* a delay that was granted */
+    bool was_rejected;          /* somebody said so */
+    bool must_be_dead;          /* a later one of its key came */
+    bool is_dead;               /* it is in the dead-letter topic at the end */
 };
 
 struct consumed_key {
@@ -112,6 +118,7 @@ struct consumed {
     bool is_declared;
     bool is_queue;
     bool is_ordered;
+    bool has_dead;
     bool was_reset;
     bool has_position; /* somebody has looked */
     int64_t start;
@@ -203,6 +210,11 @@ struct consumed *checker_consumed(struct checker *checker, uint32_t group, uint3
 
 /* Good until the next one that is farther. */
 struct consumed_record *checker_consumed_record(struct consumed *consumed, int64_t offset);
+
+/* At the end: a record of the dead-letter topic. */
+void checker_on_dead(
+    struct checker *checker, struct consumed *consumed, const struct history_event *event
+);
 
 /* It was acknowledged or buried, or that was tried and the outcome is not known. */
 bool checker_may_be_done(const struct consumed_record *record);

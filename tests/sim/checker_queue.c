@@ -53,7 +53,11 @@ check_key(struct checker *checker, struct consumed *consumed, const struct histo
             checker, "key-order", event, "it came again after a later record of its key"
         );
     } else if (event->offset > key->top) {
-        if (key->top >= 0 && !checker_may_be_done(checker_consumed_record(consumed, key->top))) {
+        struct consumed_record *top =
+            key->top < 0 ? NULL : checker_consumed_record(consumed, key->top);
+        if (top != NULL && !checker_may_be_done(top) && consumed->has_dead) {
+            top->must_be_dead = true; /* that it is one is known at the end */
+        } else if (top != NULL && !checker_may_be_done(top)) {
             checker_violate_group(
                 checker, "key-order", event, "it came while one before it, of its key, was out"
             );
@@ -77,7 +81,9 @@ static void
 on_locked(struct checker *checker, struct consumed *consumed, const struct history_event *event)
 {
     struct consumed_record *record = checker_consumed_record(consumed, event->offset);
-    bool is_held = event->until_us > event->time_us;
+    /* After a reset, which may come at any time since it was asked for, what was held, done or
+     * delayed is not. */
+    bool is_held = event->until_us > event->time_us && !consumed->was_reset;
 
     checker->result->records_consumed++;
     if (is_held && record->is_done) {
@@ -127,6 +133,7 @@ static void on_say(struct consumed *consumed, const struct history_event *event)
     if (ends_the_record(event->action) && event->lease >= record->lease) {
         record->asked_lease = event->lease;
     }
+    record->was_rejected = record->was_rejected || event->action == HISTORY_ACTION_REJECT;
     if (event->lease < record->lease) {
         record->late_lease = event->lease;
     }
@@ -143,10 +150,10 @@ static void on_say(struct consumed *consumed, const struct history_event *event)
 
 /* ---- what became of it ---- */
 
-static void on_refused(
-    struct checker *checker, struct consumed_record *record, const struct history_event *event
-)
+static void
+on_refused(struct checker *checker, struct consumed *consumed, const struct history_event *event)
 {
+    struct consumed_record *record = checker_consumed_record(consumed, event->offset);
     bool is_extend = event->action == HISTORY_ACTION_EXTEND;
     int64_t until_us = is_extend ? record->until_us : record->said_before_us;
 
@@ -154,7 +161,7 @@ static void on_refused(
         record->asked_lease = 0;
     }
     if (event->lease == record->lease && event->action != HISTORY_ACTION_BURY &&
-        event->time_us < until_us) {
+        event->time_us < until_us && !consumed->was_reset) {
         checker_violate_group(
             checker, "lock-broken", event, "a word about it was refused while it was the consumer's"
         );
@@ -192,8 +199,10 @@ static void check_in_time(
 }
 
 static void
-on_done(struct checker *checker, struct consumed_record *record, const struct history_event *event)
+on_done(struct checker *checker, struct consumed *consumed, const struct history_event *event)
 {
+    struct consumed_record *record = checker_consumed_record(consumed, event->offset);
+
     if (event->action == HISTORY_ACTION_EXTEND) {
         if (event->lease == record->lease) {
             record->open_extends -= record->open_extends > 0;
@@ -209,7 +218,7 @@ on_done(struct checker *checker, struct consumed_record *record, const struct hi
         record->not_before_us = ria_max_i64(record->not_before_us, event->until_us);
     }
     if (ends_the_record(event->action)) {
-        if (record->is_done) {
+        if (record->is_done && !consumed->was_reset) {
             checker_violate_group(checker, "acked-twice", event, "it was acknowledged before");
         }
         record->is_done = true;
@@ -220,15 +229,44 @@ void checker_on_queue(
     struct checker *checker, struct consumed *consumed, const struct history_event *event
 )
 {
-    struct consumed_record *record = checker_consumed_record(consumed, event->offset);
-
     if (event->kind == HISTORY_LOCKED) {
         on_locked(checker, consumed, event);
     } else if (event->kind == HISTORY_SAY) {
         on_say(consumed, event);
     } else if (event->is_done) {
-        on_done(checker, record, event);
+        on_done(checker, consumed, event);
     } else {
-        on_refused(checker, record, event);
+        on_refused(checker, consumed, event);
     }
+}
+
+/* ---- dead letters ---- */
+
+void checker_on_dead(
+    struct checker *checker, struct consumed *consumed, const struct history_event *event
+)
+{
+    const struct partition_state *partition = &checker->partitions[event->partition];
+    struct consumed_record *record = checker_consumed_record(consumed, event->offset);
+    struct value_state *value = checker_find_value(checker, event->value);
+
+    if (event->offset >= partition->committed_count || value == NULL ||
+        partition->committed[event->offset] != event->value) {
+        checker_violate_group(
+            checker, "dead-invented", event, "the dead-letter topic has something else of it"
+        );
+        return;
+    }
+    if (record->is_done && !consumed->was_reset) {
+        checker_violate_group(
+            checker, "dead-and-acked", event, "it was acknowledged and is a dead letter, too"
+        );
+    }
+    if (event->action == HISTORY_ACTION_REJECT && !record->was_rejected) {
+        checker_violate_group(
+            checker, "dead-invented", event, "it is there as rejected, which nobody did"
+        );
+    }
+    record->is_dead = true;
+    value->is_dead = true;
 }

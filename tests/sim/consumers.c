@@ -46,6 +46,13 @@ bool consumers_find_partition(
     return false;
 }
 
+int64_t consumers_lease_clock(const struct world *world)
+{
+    const struct coordinator *coordinator = world->nodes[0].coordinator;
+
+    return coordinator == NULL ? HISTORY_NO_CLOCK : coordinator_lease_clock_ms(coordinator);
+}
+
 void consumers_declare(struct world *world)
 {
     const struct plan *plan = world->plan;
@@ -59,6 +66,7 @@ void consumers_declare(struct world *world)
                 .partition = p,
                 .is_queue = plan->groups[g].is_queue,
                 .is_ordered = plan->groups[g].is_ordered,
+                .has_dead = plan->groups[g].is_queue,
             };
             if (plan_consumes(plan, g, p)) {
                 history_add(&world->history, &event);

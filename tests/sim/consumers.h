@@ -29,6 +29,9 @@ bool consumers_find_partition(
     const struct world *world, const struct ria_uuid *topic_id, int32_t number, uint32_t *out
 );
 
+/* The coordinator's clock of leases; HISTORY_NO_CLOCK: it is down. */
+int64_t consumers_lease_clock(const struct world *world);
+
 /* CONSUMES of everybody. */
 void consumers_declare(struct world *world);
 

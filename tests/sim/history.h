@@ -43,6 +43,8 @@
     X(LOCKED,    "consumer", "of a queue: `value` came, its own `until` then, under `lease`")       \
     X(SAY,       "consumer", "says `action` of the record at `offset`, under `lease`")              \
     X(TOLD,      "consumer", "... and was told whether it was `is_done`")                           \
+    X(DEAD,      "",         "at the end: the queue's dead-letter topic has `value`, of `offset`")  \
+    X(REDRIVE,   "",         "somebody asks that what is dead comes again, at the end of the log")  \
     X(BROKEN,    "",         "a promise that is not about records: see `rule` and `text`")
 /* clang-format on */
 
@@ -75,14 +77,15 @@ struct history_event {
     uint64_t value;
     int64_t count;
     int64_t watermark;
-    uint32_t from;   /* DERIVED: a partition */
-    uint32_t skip;   /* DERIVED: 0 = all go */
-    bool is_leader;  /* REPLICA */
-    bool is_in_sync; /* REPLICA */
-    bool is_queue;   /* CONSUMES */
-    bool is_ordered; /* CONSUMES: a queue with order per key */
-    bool is_done;    /* TOLD */
-    history_action action;
+    uint32_t from;         /* DERIVED: a partition */
+    uint32_t skip;         /* DERIVED: 0 = all go */
+    bool is_leader;        /* REPLICA */
+    bool is_in_sync;       /* REPLICA */
+    bool is_queue;         /* CONSUMES */
+    bool is_ordered;       /* CONSUMES: a queue with order per key */
+    bool has_dead;         /* CONSUMES: a queue whose dead records go to a topic (DEAD) */
+    bool is_done;          /* TOLD */
+    history_action action; /* DEAD: REJECT, or NACK: its deliveries were used up */
     uint32_t group;
     int64_t lease;    /* grows within a group */
     int64_t key;      /* LOCKED */
@@ -126,7 +129,7 @@ static inline uint32_t history_value_number(uint64_t value)
 
 static inline bool history_is_of_group(history_kind kind)
 {
-    return kind >= HISTORY_CONSUMES && kind <= HISTORY_TOLD;
+    return kind >= HISTORY_CONSUMES && kind <= HISTORY_REDRIVE;
 }
 
 /* Whether a transform that skips numbers which `skip` divides passes the value on. */

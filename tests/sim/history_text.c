@@ -37,6 +37,7 @@ enum {
     X(IDEMPOTENT, "idempotent", time_us,     PRODUCER, 0, 0,                       0)         \
     X(QUEUE,      "queue",      is_queue,    BOOL,    0,  0,                       0)         \
     X(ORDERED,    "ordered",    is_ordered,  BOOL,    0,  0,                       0)         \
+    X(DEAD,       "dead",       has_dead,    BOOL,    0,  0,                       0)         \
     X(LEASE,      "lease",      lease,       I64,     0,  INT64_MAX / 2,           INT64_MIN) \
     X(KEY,        "key",        key,         I64,     0,  INT64_MAX / 2,           HISTORY_NO_KEY) \
     X(ACTION,     "action",     action,      ACTION,  0,  0,                       0)         \
@@ -115,7 +116,7 @@ static const struct kind_text kinds[KIND_COUNT] = {
         {"RECORD", "node", BIT(PARTITION) | BIT(OFFSET) | BIT(VALUE), BIT(WATERMARK)},
     [HISTORY_DERIVED] = {"DERIVED", NULL, BIT(PARTITION) | BIT(FROM), BIT(SKIP)},
     [HISTORY_DROPPED] = {"DROPPED", NULL, BIT(PARTITION), 0},
-    [HISTORY_CONSUMES] = {"CONSUMES", NULL, PLACE | BIT(QUEUE), BIT(ORDERED)},
+    [HISTORY_CONSUMES] = {"CONSUMES", NULL, PLACE | BIT(QUEUE), BIT(ORDERED) | BIT(DEAD)},
     [HISTORY_DELIVERED] = {"DELIVERED", "consumer", PLACE | BIT(RECORDS) | BIT(LEASE), 0},
     [HISTORY_COMMIT] = {"COMMIT", "consumer", PLACE | BIT(LEASE), 0},
     [HISTORY_COMMITTED] = {"COMMITTED", "consumer", PLACE | BIT(LEASE), 0},
@@ -127,6 +128,8 @@ static const struct kind_text kinds[KIND_COUNT] = {
     [HISTORY_SAY] = {"SAY", "consumer", PLACE | BIT(LEASE) | BIT(ACTION), BIT(UNTIL)},
     [HISTORY_TOLD] =
         {"TOLD", "consumer", PLACE | BIT(LEASE) | BIT(ACTION) | BIT(DONE), BIT(UNTIL) | BIT(CLOCK)},
+    [HISTORY_DEAD] = {"DEAD", NULL, PLACE | BIT(VALUE) | BIT(ACTION), 0},
+    [HISTORY_REDRIVE] = {"REDRIVE", NULL, BIT(GROUP) | BIT(PARTITION), 0},
     [HISTORY_BROKEN] = {"BROKEN", NULL, BIT(PARTITION) | BIT(RULE) | BIT(TEXT), 0},
     [KIND_PRODUCER] = {"PRODUCER", "producer", BIT(IDEMPOTENT), 0},
 };
@@ -265,6 +268,7 @@ touches(const struct history_event *event, uint32_t partition, int64_t offset, u
     case HISTORY_SAY:
     case HISTORY_TOLD:
         return same_partition && event->offset == offset;
+    case HISTORY_DEAD:
     case HISTORY_LOCKED:
     case HISTORY_READ:
     case HISTORY_STORED:
@@ -274,6 +278,7 @@ touches(const struct history_event *event, uint32_t partition, int64_t offset, u
     case HISTORY_DERIVED:
     case HISTORY_DROPPED:
     case HISTORY_CONSUMES:
+    case HISTORY_REDRIVE:
         return same_partition;
     case HISTORY_BROKEN:
         return same_partition && offset == HISTORY_NO_OFFSET && value == HISTORY_NO_VALUE;

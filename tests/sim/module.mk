@@ -8,9 +8,11 @@ $(eval $(call library,simlib,\
   tests/sim/checker_watermark.c \
   tests/sim/client.c \
   tests/sim/consumers.c \
+  tests/sim/dead_letters.c \
   tests/sim/history.c \
   tests/sim/history_text.c \
   tests/sim/inspect.c \
+  tests/sim/lines.c \
   tests/sim/many.c \
   tests/sim/nemesis.c \
   tests/sim/plan.c \
@@ -19,6 +21,7 @@ $(eval $(call library,simlib,\
   tests/sim/producer.c \
   tests/sim/producer_send.c \
   tests/sim/queue_consumer.c \
+  tests/sim/queue_words.c \
   tests/sim/reader.c \
   tests/sim/records.c \
   tests/sim/run.c \

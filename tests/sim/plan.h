@@ -244,6 +244,9 @@ bool plan_may_be_relaxed(const struct plan *plan, uint32_t partition);
 /* The group consumes this partition. */
 bool plan_consumes(const struct plan *plan, uint32_t group, uint32_t partition);
 
+/* Somebody deletes the group. */
+bool plan_is_group_deleted(const struct plan *plan, uint32_t group);
+
 /* Some fault is of this kind. */
 bool plan_has(const struct plan *plan, plan_fault_kind kind);
 

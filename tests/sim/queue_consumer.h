@@ -1,103 +1,86 @@
-/* queue_consumer: one who consumes from a queue, as a gateway does for its clients: it leases
- * records at the coordinator, reads them from their leaders, tells their keys where the queue is
- * ordered by key, works on what it may have, and says what became of it.
+/* queue_consumer: one who consumes from a queue, over HTTP, through any of the gateways.
  *
- *   open -> receive -> fetch each range -> settle -> (think) -> extend? -> (think) -> say, bury
- *              ^                                                                         |
- *              +-------------------------------------------------------------------------+
+ *   open -> receive -> (think) -> extend? -> (think) -> ack, nack, reject -+
+ *              ^                                                          |
+ *              +----------------------------------------------------------+
  *
- * Now and then it dies with what it has, or is too late. Whatever fails on the way makes it forget
- * what it had: its locks end by themselves.
+ * Now and then it dies with what it has, or is too late. Where the answer to its words is lost it
+ * says them again, or leaves it at that: its locks end by themselves.
  */
 #pragma once
 
-#include "common/arena.h"
 #include "common/base.h"
 #include "common/err.h"
 #include "common/rand.h"
 #include "common/timers.h"
-#include "common/uuid.h"
 
 #include "tests/sim/history.h"
 #include "tests/sim/plan.h"
+#include "tests/sim/sim_http.h"
 
 struct world;
 struct sim_node;
-struct reader;
 
-enum { QUEUE_RANGES_MAX = 64, QUEUE_ITEMS_MAX = 512 };
-
-/* Leased, not read yet. */
-struct queue_range {
-    int32_t partition; /* of the topic */
-    int64_t lease;
-    int64_t first;
-    int64_t last;
-    int64_t deadline_ms; /* by the coordinator's clock */
-    bool is_unsettled;
+enum {
+    QUEUE_ITEMS_MAX = 256,
+    QUEUE_LOCK_SIZE = 128,   /* of one record */
+    QUEUE_LOCKS_SIZE = 2100, /* of all that came together: what fits into a header */
 };
 
 struct queue_item {
-    int32_t partition;
+    uint32_t partition; /* of all topics */
     int64_t lease;
     int64_t offset;
-    int64_t deadline_ms;
     uint64_t value;
-    int64_t key; /* HISTORY_NO_KEY = none */
-    bool is_unsettled;
-    bool is_had; /* it is this consumer's */
+    int64_t key;         /* HISTORY_NO_KEY = none */
+    int64_t until_us;    /* it is this consumer's */
+    int64_t deadline_ms; /* by the coordinator's clock, at the latest */
     history_action action;
+    char lock[QUEUE_LOCK_SIZE];
 };
 
 typedef enum queue_stage {
     QUEUE_STAGE_OPEN,
     QUEUE_STAGE_RECEIVE,
-    QUEUE_STAGE_FETCH,
-    QUEUE_STAGE_SETTLE,
     QUEUE_STAGE_EXTEND,
-    QUEUE_STAGE_SAY,
-    QUEUE_STAGE_BURY,
+    QUEUE_STAGE_SAY, /* one action after the other */
 } queue_stage;
 
 struct queue_consumer {
     struct world *world;
     const struct plan_consumer *plan;
     const struct plan_group *group;
-    const struct reader *readers; /* what they were told of high watermarks it knows */
     struct sim_node *node;
     struct ria_rand rand;
     uint32_t number; /* in the history */
     uint32_t topic;
-    struct ria_uuid topic_id;
+    uint32_t gateway; /* a node; another one now and then */
 
     queue_stage stage;
-    bool has_extended;
-    int64_t received_us; /* when it asked for what it has */
-    int64_t until_us;    /* what it has is its own */
-    struct queue_range ranges[QUEUE_RANGES_MAX];
-    uint32_t range_count;
-    uint32_t range_at; /* being fetched, from fetch_offset on */
-    int64_t fetch_offset;
     struct queue_item items[QUEUE_ITEMS_MAX];
     uint32_t item_count;
-    struct queue_range dead[QUEUE_RANGES_MAX];
-    uint32_t dead_count;
+    char locks[QUEUE_LOCKS_SIZE]; /* one word for all of them; "": there is none any more */
+
+    history_action action; /* being said */
+    bool is_repeat;        /* it was said before, and nobody knows what came of it */
+    int64_t delay_ms;      /* of a nack */
 
     bool is_in_flight;
     int64_t sent_us;
+    uint32_t coordinator_boots; /* when it was sent */
+    int64_t clock_ms;           /* the coordinator's then; HISTORY_NO_CLOCK: it is down */
     bool is_finishing;
     bool is_closed;
     struct ria_timer timer;
     ria_err last_err;
 };
 
-/* Borrows plan and readers (of all partitions). */
+/* Borrows plan. */
 void queue_consumer_init(
     struct queue_consumer *consumer,
     struct world *world,
     const struct plan_consumer *plan,
-    uint32_t number,
-    const struct reader *readers
+    uint32_t number
 );
 void queue_consumer_fini(struct queue_consumer *consumer);
 

@@ -6,6 +6,7 @@
 #include "common/assert.h"
 
 #include "tests/sim/consumers.h"
+#include "tests/sim/dead_letters.h"
 #include "tests/sim/history_text.h"
 #include "tests/sim/inspect.h"
 #include "tests/sim/nemesis.h"
@@ -171,6 +172,7 @@ void run_seed(const struct run_options *options, struct run_result *out_result)
     if (!run->world.is_broken) {
         inspector_look(&run->inspector);
         inspect_record_logs(&run->world);
+        dead_letters_record(&run->world);
     }
     if (options->history != NULL) {
         history_write(&run->world.history, options->history);

@@ -195,6 +195,7 @@ static http_method method_of(struct ria_slice name)
     } methods[] = {
         {"GET", HTTP_GET},
         {"POST", HTTP_POST},
+        {"PUT", HTTP_PUT},
         {"PATCH", HTTP_PATCH},
         {"DELETE", HTTP_DELETE},
     };

@@ -2,7 +2,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/assert.h"
@@ -10,7 +9,7 @@
 #include "tests/sim/client.h"
 #include "tests/sim/consumers.h"
 #include "tests/sim/inspect.h"
-#include "tests/sim/records.h"
+#include "tests/sim/lines.h"
 #include "tests/sim/world.h"
 
 enum {
@@ -76,55 +75,6 @@ struct taking {
     uint32_t count;
 };
 
-/* The number behind `mark`; false: it is not there. */
-static bool find_number(struct ria_slice line, const char *mark, int64_t *out_number)
-{
-    const char *found = memmem(line.data, line.size, mark, strlen(mark));
-
-    if (found == NULL) {
-        return false;
-    }
-    *out_number = strtoll(found + strlen(mark), NULL, 10);
-    return true;
-}
-
-static bool find_topic(const struct world *world, struct ria_slice line, uint32_t *out_topic)
-{
-    char name[WORLD_NAME_SIZE];
-    char mark[WORLD_NAME_SIZE + 16];
-
-    for (uint32_t i = 0; i < world->plan->topic_count; i++) {
-        world_topic_name(world, i, name);
-        int size = snprintf(mark, sizeof(mark), "{\"topic\":\"%s\",", name);
-        if (line.size > (size_t)size && memcmp(line.data, mark, (size_t)size) == 0) {
-            *out_topic = i;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* {"topic":"topic-0","partition":1,"offset":7,...,"value":{...}...} */
-static bool
-parse_line(struct stream_consumer *consumer, struct ria_slice line, struct history_event *out)
-{
-    static const char mark[] = "\"value\":";
-    const struct plan *plan = consumer->world->plan;
-    const uint8_t *found = memmem(line.data, line.size, mark, sizeof(mark) - 1);
-    uint32_t topic = 0;
-    int64_t number = 0;
-
-    if (found == NULL || !find_topic(consumer->world, line, &topic) ||
-        !find_number(line, ",\"partition\":", &number) ||
-        !find_number(line, ",\"offset\":", &out->offset) ||
-        number >= plan->topics[topic].partition_count) {
-        return false;
-    }
-    size_t at = (size_t)(found - line.data) + sizeof(mark) - 1;
-    out->partition = plan->topics[topic].first_partition + (uint32_t)number;
-    return records_parse(ria_slice_sub(line, at, line.size), &out->value);
-}
-
 /* False: the lines make no sense. */
 static bool for_each_line(
     struct stream_consumer *consumer,
@@ -133,18 +83,20 @@ static bool for_each_line(
     struct taking *taking
 )
 {
+    struct ria_slice line;
+
     while (lines.size > 0) {
-        const uint8_t *end = memchr(lines.data, '\n', lines.size);
-        size_t size = end == NULL ? 0 : (size_t)(end - lines.data);
-        struct history_event event =
-            consumers_event(consumer->world, HISTORY_READ, consumer->number, 0, 0);
-        event.actor = READER_FIRST + consumer->number;
-        event.watermark = HISTORY_NO_WATERMARK;
-        if (!parse_line(consumer, ria_slice_sub(lines, 0, size), &event)) {
+        struct line_record record;
+        if (!lines_next(&lines, &line) || !lines_parse(consumer->world, line, &record)) {
             return false;
         }
+        struct history_event event = consumers_event(
+            consumer->world, HISTORY_READ, consumer->number, record.partition, record.offset
+        );
+        event.actor = READER_FIRST + consumer->number;
+        event.value = record.value;
+        event.watermark = HISTORY_NO_WATERMARK;
         fn(taking, &event);
-        lines = ria_slice_sub(lines, size + 1, lines.size);
     }
     return true;
 }

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "tests/sim/consumers.h"
+#include "tests/sim/dead_letters.h"
 #include "tests/sim/inspect.h"
 #include "tests/sim/world.h"
 
@@ -23,7 +24,7 @@ void workload_init(struct workload *workload, struct world *world)
         struct workload_consumer *to = &workload->consumers[i];
         to->is_queue = plan->groups[consumer->group].is_queue;
         if (to->is_queue) {
-            queue_consumer_init(&to->as.queue, world, consumer, i, workload->readers);
+            queue_consumer_init(&to->as.queue, world, consumer, i);
         } else {
             stream_consumer_init(&to->as.stream, world, consumer, i);
         }
@@ -122,7 +123,8 @@ bool workload_is_done(struct workload *workload)
 
 int64_t workload_backlog(const struct workload *workload)
 {
-    return consumers_backlog(workload->world);
+    /* One that is just being buried counts as one. */
+    return consumers_backlog(workload->world) + !dead_letters_are_readable(workload->world);
 }
 
 static void report_stuck_group(const struct workload *workload)

@@ -46,8 +46,8 @@ static const char all_kinds[] =
     " 12.000000 RECORD    node=1 partition=2 value=1.0 offset=0 watermark=3\n"
     "  0.000000 DERIVED   partition=4 from=2 skip=3\n"
     " 12.000000 DROPPED   partition=3\n"
-    "  0.000000 CONSUMES  group=0 partition=2 offset=0 queue=no ordered=no\n"
-    "  0.000000 CONSUMES  group=1 partition=2 offset=0 queue=yes ordered=yes\n"
+    "  0.000000 CONSUMES  group=0 partition=2 offset=0 queue=no ordered=no dead=no\n"
+    "  0.000000 CONSUMES  group=1 partition=2 offset=0 queue=yes ordered=yes dead=yes\n"
     "  3.000000 DELIVERED consumer=4 group=0 partition=2 offset=0 records=2 lease=7\n"
     "  3.100000 COMMIT    consumer=4 group=0 partition=2 offset=2 lease=7\n"
     "  3.200000 COMMITTED consumer=4 group=0 partition=2 offset=2 lease=7\n"
@@ -63,6 +63,8 @@ static const char all_kinds[] =
     "  4.200000 TOLD      consumer=5 group=1 partition=2 offset=1 lease=9 action=nack done=yes "
     "until=4.600000 clock=3456\n"
     "  4.300000 SAY       consumer=5 group=1 partition=2 offset=2 lease=9 action=give-back\n"
+    " 12.100000 DEAD      group=1 partition=2 value=1.2 offset=2 action=reject\n"
+    " 12.100000 REDRIVE   group=1 partition=2\n"
     "123.000000 BROKEN    partition=0 rule=liveness text=a thing = another, and so on\n";
 
 static void every_kind_is_written_as_it_was_read(void)
@@ -73,7 +75,7 @@ static void every_kind_is_written_as_it_was_read(void)
 
     CU_ASSERT_EQUAL(read_text(&history, all_kinds, reason), RIA_OK);
     CU_ASSERT_STRING_EQUAL(reason, "");
-    CU_ASSERT_EQUAL(history.count, 27);
+    CU_ASSERT_EQUAL(history.count, 29);
     CU_ASSERT_EQUAL(history.group_count, 2);
     CU_ASSERT_EQUAL(history.producer_count, 2);
     CU_ASSERT_EQUAL(history.partition_count, 5);
