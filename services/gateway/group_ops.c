@@ -84,6 +84,7 @@ static void finish(struct group_ops *ops, struct group_op *op, struct group_op_r
 {
     ops->numbers.operations.value++;
     result->repeated = op->sent;
+    result->asked_us = op->sent_us;
     op->done(op, result);
 }
 
@@ -124,6 +125,15 @@ static void tell_ended(struct group_ops *ops)
     while ((link = ria_list_pop_front(&ended)) != NULL) {
         finish_unanswered(ops, op_at(link));
     }
+}
+
+int64_t group_op_until_ms(
+    const struct group_ops *ops, const struct group_op_result *result, int64_t left_ms
+)
+{
+    int64_t passed_us = ria_clock_mono_us(ops->env->clock) - result->asked_us;
+
+    return ria_clock_wall_ms(ops->env->clock) - (passed_us + 999) / 1000 + left_ms;
 }
 
 /* Those that wait too long. */
@@ -358,6 +368,7 @@ static void fill(
             continue;
         }
         request->operations_count++;
+        op->sent_us = ria_clock_mono_us(ops->env->clock);
         ria_list_push_back(&flight->list, link);
     }
     flight->count = request->operations_count;
@@ -429,6 +440,7 @@ void group_op_start(struct group_ops *ops, struct group_op *op)
     RIA_ASSERT(ops->bodies[op->kind] != NULL);
 
     op->sent = false;
+    op->sent_us = 0;
     op->err = RIA_ERR_DISCONNECTED;
     if (ops->numbers.waiting.value >= GROUP_OPS_QUEUE_MAX) {
         op->err = RIA_ERR_BUSY;

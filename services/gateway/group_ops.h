@@ -59,6 +59,8 @@ struct group_op_result {
     const char *text; /* why, "" if nobody said */
     const void *body; /* the decoded <kind>Result; NULL if err != RIA_OK */
     bool repeated;    /* an earlier attempt may have done it already */
+    int64_t asked_us; /* when the attempt that was answered was sent: what it says is left, is left
+                       * from then on at least */
 };
 
 struct group_op;
@@ -76,8 +78,9 @@ struct group_op {
     void *arg;
     /* private */
     struct ria_list link;
-    ria_err err; /* of the last attempt, or of the refusal */
-    bool sent;   /* an attempt may have done it */
+    ria_err err;     /* of the last attempt, or of the refusal */
+    bool sent;       /* an attempt may have done it */
+    int64_t sent_us; /* the last attempt */
 };
 
 struct group_ops_metrics {
@@ -116,6 +119,12 @@ void group_ops_init(struct group_ops *ops, const struct ria_env *env, struct clu
 
 /* Forgets everything. */
 void group_ops_fini(struct group_ops *ops);
+
+/* By the wall clock: when what the answer says is left is over, at the earliest. The way of the
+ * answer is not the client's time. */
+int64_t group_op_until_ms(
+    const struct group_ops *ops, const struct group_op_result *result, int64_t left_ms
+);
 
 /* done runs exactly once, never from inside. Errors it may see besides the coordinator's:
  * RIA_ERR_BUSY (too many wait), RIA_ERR_TOO_LARGE, RIA_ERR_NOMEM, RIA_ERR_NO_LEADER and

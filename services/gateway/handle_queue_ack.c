@@ -87,13 +87,12 @@ render_failed(const struct queue_lock *lock, const struct outcome *outcome, stru
 
 static ria_err render_lock(
     const struct queue_word *word,
+    const struct group_op_result *answer,
     const struct queue_named_lock *named,
     const struct outcome *outcome,
     struct ria_buf *out
 )
 {
-    int64_t now_ms = ria_clock_wall_ms(word->gateway->env->clock);
-
     RIA_TRY(ria_buf_append_str(out, "\n{\"lock\":"));
     RIA_TRY(ria_json_append_string(out, named->text));
     if (outcome->failed == NULL) {
@@ -104,9 +103,8 @@ static ria_err render_lock(
         RIA_TRY(render_failed(&named->lock, outcome, out));
     }
     if (word->verb == QUEUE_EXTEND && outcome->left_ms >= 0) {
-        RIA_TRY(
-            ria_buf_printf(out, ",\"locked_until\":%lld", (long long)(now_ms + outcome->left_ms))
-        );
+        int64_t until_ms = group_op_until_ms(&word->gateway->group_ops, answer, outcome->left_ms);
+        RIA_TRY(ria_buf_printf(out, ",\"locked_until\":%lld", (long long)until_ms));
     }
     return ria_buf_append_str(out, "}");
 }
@@ -130,12 +128,13 @@ static ria_err render_error(struct ria_buf *out)
 
 static ria_err render(
     const struct queue_word *word,
-    const struct queue_ack_result *result,
+    const struct group_op_result *answer,
     uint32_t done,
     bool nothing,
     struct ria_buf *out
 )
 {
+    const struct queue_ack_result *result = answer->body;
     const acked *said = result->entries;
 
     RIA_TRY(ria_buf_printf(out, "{\"done\":%u,\"failed\":%u", done, word->count - done));
@@ -149,13 +148,14 @@ static ria_err render(
     for (uint32_t i = 0; i < word->count; said += word->locks[i++].lock.count) {
         struct outcome outcome = outcome_of(&word->locks[i].lock, said);
         RIA_TRY(i > 0 ? ria_buf_append_str(out, ",") : RIA_OK);
-        RIA_TRY(render_lock(word, &word->locks[i], &outcome, out));
+        RIA_TRY(render_lock(word, answer, &word->locks[i], &outcome, out));
     }
     return ria_buf_append_str(out, "\n]}\n");
 }
 
-static void respond(struct queue_word *word, const struct queue_ack_result *result)
+static void respond(struct queue_word *word, const struct group_op_result *answer)
 {
+    const struct queue_ack_result *result = answer->body;
     const acked *said = result->entries;
     struct ria_buf out;
     uint32_t done = 0;
@@ -170,7 +170,7 @@ static void respond(struct queue_word *word, const struct queue_ack_result *resu
     word->gateway->numbers.queue_acks.value += done;
     word->gateway->numbers.queue_late.value += word->count - done;
     ria_buf_init(&out, DOCUMENT_MAX);
-    ria_err err = render(word, result, done, nothing, &out);
+    ria_err err = render(word, answer, done, nothing, &out);
     int status = done == word->count ? 200 : nothing ? 409 : 207;
     gateway_respond_json(word->request, status, err, &out);
 }
@@ -193,7 +193,7 @@ static void said_all(struct group_op *op, const struct group_op_result *result)
         request_fail(word->request, &failure);
         return;
     }
-    respond(word, said);
+    respond(word, result);
     if (word->verb == QUEUE_REJECT) {
         queue_bury_sweep(&word->gateway->queue_burials, word->group, word->topic);
     }

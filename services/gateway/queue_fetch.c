@@ -557,10 +557,10 @@ static void go_on(struct queue_fetch *fetch)
 
 /* --- the coordinator's answer ------------------------------------------------------------------*/
 
-static ria_err take_grants(struct queue_fetch *fetch, const struct queue_receive_result *result)
+static ria_err take_grants(struct queue_fetch *fetch, const struct group_op_result *answer)
 {
+    const struct queue_receive_result *result = answer->body;
     struct queue_read *read = &fetch->read;
-    int64_t now_ms = ria_clock_wall_ms(fetch->gateway->env->clock);
 
     if (result->granted_count > 0 && read->grants == NULL) {
         read->grants = ria_arena_alloc_array(fetch->arena, QUEUE_GRANTS_MAX, sizeof(*read->grants));
@@ -582,7 +582,7 @@ static ria_err take_grants(struct queue_fetch *fetch, const struct queue_receive
             .range = {grant->partition, grant->lease_id, grant->first, grant->last},
             .deliveries = grant->deliveries,
             .unsettled = grant->unsettled,
-            .until_ms = now_ms + grant->left_ms,
+            .until_ms = group_op_until_ms(&fetch->gateway->group_ops, answer, grant->left_ms),
             .reached = grant->first,
         };
         fetch->granted += count;
@@ -632,7 +632,7 @@ static void answered(struct group_op *op, const struct group_op_result *result)
     fetch->changed = said->changed;
     fetch->retry_after_ms = said->retry_after_ms;
     fetch->full = said->full;
-    ria_err err = take_grants(fetch, said);
+    ria_err err = take_grants(fetch, result);
     if (err == RIA_OK) {
         err = take_offers(fetch, said);
     }

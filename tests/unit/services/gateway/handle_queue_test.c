@@ -317,6 +317,46 @@ static void a_receive_whose_answer_is_lost_is_repeated_as_the_same(void)
     teardown(&s);
 }
 
+static int64_t locked_until(const struct setup *s, int i)
+{
+    static const char member[] = "\"locked_until\":";
+    const char *found = strstr(s->fakes[i].body, member);
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(found);
+    return strtoll(found + sizeof(member) - 1, NULL, 10);
+}
+
+/* It was counted from when the answer came: a client was told of time that was another's. */
+static void a_lock_does_not_last_longer_because_its_answer_was_late(void)
+{
+    struct setup s;
+    char body[2048];
+
+    setup(&s);
+    int64_t asked_ms = ria_clock_wall_ms(s.world.env.clock);
+    post(&s, 0, QUEUE "/receive?max_records=3", NULL);
+    (void)expect(&s, GROUP_OP_QUEUE_RECEIVE);
+    world_advance(&s.world, 2 * SECOND);
+    grant(&s, 7, 9, false);
+    give(&s, 7, "---", 0);
+    CU_ASSERT_EQUAL(locked_until(&s, 0), asked_ms + 30000);
+
+    asked_ms = ria_clock_wall_ms(s.world.env.clock);
+    post(&s, 1, QUEUE "/extend", with_locks(&s, ",\"lock_ms\":5000", body));
+    (void)expect(&s, GROUP_OP_QUEUE_ACK);
+    world_advance(&s.world, 2 * SECOND);
+    struct queue_ack_result result;
+    struct queue_ack_result_queue_acked entry;
+    queue_ack_result_init(&result);
+    queue_ack_result_queue_acked_init(&entry);
+    entry.left_ms = 5000;
+    result.entries = &entry;
+    result.entries_count = 1;
+    answer(&s, &result);
+    CU_ASSERT_EQUAL(locked_until(&s, 1), asked_ms + 5000);
+    teardown(&s);
+}
+
 static int32_t fetched_bytes_max(struct setup *s)
 {
     struct fetch_request request;
@@ -771,6 +811,7 @@ static void making_and_changing_differ_in_the_dead_letter_topic(void)
 static const struct harness_test tests[] = {
     HARNESS_TEST(unordered_records_take_one_round_trip),
     HARNESS_TEST(a_receive_whose_answer_is_lost_is_repeated_as_the_same),
+    HARNESS_TEST(a_lock_does_not_last_longer_because_its_answer_was_late),
     HARNESS_TEST(one_record_is_not_a_megabyte_of_the_log),
     HARNESS_TEST(what_was_not_read_or_is_gone_does_not_stay_locked),
     HARNESS_TEST(what_retention_took_is_finished),
