@@ -122,16 +122,15 @@ static ria_err check_entry(
     return entry->delivered >= 0 && !held ? RIA_ERR_INVALID : RIA_OK;
 }
 
-/* What is left of the lease that is kept. One that is kept for no time is over for everybody else, and
- * may still commit until they have been given its records. */
+/* What is left of the lease that is kept. One that is kept for no time is over for everybody else,
+ * and may still commit until they have been given its records. */
 static int64_t
 keep_lease(struct group_call *call, const struct committer *committer, struct group_partition *row)
 {
     if (row->deadline == GROUP_HELD) {
         return committer->has_member ? committer->member.deadline - call->now_ms : 0;
     }
-    row->freed = row->freed ||
-                 (committer->request->lease_ms == 0 && group_lease_is_out(call, row));
+    row->freed = row->freed || (committer->request->lease_ms == 0 && group_lease_is_out(call, row));
     row->deadline = call->now_ms + committer->request->lease_ms;
     row->touched = true;
     return committer->request->lease_ms;

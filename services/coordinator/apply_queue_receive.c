@@ -1,9 +1,10 @@
 /* QueueReceive: lease records of one topic.
  *
  * Of each partition: what has become due is made ready, dead records go to the gateway, then what
- * is ready is leased, lowest offset first, then what is fresh. A call that is repeated is first given
- * what it was given before (queue_reads.h). All that one call leases has one lease id. Which partition is looked at first moves on with each lease, so that a busy one does
- * not starve the others. */
+ * is ready is leased, lowest offset first, then what is fresh. A call that is repeated is first
+ * given what it was given before (queue_reads.h). All that one call leases has one lease id. Which
+ * partition is looked at first moves on with each lease, so that a busy one does not starve the
+ * others. */
 #include "common/assert.h"
 
 #include "schemas/gen/queue_receive.h"
@@ -222,8 +223,7 @@ static bool look(void *arg, const struct range_row *row)
 {
     struct looking *looking = arg;
     struct receiving *r = looking->r;
-    bool is_its =
-        row->deadline > r->queue.call->now_ms && is_of_spans(looking, row->lease_id);
+    bool is_its = row->deadline > r->queue.call->now_ms && is_of_spans(looking, row->lease_id);
 
     if (is_its && row->state == RANGE_LEASED) {
         looking->err = grant(r, row, false);
@@ -282,9 +282,9 @@ static ria_err remember(struct receiving *r)
     queue_reading_begin(&reading, &r->queue, request->read_id, r->lease_id, r->deadline);
     for (uint32_t i = 0; i < r->granted.count; i++) {
         if (granted[i].lease_id == r->lease_id) {
-            RIA_TRY(queue_reading_add(
-                &reading, granted[i].partition, granted[i].first, granted[i].last
-            ));
+            RIA_TRY(
+                queue_reading_add(&reading, granted[i].partition, granted[i].first, granted[i].last)
+            );
         }
     }
     RIA_TRY(queue_reading_end(&reading));

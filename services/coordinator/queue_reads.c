@@ -102,9 +102,8 @@ static bool is_near(const struct queue_span *span, int32_t partition, int64_t fi
            first - span->last <= QUEUE_READ_GAP;
 }
 
-ria_err queue_reading_add(
-    struct queue_reading *reading, int32_t partition, int64_t first, int64_t last
-)
+ria_err
+queue_reading_add(struct queue_reading *reading, int32_t partition, int64_t first, int64_t last)
 {
     struct queue_span *span = &reading->span;
 

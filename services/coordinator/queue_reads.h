@@ -1,8 +1,8 @@
-/* queue_reads: what receives were given, by the gateways' ids, so that one whose answer was lost finds
- * it again. Rows of `queue_reads`.
+/* queue_reads: what receives were given, by the gateways' ids, so that one whose answer was lost
+ * finds it again. Rows of `queue_reads`.
  *
- * A row is there from the receive until its gateway says that it has heard, or until it is too old: a
- * gateway that died says nothing, and its rows are removed by the group's later receives.
+ * A row is there from the receive until its gateway says that it has heard, or until it is too old:
+ * a gateway that died says nothing, and its rows are removed by the group's later receives.
  *
  * Only for apply_queue_receive.c. Thread: the loop's.
  */
@@ -11,10 +11,10 @@
 #include "services/coordinator/apply_queue.h"
 
 enum {
-    QUEUE_READ_BITS = 24,        /* of an id, which count; the others are the gateway's */
-    QUEUE_READ_MS = 300 * 1000,  /* longer than any gateway repeats */
-    QUEUE_READ_GAP = 64,         /* offsets between ranges that are noted as one */
-    QUEUE_READS_LEASES = 256,    /* after so many leases of a group old rows are looked for */
+    QUEUE_READ_BITS = 24,       /* of an id, which count; the others are the gateway's */
+    QUEUE_READ_MS = 300 * 1000, /* longer than any gateway repeats */
+    QUEUE_READ_GAP = 64,        /* offsets between ranges that are noted as one */
+    QUEUE_READS_LEASES = 256,   /* after so many leases of a group old rows are looked for */
 };
 
 /* Offsets among which a lease has some. */
@@ -25,7 +25,8 @@ struct queue_span {
     int64_t lease_id;
 };
 
-/* By partition and first offset; in the operation's arena. Id 0: none. Errors: those of the arena. */
+/* By partition and first offset; in the operation's arena. Id 0: none. Errors: those of the arena.
+ */
 ria_err queue_reads_find(
     struct queue_call *queue, int64_t read_id, struct queue_span **out_spans, uint32_t *out_count
 ) RIA_MUST_USE;

@@ -31,7 +31,8 @@ struct group_lease {
     int32_t partition;
     int64_t id;
     int64_t commit; /* the new position; 0: it stays */
-    bool may_commit; /* over at once, but its cursors count as long as nobody else has the records */
+    bool
+        may_commit; /* over at once, but its cursors count as long as nobody else has the records */
 };
 
 void group_releases_init(struct group_releases *releases, struct group_ops *ops);

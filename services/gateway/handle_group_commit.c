@@ -92,7 +92,8 @@ static ria_err render_error(struct ria_buf *out)
         409,
         "lost",
         "cursor",
-        "the leases of the cursor count no more: they were given back, or others have been given the records"
+        "the leases of the cursor count no more: they were given back, or others have been given "
+        "the records"
     );
     RIA_TRY(ria_buf_append_str(out, "\"error\":{"));
     RIA_TRY(failure_render_members(&failure, out));

@@ -22,7 +22,7 @@ enum {
     OFFER_SIZE = 24, /* of an answer, for each partition */
     GRANT_SIZE = 48,
     SETTLED_SIZE = 12,
-    READ_BITS = 24, /* of an id of a Receive, which count */
+    READ_BITS = 24,   /* of an id of a Receive, which count */
     KEYS_SIZE = 2048, /* of a set of up to QUEUE_RECORDS_MAX keys */
 };
 _Static_assert((int)QUEUE_RECORDS_MAX <= (int)QUEUE_GRANTS_MAX, "each may be a range");

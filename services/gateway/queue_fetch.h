@@ -64,7 +64,7 @@ struct queue_fetch {
     struct queue_read read; /* of its records those that are out are the caller's */
     bool full;              /* too many records are unfinished */
     /* private */
-    struct ria_list link; /* in gateway->queue_fetches */
+    struct ria_list link;      /* in gateway->queue_fetches */
     struct ria_list read_link; /* in gateway->queue_reads, while a Receive is under way */
     struct group_op op;
     struct queue_receive body;
