@@ -70,6 +70,68 @@ static void a_bad_batch_above_the_mark_is_a_tail_even_if_good_ones_follow(void)
     log_fixture_fini(f);
 }
 
+/* Also by who opens it later and sees nothing of it. */
+static void an_end_that_was_cut_is_doubted_until_that_is_settled(void)
+{
+    int64_t segment = 0;
+
+    begin(61);
+    append_many(10, 100);
+    log_fixture_sync(f);
+    uint64_t at = position_of(29, &segment);
+    log_fixture_crash(f, false);
+    open_again();
+    CU_ASSERT_FALSE(partition_log_tail_is_doubted(f->log)); /* it ends where a batch does */
+    log_fixture_crash(f, false);
+    log_fixture_damage(f, log_fixture_path(segment, ".log"), at + 70, "X", 1);
+    open_again();
+    CU_ASSERT_TRUE(partition_log_tail_is_doubted(f->log));
+    append_many(3, 100);
+    CU_ASSERT_EQUAL(log_fixture_close(f), RIA_OK);
+    open_again();
+    CU_ASSERT_TRUE(partition_log_tail_is_doubted(f->log));
+    partition_log_settle_tail(f->log);
+    CU_ASSERT_FALSE(partition_log_tail_is_doubted(f->log));
+    log_fixture_crash(f, true);
+    open_again();
+    CU_ASSERT_FALSE(partition_log_tail_is_doubted(f->log));
+    log_fixture_fini(f);
+}
+
+/* partition.meta is small, and may be what rots next. */
+static void an_end_is_doubted_if_what_would_say_so_is_bad(void)
+{
+    begin(62);
+    append_many(10, 100);
+    log_fixture_sync(f);
+    log_fixture_crash(f, false);
+    log_fixture_damage(f, LOG_FIXTURE_DIR "/partition.meta", 30, "X", 1);
+    open_again();
+    CU_ASSERT_TRUE(partition_log_tail_is_doubted(f->log));
+    CU_ASSERT_EQUAL(log_fixture_verify(f, 0), 30);
+    log_fixture_fini(f);
+}
+
+static void a_full_disk_does_not_keep_a_log_with_a_cut_end_from_opening(void)
+{
+    struct ria_fs_sim_faults faults = {.capacity_bytes = 1};
+    int64_t segment = 0;
+
+    begin(63);
+    append_many(10, 100);
+    log_fixture_sync(f);
+    uint64_t at = position_of(29, &segment);
+    log_fixture_crash(f, false);
+    log_fixture_damage(f, log_fixture_path(segment, ".log"), at + 70, "X", 1);
+    ria_fs_sim_set_faults(f->fs, &faults);
+    open_again();
+    CU_ASSERT_TRUE(partition_log_tail_is_doubted(f->log));
+    CU_ASSERT_EQUAL(log_fixture_verify(f, 0), 25);
+    faults.capacity_bytes = 0;
+    ria_fs_sim_set_faults(f->fs, &faults);
+    log_fixture_fini(f);
+}
+
 static void segments_behind_a_cut_are_set_aside_not_removed(void)
 {
     log_fixture_begin(f, 4);
@@ -494,6 +556,9 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_torn_tail_is_cut),
     HARNESS_TEST(a_tail_of_zeros_is_cut),
     HARNESS_TEST(a_bad_batch_above_the_mark_is_a_tail_even_if_good_ones_follow),
+    HARNESS_TEST(an_end_that_was_cut_is_doubted_until_that_is_settled),
+    HARNESS_TEST(an_end_is_doubted_if_what_would_say_so_is_bad),
+    HARNESS_TEST(a_full_disk_does_not_keep_a_log_with_a_cut_end_from_opening),
     HARNESS_TEST(segments_behind_a_cut_are_set_aside_not_removed),
     HARNESS_TEST(a_segment_behind_a_missing_one_above_the_mark_is_set_aside),
     HARNESS_TEST(a_segment_set_aside_does_not_come_back),
