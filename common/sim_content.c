@@ -18,11 +18,13 @@ struct ria_sim_buffer {
 /* A copy, or zeros. */
 static struct ria_sim_buffer *buffer_copy(const struct ria_sim_buffer *from)
 {
-    struct ria_sim_buffer *buffer = calloc(1, sizeof(*buffer));
+    struct ria_sim_buffer *buffer = malloc(sizeof(*buffer));
 
     RIA_ASSERT(buffer != NULL);
     if (from != NULL) {
         memcpy(buffer->bytes, from->bytes, sizeof(buffer->bytes));
+    } else {
+        memset(buffer->bytes, 0, sizeof(buffer->bytes));
     }
     buffer->refs = 1;
     return buffer;

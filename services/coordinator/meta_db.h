@@ -24,6 +24,10 @@ struct meta_db;
 /* A prepared statement between meta_query() and meta_done(). */
 struct meta_stmt;
 
+/* Settings of SQLite for the whole process, which works on one thread. Without effect once SQLite
+ * is initialised, so whoever calls it first calls this first. */
+void meta_db_configure_library(void);
+
 /* Open or create the file at path (":memory:" = a private one without a file) and bring its schema
  * up to date. A new database has no row in `cluster` yet. log is borrowed for the database's life.
  * vfs names a file layer (vfs_db.h), which must allow only one connection; NULL = the operating

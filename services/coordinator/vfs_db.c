@@ -9,6 +9,8 @@
 
 #include "common/assert.h"
 
+#include "services/coordinator/meta_db.h"
+
 enum { VFS_PATH_MAX = 4200, VFS_SECTOR_SIZE = 512 };
 
 /* SQLite counts milliseconds from noon in Greenwich, November 24, 4714 B.C. */
@@ -279,6 +281,7 @@ ria_err vfs_db_new(const struct ria_env *env, struct vfs_db **out_vfs)
     if (vfs == NULL) {
         return RIA_ERR_NOMEM;
     }
+    meta_db_configure_library();
     vfs->env = env;
     (void)snprintf(vfs->name, sizeof(vfs->name), "riacho-%" PRIxPTR, (uintptr_t)vfs);
     vfs->base = (sqlite3_vfs){

@@ -45,10 +45,11 @@ struct write_call {
 
 static struct write_call *write_call_new(struct peer *peer, uint32_t capacity)
 {
-    struct write_call *call = calloc(1, sizeof(*call) + capacity * sizeof(struct write_item));
+    /* Each item is set when it is added: room for hundreds is not cleared for a few. */
+    struct write_call *call = malloc(sizeof(*call) + capacity * sizeof(struct write_item));
 
     if (call != NULL) {
-        call->peer = peer;
+        *call = (struct write_call){.peer = peer};
     }
     return call;
 }

@@ -177,7 +177,7 @@ static void ask_ends(struct source *source)
 /* Takes the reply's frame. */
 static ria_err hold_frame(struct source *source, struct call_reply *reply)
 {
-    source->rows = calloc(SOURCE_SLICE_ROWS, sizeof(source->rows[0]));
+    source->rows = malloc(SOURCE_SLICE_ROWS * sizeof(source->rows[0]));
     if (source->rows == NULL) {
         return RIA_ERR_NOMEM;
     }

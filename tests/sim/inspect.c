@@ -10,8 +10,6 @@
 #include "tests/sim/records.h"
 #include "tests/sim/world.h"
 
-enum { READ_SIZE = 256 * 1024 }; /* larger than any batch of ours */
-
 static bool
 describe(const struct sim_node *node, uint32_t partition, struct storage_replica_info *out_info)
 {
@@ -110,7 +108,7 @@ static void walk_log(struct walk *walk, const struct sim_node *node)
 {
     uint32_t topic = 0;
     int32_t number = 0;
-    uint8_t *bytes = walk->next < walk->until ? malloc(READ_SIZE) : NULL;
+    uint8_t *bytes = walk->world->scratch;
 
     world_find_partition(walk->world, walk->partition, &topic, &number);
     struct ria_uuid id = world_topic_id(walk->world, topic);
@@ -118,9 +116,9 @@ static void walk_log(struct walk *walk, const struct sim_node *node)
         size_t size = 0;
         int64_t before = walk->next;
         int64_t next = before;
-        RIA_ASSERT(bytes != NULL);
-        ria_err err =
-            storage_read_replica(node->storage, &id, number, walk->next, bytes, READ_SIZE, &size);
+        ria_err err = storage_read_replica(
+            node->storage, &id, number, walk->next, bytes, WORLD_SCRATCH_SIZE, &size
+        );
         if (err == RIA_OK && size > 0) {
             err = records_walk(ria_slice_of(bytes, size), walk->next, on_record, walk, &next);
         }
@@ -147,7 +145,6 @@ static void walk_log(struct walk *walk, const struct sim_node *node)
             break; /* holes; the checker will say so */
         }
     }
-    free(bytes);
 }
 
 /* ---- transforms ---- */
@@ -198,20 +195,20 @@ static int64_t count_source(
     }
     struct counting counting = {.skip_one_in = skip_one_in, .passing = count->passing};
     int64_t next = ria_max_i64(count->next, info.start_offset);
-    uint8_t *bytes = next < info.end_offset ? malloc(READ_SIZE) : NULL;
+    uint8_t *bytes = world->scratch;
     world_find_partition(world, partition, &topic, &number);
     struct ria_uuid id = world_topic_id(world, topic);
     while (err == RIA_OK && next < info.end_offset) {
         size_t size = 0;
-        RIA_ASSERT(bytes != NULL);
-        err = storage_read_replica(node->storage, &id, number, next, bytes, READ_SIZE, &size);
+        err = storage_read_replica(
+            node->storage, &id, number, next, bytes, WORLD_SCRATCH_SIZE, &size
+        );
         if (err == RIA_OK) {
             struct ria_slice batches = ria_slice_of(bytes, size);
             err = size == 0 ? RIA_ERR_NOT_FOUND
                             : records_walk(batches, next, count_passing, &counting, &next);
         }
     }
-    free(bytes);
     if (err != RIA_OK) {
         return -1;
     }
@@ -575,20 +572,21 @@ has_unseen_damage(const struct sim_node *node, uint32_t partition, int64_t offse
     int32_t number = 0;
     ria_err err = RIA_OK;
     struct counting ignored = {.skip_one_in = 0};
-    uint8_t *bytes = node->has_bad_disk ? malloc(READ_SIZE) : NULL;
+    uint8_t *bytes = node->world->scratch;
 
     world_find_partition(node->world, partition, &topic, &number);
     struct ria_uuid id = world_topic_id(node->world, topic);
-    while (bytes != NULL && err == RIA_OK && offset < end) {
+    while (node->has_bad_disk && err == RIA_OK && offset < end) {
         size_t size = 0;
-        err = storage_read_replica(node->storage, &id, number, offset, bytes, READ_SIZE, &size);
+        err = storage_read_replica(
+            node->storage, &id, number, offset, bytes, WORLD_SCRATCH_SIZE, &size
+        );
         if (err == RIA_OK) {
             struct ria_slice batches = ria_slice_of(bytes, size);
             err = size == 0 ? RIA_ERR_NOT_FOUND
                             : records_walk(batches, offset, count_passing, &ignored, &offset);
         }
     }
-    free(bytes);
     return err != RIA_OK;
 }
 

@@ -45,6 +45,8 @@ void world_init(struct world *world, const struct plan *plan, bool verbose)
     trace_init(&world->trace, &world->clock, verbose ? stdout : NULL);
     ria_timers_init(&world->timers, &world->clock);
     history_init(&world->history);
+    world->scratch = malloc(WORLD_SCRATCH_SIZE);
+    RIA_ASSERT(world->scratch != NULL);
     world->net = sim_net_new(&world->trace, world_seed(world, WORLD_RAND_NET, 0));
     sim_net_set_profile(world->net, &plan->profile);
     for (uint32_t i = 0; i < plan->node_count; i++) {
@@ -62,6 +64,7 @@ void world_fini(struct world *world)
         sim_node_fini(&world->nodes[i]);
     }
     history_fini(&world->history);
+    free(world->scratch);
     ria_timers_fini(&world->timers);
 }
 

@@ -19,7 +19,10 @@
 
 #define WORLD_START_US INT64_C(1000000)
 
-enum { WORLD_NAME_SIZE = 32 };
+enum {
+    WORLD_NAME_SIZE = 32,
+    WORLD_SCRATCH_SIZE = 256 * 1024, /* larger than any batch of ours */
+};
 
 extern const char world_coordinator_address[];
 
@@ -33,6 +36,7 @@ struct world {
     struct trace trace;
     struct ria_timers timers; /* of the world itself: faults, looks at the disks */
     struct sim_net *net;
+    uint8_t *scratch; /* WORLD_SCRATCH_SIZE bytes, for what is read of a log */
     struct history history;
     struct sim_node nodes[PLAN_NODES_MAX];
     uint32_t node_count;

@@ -249,10 +249,17 @@ def table_source(package, messages):
 TABLE_FUNCTIONS = """\
 const struct schema_message *PREFIX_schema_find(const char *name)
 {
-    for (size_t i = 0; i < RIA_COUNT(table); i++) {
-        if (strcmp(table[i].name, name) == 0) {
-            return &table[i];
+    size_t low = 0;
+    size_t high = RIA_COUNT(table);
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(table[middle].name, name);
+        if (order == 0) {
+            return &table[middle];
         }
+        low = order < 0 ? middle + 1 : low;
+        high = order < 0 ? high : middle;
     }
     return NULL;
 }
