@@ -576,13 +576,13 @@ ria_err apply_queue_receive(struct group_call *call, const void *body, void *res
     RIA_TRY(take_starts(&r));
     r.lease_id = call->group.next_lease;
     r.deadline = call->now_ms + (request->lock_ms == -1 ? call->group.lock_ms : request->lock_ms);
-    RIA_TRY(queue_reads_forget(&r.queue, request->read_id, request->heard_below));
     RIA_TRY(receive_again(&r));
     uint32_t again = r.granted.count + r.dead.count;
     RIA_TRY(receive_all(&r));
     if (r.granted.count + r.dead.count > again) {
         int64_t lease_id = group_row_next_lease(&call->group);
         RIA_ASSERT(lease_id == r.lease_id);
+        RIA_TRY(queue_reads_forget(&r.queue, request->read_id, request->heard_below, lease_id));
         RIA_TRY(remember(&r));
     }
     fill_result(&r, result);

@@ -42,19 +42,24 @@ static ria_err forget_old(struct group_call *call)
     return meta_run(stmt);
 }
 
-ria_err queue_reads_forget(struct queue_call *queue, int64_t read_id, int64_t heard_below)
+static ria_err forget_heard(struct group_call *call, int64_t read_id, int64_t heard_below)
 {
-    struct group_call *call = queue->call;
-    int64_t first_of_gateway = read_id & ~((INT64_C(1) << QUEUE_READ_BITS) - 1);
-
-    if (read_id <= 0 || heard_below <= first_of_gateway) {
-        return RIA_OK;
-    }
     struct meta_stmt *stmt = meta_query(call->db, META_QUEUE_READS_HEARD);
+
     meta_bind_int(stmt, 1, call->group.id);
-    meta_bind_int(stmt, 2, first_of_gateway);
+    meta_bind_int(stmt, 2, read_id & ~((INT64_C(1) << QUEUE_READ_BITS) - 1));
     meta_bind_int(stmt, 3, ria_min_i64(heard_below, read_id));
     return meta_run(stmt);
+}
+
+ria_err queue_reads_forget(
+    struct queue_call *queue, int64_t read_id, int64_t heard_below, int64_t lease_id
+)
+{
+    if (read_id > 0 && lease_id % QUEUE_READS_HEARD == 0) {
+        RIA_TRY(forget_heard(queue->call, read_id, heard_below));
+    }
+    return lease_id % QUEUE_READS_OLD == 0 ? forget_old(queue->call) : RIA_OK;
 }
 
 /* ---- noting ---- */
@@ -92,8 +97,7 @@ ria_err queue_reading_end(struct queue_reading *reading)
     meta_bind_int(stmt, 5, span->last);
     meta_bind_int(stmt, 6, span->lease_id);
     meta_bind_int(stmt, 7, reading->until);
-    RIA_TRY(meta_run(stmt));
-    return span->lease_id % QUEUE_READS_LEASES == 0 ? forget_old(call) : RIA_OK;
+    return meta_run(stmt);
 }
 
 static bool is_near(const struct queue_span *span, int32_t partition, int64_t first)

@@ -60,6 +60,7 @@ struct bench {
     int32_t records_max;
     int64_t operations;
     int64_t records;
+    int64_t read_id; /* of the next receive, as a gateway counts them */
     struct queue_receive_result received[OPERATIONS];
     struct consumer consumers[OPERATIONS];
 };
@@ -219,7 +220,9 @@ static void receive_all(struct bench *b)
         starts[i] = (struct queue_receive_queue_start){.partition = i};
         ends[i] = (struct queue_receive_queue_end){.partition = i, .offset = INT64_MAX / 2};
     }
+    request.heard_below = b->read_id;
     for (uint32_t i = 0; i < OPERATIONS; i++) {
+        request.read_id = b->read_id++;
         operations[i] = operation(b, GROUP_OPERATION_QUEUE_RECEIVE, "QueueReceive", &request);
     }
     group_request(b, operations, OPERATIONS, &result);
@@ -415,7 +418,7 @@ static void run(struct bench *b, bool key_order, int32_t records_max, double dur
 
 int main(int argc, char **argv)
 {
-    static struct bench b = {.lease_ms = 1000};
+    static struct bench b = {.lease_ms = 1000, .read_id = (1 << 24) + 1};
     double duration = argc > 2 ? strtod(argv[2], NULL) / 1000 : 2;
 
     if (argc < 2) {

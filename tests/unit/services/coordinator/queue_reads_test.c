@@ -161,26 +161,52 @@ static void the_dead_are_handed_over_again(void)
     queue_world_close(&w);
 }
 
+/* Receives of the second gateway that lease one record each. */
+static void go_on(struct queue_world *w, int64_t leases)
+{
+    w->read_id = SECOND_ID;
+    w->heard_below = 0;
+    for (int64_t i = 0; i < leases; i++, w->read_id++) {
+        CU_ASSERT_EQUAL(queue_world_receive(w, 1), RIA_OK);
+        CU_ASSERT_EQUAL(w->received.granted_count, 1);
+    }
+}
+
 static void what_its_gateway_has_heard_is_forgotten(void)
 {
     struct queue_world w;
 
-    set_up(&w, 1, 100);
+    set_up(&w, 1, 1000000);
     CU_ASSERT_TRUE(receives(&w, 1, "0:0-0#1"));
-    w.read_id = SECOND_ID;
+    w.read_id++;
     CU_ASSERT_TRUE(receives(&w, 1, "0:1-1#1"));
-    w.read_id = FIRST_ID + 1;
-    w.heard_below = FIRST_ID;
-    CU_ASSERT_TRUE(receives(&w, 1, "0:2-2#1"));
-    CU_ASSERT_EQUAL(count_reads(&w, FIRST_ID), 1);
+    go_on(&w, QUEUE_READS_HEARD - 1 - queue_world_lease(&w) % QUEUE_READS_HEARD);
+    CU_ASSERT_EQUAL(queue_world_lease(&w) % QUEUE_READS_HEARD, QUEUE_READS_HEARD - 1);
     w.read_id = FIRST_ID + 2;
     w.heard_below = FIRST_ID + 1;
-    CU_ASSERT_TRUE(receives(&w, 1, "0:3-3#1"));
+    CU_ASSERT_EQUAL(queue_world_receive(&w, 1), RIA_OK);
     CU_ASSERT_EQUAL(count_reads(&w, FIRST_ID), 0);
     CU_ASSERT_EQUAL(count_reads(&w, FIRST_ID + 1), 1);
+    CU_ASSERT_EQUAL(count_reads(&w, FIRST_ID + 2), 1);
     CU_ASSERT_EQUAL(count_reads(&w, SECOND_ID), 1);
-    w.heard_below = FIRST_ID + 50; /* nobody says so of itself */
-    CU_ASSERT_TRUE(receives(&w, 1, "0:3-3#1"));
+    queue_world_close(&w);
+}
+
+/* Nobody says so of itself. */
+static void a_receive_is_not_forgotten_by_itself(void)
+{
+    struct queue_world w;
+
+    set_up(&w, 1, 1000000);
+    go_on(&w, QUEUE_READS_HEARD - 2);
+    for (int i = 0; i < 2; i++) {
+        w.read_id = FIRST_ID + i;
+        w.heard_below = FIRST_ID + 50;
+        CU_ASSERT_EQUAL(queue_world_receive(&w, 1), RIA_OK);
+        int64_t lease = queue_world_lease(&w);
+        CU_ASSERT_EQUAL(queue_world_receive(&w, 1), RIA_OK);
+        CU_ASSERT_EQUAL(queue_world_lease(&w), lease);
+    }
     queue_world_close(&w);
 }
 
@@ -191,14 +217,9 @@ static void what_a_dead_gateway_left_is_forgotten(void)
     set_up(&w, 1, 1000000);
     CU_ASSERT_TRUE(receives(&w, 1, "0:0-0#1"));
     w.m.lease_ms += QUEUE_LOCK;
-    for (int64_t i = 0; i < QUEUE_READS_LEASES; i++) {
-        w.read_id = SECOND_ID + i;
-        w.heard_below = w.read_id;
-        CU_ASSERT_EQUAL(queue_world_receive(&w, 1), RIA_OK);
-        CU_ASSERT_EQUAL(w.received.granted_count, 1);
-    }
+    go_on(&w, QUEUE_READS_OLD);
     CU_ASSERT_EQUAL(count_reads(&w, FIRST_ID), 0);
-    CU_ASSERT_EQUAL(count_reads(&w, w.read_id), 1);
+    CU_ASSERT_EQUAL(count_reads(&w, w.read_id - 1), 1);
     queue_world_close(&w);
 }
 
@@ -210,6 +231,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_lease_that_is_not_settled_is_granted_again),
     HARNESS_TEST(the_dead_are_handed_over_again),
     HARNESS_TEST(what_its_gateway_has_heard_is_forgotten),
+    HARNESS_TEST(a_receive_is_not_forgotten_by_itself),
     HARNESS_TEST(what_a_dead_gateway_left_is_forgotten),
 };
 HARNESS_MAIN(tests);
