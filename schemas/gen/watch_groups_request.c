@@ -55,6 +55,11 @@ static size_t watch_groups_request_size_(const struct watch_groups_request *m, i
     for (uint32_t i = 0; i < m->groups_count; i++) {
         size += watch_groups_request_watch_group_size_(&m->groups[i], version);
     }
+    size += 8;
+    size += ria_count_size(m->gone_count, true);
+    for (uint32_t i = 0; i < m->gone_count; i++) {
+        size += ria_string_size(m->gone[i], true);
+    }
     size += 1; /* no tagged fields */
     return size;
 }
@@ -70,6 +75,11 @@ static void watch_groups_request_encode_(const struct watch_groups_request *m, i
     for (uint32_t i = 0; i < m->groups_count; i++) {
         watch_groups_request_watch_group_encode_(&m->groups[i], version, w);
     }
+    ria_write_i64(w, m->sequence);
+    ria_write_count(w, m->gone, m->gone_count, true, false, 100000);
+    for (uint32_t i = 0; i < m->gone_count; i++) {
+        ria_write_string(w, m->gone[i], true, false, 32767);
+    }
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -84,6 +94,11 @@ static void watch_groups_request_decode_(struct watch_groups_request *out, int16
     out->groups = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 10, sizeof(*out->groups)}, &out->groups_count);
     for (uint32_t i = 0; i < out->groups_count && r->err == RIA_OK; i++) {
         watch_groups_request_watch_group_decode_(&out->groups[i], version, r, arena);
+    }
+    out->sequence = ria_read_i64(r);
+    out->gone = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 1, sizeof(*out->gone)}, &out->gone_count);
+    for (uint32_t i = 0; i < out->gone_count && r->err == RIA_OK; i++) {
+        out->gone[i] = ria_read_string(r, true, false, 32767);
     }
     ria_read_tags_unknown(r);
 }

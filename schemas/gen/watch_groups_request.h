@@ -14,16 +14,23 @@ struct watch_groups_request_watch_group {
     int64_t changed;
 };
 
-/* Park until one of the groups has changed. A newer watch with the same watchId ends the older
- * one at once. */
+/* Watch groups: park until one of them has changed. A watch goes on through many requests, each
+ * of which says what is new and what is not watched any more; a newer one ends the older one's
+ * park at once. */
 struct watch_groups_request {
     /* Random, chosen once per watching process. */
     int64_t watch_id;
     /* Longest time to park. */
     int32_t wait_ms;
-    /* What is waited for. */
+    /* What is watched from now on, beside what is watched already. */
     struct watch_groups_request_watch_group *groups;
     uint32_t groups_count;
+    /* Number of this request within the watch. Up to 1 = it begins anew. Not the next one, or of
+     * a watch that nobody knows (any more): CONFLICT, and the watch must begin anew. */
+    int64_t sequence;
+    /* Groups that are not watched any more. */
+    struct ria_slice *gone;
+    uint32_t gone_count;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */

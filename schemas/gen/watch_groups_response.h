@@ -14,10 +14,10 @@ struct watch_groups_response_watched_group {
     int64_t changed;
 };
 
-/* Park until one of the groups has changed. A newer watch with the same watchId ends the older
- * one at once. */
+/* What has changed of what is watched; it is not told again. */
 struct watch_groups_response {
-    /* Those that changed. */
+    /* Those that changed, as many as fit: the next request is answered at once if there are
+     * more. */
     struct watch_groups_response_watched_group *groups;
     uint32_t groups_count;
 };

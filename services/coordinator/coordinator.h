@@ -40,7 +40,7 @@ enum { COORDINATOR_ARENA_SIZE_MAX = 256 * 1024 * 1024 };
 #define COORDINATOR_GAUGES(X)                                                                    \
     X(moving, "riacho_coordinator_moving_partitions", "partitions on their way to other nodes")  \
     X(parked, "riacho_coordinator_metadata_parked", "Metadata requests that wait for a change")  \
-    X(group_watches, "riacho_coordinator_group_watches_parked", "WatchGroups requests that wait for a change") \
+    X(group_watches, "riacho_coordinator_group_watches_parked", "watches of groups, parked or between two requests") \
     X(processes, "riacho_coordinator_processes", "processes heard of lately")                    \
     X(version, "riacho_coordinator_metadata_version", "metadata version")                        \
     X(leaderless, "riacho_coordinator_leaderless_partitions", "partitions that nobody leads")

@@ -9,9 +9,10 @@
 
 struct entry;
 
-/* One group of one request. */
+/* One group of one watch. */
 struct interest {
-    struct ria_list link; /* of the group's name */
+    struct ria_list link;       /* of the group's name */
+    struct ria_list entry_link; /* of the watch: all, or what has changed */
     struct entry *entry;
     struct watched *watched;
     int64_t known;
@@ -19,23 +20,25 @@ struct interest {
     bool marked;
 };
 
-/* A name that somebody waits for. */
+/* A name that somebody watches. */
 struct watched {
     struct ria_list interests;
     size_t name_size;
     uint8_t name[];
 };
 
+/* A watch. */
 struct entry {
-    struct ria_list link; /* of all, or of those that are marked */
-    struct ria_timer timer;
+    struct ria_list link;   /* of all */
+    struct ria_list due;    /* of those to be answered */
+    struct ria_timer timer; /* the end of the park, or of the watch */
     struct group_waits *waits;
-    struct ria_rpc_request *request;
+    struct ria_rpc_request *request; /* that is parked, or NULL */
     struct request_header header;
     int64_t watch_id;
-    bool marked;
-    uint32_t count;
-    struct interest interests[];
+    int64_t sequence;
+    struct ria_list interests;
+    struct ria_list marked;
 };
 
 struct group_waits {
@@ -45,7 +48,7 @@ struct group_waits {
     struct ria_map names; /* struct watched */
     struct ria_map ids;   /* struct entry, by watch id */
     struct ria_list entries;
-    struct ria_list marked;
+    struct ria_list due;
     uint32_t count;
     uint32_t groups;
 };
@@ -65,7 +68,7 @@ ria_err group_waits_new(
     ria_map_init(&waits->names);
     ria_map_init(&waits->ids);
     ria_list_init(&waits->entries);
-    ria_list_init(&waits->marked);
+    ria_list_init(&waits->due);
     *out_waits = waits;
     return RIA_OK;
 }
@@ -95,159 +98,281 @@ static struct watched *watched_get(struct group_waits *waits, struct ria_slice n
     return watched;
 }
 
-static void interest_end(struct group_waits *waits, struct interest *interest)
+static struct interest *interest_of(const struct entry *entry, struct ria_slice name)
+{
+    struct watched *watched = ria_map_get(&entry->waits->names, name.data, name.size);
+
+    if (watched != NULL) {
+        RIA_LIST_FOREACH (link, &watched->interests) {
+            struct interest *interest = RIA_CONTAINER(link, struct interest, link);
+            if (interest->entry == entry) {
+                return interest;
+            }
+        }
+    }
+    return NULL;
+}
+
+static void interest_end(struct interest *interest)
 {
     struct watched *watched = interest->watched;
+    struct group_waits *waits = interest->entry->waits;
 
+    ria_list_remove(&interest->entry_link);
     ria_list_remove(&interest->link);
     if (ria_list_is_empty(&watched->interests)) {
         (void)ria_map_remove(&waits->names, watched->name, watched->name_size);
         free(watched);
     }
+    waits->groups--;
+    free(interest);
+}
+
+static void interest_mark(struct interest *interest, int64_t changed)
+{
+    struct entry *entry = interest->entry;
+
+    interest->changed = changed;
+    if (!interest->marked) {
+        interest->marked = true;
+        ria_list_remove(&interest->entry_link);
+        ria_list_push_back(&entry->marked, &interest->entry_link);
+    }
+    if (entry->request != NULL && !ria_list_is_linked(&entry->due)) {
+        ria_list_push_back(&entry->waits->due, &entry->due);
+    }
+}
+
+/* It has been told. */
+static void interest_unmark(struct interest *interest)
+{
+    interest->known = ria_max_i64(interest->known, interest->changed);
+    interest->marked = false;
+    ria_list_remove(&interest->entry_link);
+    ria_list_push_back(&interest->entry->interests, &interest->entry_link);
 }
 
 /* ---- entries ---- */
 
-/* Take it out and free it; its request is the caller's now. */
-static struct ria_rpc_request *entry_end(struct entry *entry)
+static void list_end(struct ria_list *list)
+{
+    while (!ria_list_is_empty(list)) {
+        interest_end(RIA_CONTAINER(list->next, struct interest, entry_link));
+    }
+}
+
+/* Forget the watch. Nothing of it is parked. */
+static void entry_end(struct entry *entry)
 {
     struct group_waits *waits = entry->waits;
-    struct ria_rpc_request *request = entry->request;
 
+    RIA_ASSERT(entry->request == NULL);
     ria_timer_stop(waits->env->timers, &entry->timer);
     (void)ria_map_remove(&waits->ids, &entry->watch_id, sizeof(entry->watch_id));
     ria_list_remove(&entry->link);
-    for (uint32_t i = 0; i < entry->count; i++) {
-        interest_end(waits, &entry->interests[i]);
-    }
+    ria_list_remove(&entry->due);
+    list_end(&entry->interests);
+    list_end(&entry->marked);
     waits->count--;
-    waits->groups -= entry->count;
     free(entry);
-    return request;
+}
+
+static void entry_drop(struct entry *entry)
+{
+    struct group_waits *waits = entry->waits;
+
+    if (entry->request != NULL) {
+        ria_rpc_drop(waits->env->rpc, RIA_STEAL(&entry->request));
+    }
+    entry_end(entry);
 }
 
 void group_waits_free(struct group_waits *waits)
 {
-    struct ria_list *lists[2] = {NULL, NULL};
-
     if (waits == NULL) {
         return;
     }
-    lists[0] = &waits->entries;
-    lists[1] = &waits->marked;
-    for (size_t i = 0; i < RIA_COUNT(lists); i++) {
-        while (!ria_list_is_empty(lists[i])) {
-            struct entry *entry = RIA_CONTAINER(lists[i]->next, struct entry, link);
-            ria_rpc_drop(waits->env->rpc, entry_end(entry));
-        }
+    while (!ria_list_is_empty(&waits->entries)) {
+        entry_drop(RIA_CONTAINER(waits->entries.next, struct entry, link));
     }
     ria_map_fini(&waits->names);
     ria_map_fini(&waits->ids);
     free(waits);
 }
 
-/* Names live in the entry until the answer is made. */
-static void answer(struct entry *entry)
+/* The parked request ends, with no more than so many of the changes. */
+static void answer(struct entry *entry, uint32_t groups_max)
 {
     struct group_waits *waits = entry->waits;
-    struct request_header header = entry->header;
     struct watch_groups_response response = {.groups_count = 0};
 
-    response.groups = calloc((size_t)entry->count + 1, sizeof(*response.groups));
-    if (response.groups == NULL) { /* the watcher times out and asks again */
-        ria_rpc_drop(waits->env->rpc, entry_end(entry));
+    response.groups = calloc((size_t)groups_max + 1, sizeof(*response.groups));
+    if (response.groups == NULL) { /* the watcher times out and begins anew */
+        entry_drop(entry);
         return;
     }
-    for (uint32_t i = 0; i < entry->count; i++) {
-        const struct interest *interest = &entry->interests[i];
-        if (interest->marked) {
-            response.groups[response.groups_count++] = (struct watch_groups_response_watched_group){
-                .group = ria_slice_of(interest->watched->name, interest->watched->name_size),
-                .changed = interest->changed,
-            };
-        }
+    while (response.groups_count < groups_max && !ria_list_is_empty(&entry->marked)) {
+        struct interest *interest = RIA_CONTAINER(entry->marked.next, struct interest, entry_link);
+        response.groups[response.groups_count++] = (struct watch_groups_response_watched_group){
+            .group = ria_slice_of(interest->watched->name, interest->watched->name_size),
+            .changed = interest->changed,
+        };
+        interest_unmark(interest);
     }
-    struct ria_rpc_request *request = entry->request;
-    waits->answer(waits->arg, request, &header, &response);
-    (void)entry_end(entry);
+    ria_list_remove(&entry->due);
+    ria_timer_start(waits->env->timers, &entry->timer, GROUP_WAITS_IDLE_MS * INT64_C(1000));
+    waits->answer(waits->arg, RIA_STEAL(&entry->request), &entry->header, &response);
     free(response.groups);
 }
 
 static void on_time_up(struct ria_timer *timer, void *arg)
 {
+    struct entry *entry = arg;
+
     (void)timer;
-    answer(arg);
+    if (entry->request != NULL) {
+        answer(entry, GROUP_WAITS_ANSWER_MAX);
+    } else {
+        entry_end(entry);
+    }
 }
 
 static void on_gone(void *arg)
 {
-    struct entry *entry = arg;
-    struct group_waits *waits = entry->waits;
-
-    ria_rpc_drop(waits->env->rpc, entry_end(entry));
+    entry_drop(arg);
 }
 
-void group_waits_end(struct group_waits *waits, int64_t watch_id)
-{
-    struct entry *entry = ria_map_get(&waits->ids, &watch_id, sizeof(watch_id));
+/* ---- watching ---- */
 
-    if (entry != NULL) {
-        answer(entry);
-    }
-}
-
-/* The first of its interests that there is no memory for ends it. */
-static ria_err add_interests(struct entry *entry, const struct watch_groups_request *watch)
+static ria_err entry_new(struct group_waits *waits, int64_t watch_id, struct entry **out_entry)
 {
-    for (uint32_t i = 0; i < watch->groups_count; i++) {
-        struct interest *interest = &entry->interests[i];
-        struct watched *watched = watched_get(entry->waits, watch->groups[i].group);
-        if (watched == NULL) {
-            return RIA_ERR_NOMEM;
-        }
-        interest->entry = entry;
-        interest->watched = watched;
-        interest->known = watch->groups[i].changed;
-        ria_list_push_back(&watched->interests, &interest->link);
-        entry->count++;
-        entry->waits->groups++;
-    }
-    return RIA_OK;
-}
-
-ria_err group_waits_add(
-    struct group_waits *waits,
-    struct ria_rpc_request *request,
-    const struct request_header *header,
-    const struct watch_groups_request *watch
-)
-{
-    if (waits->count >= GROUP_WAITS_MAX ||
-        watch->groups_count > GROUP_WAITS_GROUPS_MAX - waits->groups) {
+    if (waits->count >= GROUP_WAITS_MAX) {
         return RIA_ERR_BUSY;
     }
-    RIA_ASSERT(ria_map_get(&waits->ids, &watch->watch_id, sizeof(watch->watch_id)) == NULL);
-    struct entry *entry =
-        calloc(1, sizeof(*entry) + watch->groups_count * sizeof(entry->interests[0]));
+    struct entry *entry = calloc(1, sizeof(*entry));
     if (entry == NULL) {
         return RIA_ERR_NOMEM;
     }
     entry->waits = waits;
-    entry->request = request;
-    entry->header = *header;
-    entry->watch_id = watch->watch_id;
+    entry->watch_id = watch_id;
     ria_timer_init(&entry->timer, on_time_up, entry);
-    ria_list_push_back(&waits->entries, &entry->link);
-    waits->count++;
-    ria_err err = add_interests(entry, watch);
-    if (err == RIA_OK) {
-        err = ria_map_put(&waits->ids, &entry->watch_id, sizeof(entry->watch_id), entry);
-    }
+    ria_list_init(&entry->due);
+    ria_list_init(&entry->interests);
+    ria_list_init(&entry->marked);
+    ria_err err = ria_map_put(&waits->ids, &entry->watch_id, sizeof(watch_id), entry);
     if (err != RIA_OK) {
-        (void)entry_end(entry);
+        free(entry);
         return err;
     }
-    int64_t wait_ms = ria_min_i64(ria_max_i64(watch->wait_ms, 0), GROUP_WAITS_WAIT_MS_MAX);
+    ria_list_push_back(&waits->entries, &entry->link);
+    waits->count++;
+    *out_entry = entry;
+    return RIA_OK;
+}
+
+/* The watch that the request is the next one of. What is parked of it ends. */
+static ria_err entry_of(
+    struct group_waits *waits, const struct watch_groups_request *watch, struct entry **out_entry
+)
+{
+    struct entry *entry = ria_map_get(&waits->ids, &watch->watch_id, sizeof(watch->watch_id));
+    bool is_new = watch->sequence <= 1;
+
+    if (!is_new && (entry == NULL || entry->sequence + 1 != watch->sequence)) {
+        return RIA_ERR_CONFLICT;
+    }
+    if (entry != NULL && entry->request != NULL) {
+        answer(entry, 0);
+        entry = ria_map_get(&waits->ids, &watch->watch_id, sizeof(watch->watch_id));
+    }
+    if (entry != NULL && is_new) {
+        entry_end(RIA_STEAL(&entry));
+    }
+    if (entry == NULL) {
+        RIA_TRY(is_new ? entry_new(waits, watch->watch_id, &entry) : RIA_ERR_CONFLICT);
+    }
+    entry->sequence = ria_max_i64(watch->sequence, 1);
+    *out_entry = entry;
+    return RIA_OK;
+}
+
+static ria_err add(struct entry *entry, const struct watch_groups_request_watch_group *group)
+{
+    struct interest *interest = interest_of(entry, group->group);
+
+    if (interest != NULL) {
+        interest->known = group->changed;
+        return RIA_OK;
+    }
+    interest = calloc(1, sizeof(*interest));
+    if (interest == NULL) {
+        return RIA_ERR_NOMEM;
+    }
+    interest->watched = watched_get(entry->waits, group->group);
+    if (interest->watched == NULL) {
+        free(interest);
+        return RIA_ERR_NOMEM;
+    }
+    interest->entry = entry;
+    interest->known = group->changed;
+    ria_list_push_back(&interest->watched->interests, &interest->link);
+    ria_list_push_back(&entry->interests, &interest->entry_link);
+    entry->waits->groups++;
+    return RIA_OK;
+}
+
+/* What is new is looked at: it may have changed before it was watched. */
+static ria_err apply(
+    struct entry *entry,
+    const struct watch_groups_request *watch,
+    group_waits_look_fn look,
+    void *look_arg
+)
+{
+    for (uint32_t i = 0; i < watch->gone_count; i++) {
+        struct interest *interest = interest_of(entry, watch->gone[i]);
+        if (interest != NULL) {
+            interest_end(interest);
+        }
+    }
+    if (watch->groups_count > GROUP_WAITS_GROUPS_MAX - entry->waits->groups) {
+        return RIA_ERR_BUSY;
+    }
+    for (uint32_t i = 0; i < watch->groups_count; i++) {
+        struct ria_slice name = watch->groups[i].group;
+        RIA_TRY(add(entry, &watch->groups[i]));
+        int64_t changed = look(look_arg, name);
+        if (changed == -1 || changed > watch->groups[i].changed) {
+            interest_mark(interest_of(entry, name), changed);
+        }
+    }
+    return RIA_OK;
+}
+
+ria_err group_waits_watch(
+    struct group_waits *waits,
+    struct ria_rpc_request *request,
+    const struct request_header *header,
+    const struct watch_groups_request *watch,
+    group_waits_look_fn look,
+    void *look_arg
+)
+{
+    struct entry *entry = NULL;
+    int64_t wait_ms = ria_min_i64(watch->wait_ms, GROUP_WAITS_WAIT_MS_MAX);
+
+    RIA_TRY(entry_of(waits, watch, &entry));
+    ria_err err = apply(entry, watch, look, look_arg);
+    if (err != RIA_OK) {
+        entry_end(entry);
+        return err;
+    }
+    entry->request = request;
+    entry->header = *header;
+    if (!ria_list_is_empty(&entry->marked) || wait_ms <= 0) {
+        answer(entry, GROUP_WAITS_ANSWER_MAX);
+        return RIA_OK;
+    }
     ria_timer_start(waits->env->timers, &entry->timer, wait_ms * 1000);
     ria_rpc_on_gone(waits->env->rpc, request, on_gone, entry);
     return RIA_OK;
@@ -262,26 +387,18 @@ void group_waits_note(struct group_waits *waits, struct ria_slice group, int64_t
     if (watched == NULL) {
         return;
     }
-    for (struct ria_list *link = watched->interests.next; link != &watched->interests;
-         link = link->next) {
+    RIA_LIST_FOREACH (link, &watched->interests) {
         struct interest *interest = RIA_CONTAINER(link, struct interest, link);
-        if (changed != -1 && changed <= interest->known) {
-            continue;
-        }
-        interest->changed = changed;
-        interest->marked = true;
-        if (!interest->entry->marked) {
-            interest->entry->marked = true;
-            ria_list_remove(&interest->entry->link);
-            ria_list_push_back(&waits->marked, &interest->entry->link);
+        if (changed == -1 || changed > interest->known) {
+            interest_mark(interest, changed);
         }
     }
 }
 
 void group_waits_wake(struct group_waits *waits)
 {
-    while (!ria_list_is_empty(&waits->marked)) {
-        answer(RIA_CONTAINER(waits->marked.next, struct entry, link));
+    while (!ria_list_is_empty(&waits->due)) {
+        answer(RIA_CONTAINER(waits->due.next, struct entry, due), GROUP_WAITS_ANSWER_MAX);
     }
 }
 
@@ -289,13 +406,18 @@ void group_waits_wake_all(struct group_waits *waits)
 {
     group_waits_wake(waits);
     while (!ria_list_is_empty(&waits->entries)) {
-        answer(RIA_CONTAINER(waits->entries.next, struct entry, link));
+        struct entry *entry = RIA_CONTAINER(waits->entries.next, struct entry, link);
+        if (entry->request != NULL) {
+            answer(entry, 0);
+        } else {
+            entry_end(entry);
+        }
     }
 }
 
 bool group_waits_is_due(const struct group_waits *waits)
 {
-    return !ria_list_is_empty(&waits->marked);
+    return !ria_list_is_empty(&waits->due);
 }
 
 uint32_t group_waits_count(const struct group_waits *waits)

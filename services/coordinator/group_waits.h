@@ -1,9 +1,13 @@
-/* group_waits: WatchGroups requests that wait for a change of one of their groups.
+/* group_waits: watches of groups (WatchGroups).
  *
- * Whoever watches has one request here at a time: a newer one with the same watch id ends the older
- * one. Each leaves when one of its groups has changed, when its time is up or when its connection
- * is lost; until the owner answers those that changed they are only marked, so that many changes of
- * one turn are one answer.
+ * A watch is a set of groups with what its process knows of each, and lives through many requests:
+ * each adds groups, takes some away, and parks until one has changed. What has changed is told
+ * once. A watch whose numbering is broken, or that nobody asked about for a minute, is forgotten;
+ * its process is told so by the next request (CONFLICT), and begins anew with all it watches.
+ *
+ * A request is answered when one of the groups has changed, when its time is up or when the next
+ * one of the watch comes, and dropped, with the watch, when its connection is lost. Changes are
+ * only marked until the owner has them answered, so that many of one turn are one answer.
  *
  * Thread: the loop's.
  */
@@ -19,9 +23,11 @@
 #include "schemas/gen/watch_groups_response.h"
 
 enum {
-    GROUP_WAITS_MAX = 2048,              /* requests. Rejected: BUSY */
-    GROUP_WAITS_GROUPS_MAX = 1000000,    /* of all requests together. Rejected: BUSY */
+    GROUP_WAITS_MAX = 2048,              /* watches. Rejected: BUSY */
+    GROUP_WAITS_GROUPS_MAX = 1000000,    /* of all watches together. Rejected: BUSY */
+    GROUP_WAITS_ANSWER_MAX = 1000,       /* groups in one answer; more come with the next */
     GROUP_WAITS_WAIT_MS_MAX = 60 * 1000, /* longer waits end here */
+    GROUP_WAITS_IDLE_MS = 60 * 1000,     /* without a request, then the watch is forgotten */
 };
 
 /* Takes request: answer it. response (borrowed): what has changed, maybe nothing. */
@@ -41,28 +47,30 @@ ria_err group_waits_new(
 /* Drops what is still parked. Accepts NULL. */
 void group_waits_free(struct group_waits *waits);
 
-/* End the watch of this id, if there is one, without a change. */
-void group_waits_end(struct group_waits *waits, int64_t watch_id);
+/* The group's change number as it is, -1 = there is no such group. */
+typedef int64_t (*group_waits_look_fn)(void *arg, struct ria_slice group);
 
-/* Takes request on success; copies the watch. Nobody with its id is parked. Errors: RIA_ERR_BUSY,
- * RIA_ERR_NOMEM. */
-ria_err group_waits_add(
+/* Takes request on success: it is parked or answered. Errors: RIA_ERR_CONFLICT (the watch must
+ * begin anew), RIA_ERR_BUSY, RIA_ERR_NOMEM; after the last two the watch is forgotten. */
+ria_err group_waits_watch(
     struct group_waits *waits,
     struct ria_rpc_request *request,
     const struct request_header *header,
-    const struct watch_groups_request *watch
+    const struct watch_groups_request *watch,
+    group_waits_look_fn look,
+    void *look_arg
 ) RIA_MUST_USE;
 
 /* The group's change number is this now, -1 = it is gone: mark those who know less. */
 void group_waits_note(struct group_waits *waits, struct ria_slice group, int64_t changed);
 
-/* Answer those that are marked. */
+/* Answer those that are parked and marked. */
 void group_waits_wake(struct group_waits *waits);
 
-/* Answer all of them: for shutdown. */
+/* Answer all that are parked, and forget the watches: for shutdown. */
 void group_waits_wake_all(struct group_waits *waits);
 
-/* Is anybody marked? */
+/* Is there anybody to answer? */
 bool group_waits_is_due(const struct group_waits *waits);
 
 uint32_t group_waits_count(const struct group_waits *waits);

@@ -52,9 +52,8 @@ static ria_err forget_heard(struct group_call *call, int64_t read_id, int64_t he
     return meta_run(stmt);
 }
 
-ria_err queue_reads_forget(
-    struct queue_call *queue, int64_t read_id, int64_t heard_below, int64_t lease_id
-)
+ria_err
+queue_reads_forget(struct queue_call *queue, int64_t read_id, int64_t heard_below, int64_t lease_id)
 {
     if (read_id > 0 && lease_id % QUEUE_READS_HEARD == 0) {
         RIA_TRY(forget_heard(queue->call, read_id, heard_below));

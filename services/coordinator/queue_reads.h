@@ -1,5 +1,5 @@
-/* queue_reads: what receives were given, by the gateways' ids, so that one whose answer was lost finds
- * it again. Rows of `queue_reads`.
+/* queue_reads: what receives were given, by the gateways' ids, so that one whose answer was lost
+ * finds it again. Rows of `queue_reads`.
  *
  * A row is there from the receive until its gateway has said that it has heard, or it is too old: a
  * gateway that died says nothing. Every so many leases of the group rows are removed: one statement
@@ -12,11 +12,11 @@
 #include "services/coordinator/apply_queue.h"
 
 enum {
-    QUEUE_READ_BITS = 24,        /* of an id, which count; the others are the gateway's */
-    QUEUE_READ_MS = 300 * 1000,  /* longer than any gateway repeats */
-    QUEUE_READ_GAP = 64,         /* offsets between ranges that are noted as one */
-    QUEUE_READS_HEARD = 64,      /* leases of a group between removals of what was heard, */
-    QUEUE_READS_OLD = 256,       /* and of what is too old */
+    QUEUE_READ_BITS = 24,       /* of an id, which count; the others are the gateway's */
+    QUEUE_READ_MS = 300 * 1000, /* longer than any gateway repeats */
+    QUEUE_READ_GAP = 64,        /* offsets between ranges that are noted as one */
+    QUEUE_READS_HEARD = 64,     /* leases of a group between removals of what was heard, */
+    QUEUE_READS_OLD = 256,      /* and of what is too old */
 };
 
 /* Offsets among which a lease has some. */
@@ -27,7 +27,8 @@ struct queue_span {
     int64_t lease_id;
 };
 
-/* By partition and first offset; in the operation's arena. Id 0: none. Errors: those of the arena. */
+/* By partition and first offset; in the operation's arena. Id 0: none. Errors: those of the arena.
+ */
 ria_err queue_reads_find(
     struct queue_call *queue, int64_t read_id, struct queue_span **out_spans, uint32_t *out_count
 ) RIA_MUST_USE;

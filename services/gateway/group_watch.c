@@ -11,9 +11,12 @@
 #include "schemas/gen/watch_groups_response.h"
 
 enum {
-    GATHER_US = 500, /* changes that come together are told together */
-    GATHER_PER_GROUP_US = 1,
+    GATHER_US = 500,
+    TELL_MAX = 1000,   /* groups in one request, and as many that are gone */
+    GONE_MAX = 100000, /* that are not told: then all others are told anew */
+    CALLS_MAX = 2,     /* the one that is parked, and the one that ends it */
     RETRY_US = 100 * 1000,
+    BUSY_RETRY_US = 1000 * 1000,
     PARK_MS = 30 * 1000,
     TIMEOUT_MS = PARK_MS + 5000,
     ARENA_MAX = 64 * 1024 * 1024,
@@ -26,11 +29,19 @@ struct watched_group {
     struct group_watch *watch;
     char name[NAME_MAX_SIZE + 1];
     size_t name_size;
-    int64_t known; /* change number that its waits have been woken for */
+    int64_t known;          /* change number that its waits have been woken for */
+    struct ria_list untold; /* in watch->untold: the coordinator does not know that it is watched */
     struct ria_list lines;
     uint32_t line_count;
     struct ria_timer spacing; /* the next wake of all named lines */
     int64_t spaced_until_us;
+};
+
+/* A group that is not watched any more, which the coordinator does not know. */
+struct gone_group {
+    struct ria_list link;
+    size_t name_size;
+    char name[];
 };
 
 struct group_line {
@@ -63,14 +74,59 @@ static struct group_line *line_at(struct ria_list *link)
 
 /* --- the coordinator's watch -------------------------------------------------------------------*/
 
-/* A hundred thousand groups are not told anew for every client that comes. */
+/* Changes that come together are told together. */
 static void tell_soon(struct group_watch *watch)
 {
-    int64_t delay_us = GATHER_US + (int64_t)watch->groups.count * GATHER_PER_GROUP_US;
-
     if (!watch->tell.active) {
-        ria_timer_start(watch->env->timers, &watch->tell, delay_us);
+        ria_timer_start(watch->env->timers, &watch->tell, GATHER_US);
     }
+}
+
+static void forget_gone(struct group_watch *watch)
+{
+    struct ria_list *link;
+
+    while ((link = ria_list_pop_front(&watch->gone)) != NULL) {
+        free(RIA_CONTAINER(link, struct gone_group, link));
+    }
+    watch->gone_count = 0;
+}
+
+/* The coordinator's watch is not ours: the next request begins anew, with all groups. */
+static void begin_anew(struct group_watch *watch)
+{
+    struct watched_group *group;
+    size_t cursor = 0;
+
+    outcalls_fini(&watch->outcalls);
+    outcalls_init(&watch->outcalls, watch->env->rpc);
+    watch->calls = 0;
+    watch->sequence = 0;
+    forget_gone(watch);
+    while ((group = ria_map_next(&watch->groups, &cursor)) != NULL) {
+        if (!ria_list_is_linked(&group->untold)) {
+            ria_list_push_back(&watch->untold, &group->untold);
+        }
+    }
+}
+
+/* It is told with what comes next: to watch it some time longer does no harm. */
+static void tell_gone(struct group_watch *watch, const struct watched_group *group)
+{
+    struct gone_group *gone = NULL;
+
+    if (watch->gone_count < GONE_MAX) {
+        gone = malloc(sizeof(*gone) + group->name_size);
+    }
+    if (gone == NULL) {
+        begin_anew(watch);
+        tell_soon(watch);
+        return;
+    }
+    gone->name_size = group->name_size;
+    memcpy(gone->name, group->name, group->name_size);
+    ria_list_push_back(&watch->gone, &gone->link);
+    watch->gone_count++;
 }
 
 /* --- parts -------------------------------------------------------------------------------------*/
@@ -137,6 +193,11 @@ static void group_free(struct watched_group *group)
     RIA_ASSERT(ria_list_is_empty(&group->lines));
     ria_timer_stop(watch->env->timers, &group->spacing);
     (void)ria_map_remove(&watch->groups, group->name, group->name_size);
+    if (ria_list_is_linked(&group->untold)) {
+        ria_list_remove(&group->untold);
+    } else {
+        tell_gone(watch, group);
+    }
     free(group);
 }
 
@@ -358,11 +419,13 @@ open_group(struct group_watch *watch, struct ria_slice name, int64_t changed)
     group->name_size = name.size;
     group->known = changed;
     ria_list_init(&group->lines);
+    ria_list_init(&group->untold);
     ria_timer_init(&group->spacing, spacing_due, group);
     if (ria_map_put(&watch->groups, group->name, group->name_size, group) != RIA_OK) {
         free(group);
         return NULL;
     }
+    ria_list_push_back(&watch->untold, &group->untold);
     tell_soon(watch);
     return group;
 }
@@ -519,49 +582,80 @@ static ria_err read_reply(struct group_watch *watch, const struct ria_msg *reply
     return err;
 }
 
-static void parked_done(void *arg, ria_err err, struct ria_msg *reply)
+static bool has_more(const struct group_watch *watch)
+{
+    return !ria_list_is_empty(&watch->untold) || watch->gone_count > TELL_MAX;
+}
+
+/* Others are asked if it is away, but not if it has something against this request. */
+static bool is_away(ria_err err)
+{
+    return err != RIA_ERR_BUSY && err != RIA_ERR_CONFLICT && err != RIA_ERR_NOMEM;
+}
+
+static void told(void *arg, ria_err err, struct ria_msg *reply)
 {
     struct group_watch *watch = arg;
 
-    watch->parked = NULL;
+    watch->calls--;
     if (err == RIA_OK) {
         err = read_reply(watch, reply);
         ria_msg_free(reply);
     }
-    if (err != RIA_OK) {
+    if (err == RIA_OK) {
+        if (watch->groups.count > 0 && (watch->calls == 0 || has_more(watch))) {
+            tell_soon(watch);
+        }
+        return;
+    }
+    if (is_away(err)) {
         cluster_coordinator_failed(watch->cluster);
     }
-    if (watch->groups.count > 0 && !watch->tell.active) {
-        if (err == RIA_OK) {
-            tell_soon(watch);
-        } else {
-            ria_timer_start(watch->env->timers, &watch->tell, RETRY_US);
-        }
-    }
+    begin_anew(watch);
+    ria_timer_start(
+        watch->env->timers, &watch->tell, err == RIA_ERR_BUSY ? BUSY_RETRY_US : RETRY_US
+    );
 }
 
-static struct ria_msg *build(const struct group_watch *watch, struct ria_arena *arena)
+/* Takes what is not told yet, as much as one request holds. */
+static struct ria_msg *build(struct group_watch *watch, struct ria_arena *arena)
 {
     struct watch_groups_request request;
-    const struct watched_group *group;
-    size_t cursor = 0;
+    struct ria_list *link;
 
     watch_groups_request_init(&request);
     request.watch_id = watch->watch_id;
-    request.wait_ms = PARK_MS;
-    request.groups = ria_arena_alloc_array(arena, watch->groups.count, sizeof(*request.groups));
-    if (request.groups == NULL) {
+    request.sequence = ++watch->sequence;
+    request.groups = ria_arena_alloc_array(arena, TELL_MAX, sizeof(*request.groups));
+    request.gone = ria_arena_alloc_array(arena, TELL_MAX, sizeof(*request.gone));
+    if (request.groups == NULL || request.gone == NULL) {
         return NULL;
     }
-    while ((group = ria_map_next(&watch->groups, &cursor)) != NULL) {
+    while (request.gone_count < TELL_MAX && (link = ria_list_pop_front(&watch->gone)) != NULL) {
+        struct gone_group *gone = RIA_CONTAINER(link, struct gone_group, link);
+        const char *name = ria_arena_strdup(arena, ria_slice_of(gone->name, gone->name_size));
+        size_t name_size = gone->name_size;
+        watch->gone_count--;
+        free(gone);
+        if (name == NULL) {
+            return NULL;
+        }
+        request.gone[request.gone_count++] = ria_slice_of(name, name_size);
+    }
+    while (request.groups_count < TELL_MAX && (link = ria_list_pop_front(&watch->untold)) != NULL) {
+        struct watched_group *group = RIA_CONTAINER(link, struct watched_group, untold);
+        ria_list_init(link);
         request.groups[request.groups_count++] = (struct watch_groups_request_watch_group){
             .group = ria_slice_of(group->name, group->name_size),
             .changed = group->known,
         };
     }
+    request.wait_ms = has_more(watch) ? 0 : PARK_MS;
     return envelope_request(API_WATCH_GROUPS, 0, -1, TIMEOUT_MS, &request, 0, NULL);
 }
 
+/* The coordinator ends the older request when the newer one comes. Its answer is not thrown away:
+ * what it tells is not told again. */
 static void tell_due(struct ria_timer *timer, void *arg)
 {
     struct group_watch *watch = arg;
@@ -570,17 +664,20 @@ static void tell_due(struct ria_timer *timer, void *arg)
     if (watch->groups.count == 0) {
         return;
     }
-    /* The coordinator ends the older request at once when the newer one comes. */
-    outcall_cancel(RIA_STEAL(&watch->parked));
+    if (watch->calls >= CALLS_MAX) {
+        ria_timer_start(watch->env->timers, timer, GATHER_US);
+        return;
+    }
     ria_arena_init(&arena, ARENA_MAX);
     struct ria_msg *msg = build(watch, &arena);
     ria_arena_fini(&arena);
-    watch->parked = outcall_start(
-        &watch->outcalls, cluster_coordinator(watch->cluster), msg, TIMEOUT_MS, parked_done, watch
-    );
-    if (watch->parked == NULL) {
+    const char *address = cluster_coordinator(watch->cluster);
+    if (outcall_start(&watch->outcalls, address, msg, TIMEOUT_MS, told, watch) == NULL) {
+        begin_anew(watch);
         ria_timer_start(watch->env->timers, timer, RETRY_US);
+        return;
     }
+    watch->calls++;
 }
 
 /* --- life --------------------------------------------------------------------------------------*/
@@ -597,6 +694,8 @@ void group_watch_init(
         (struct group_watch){.env = env, .cluster = cluster, .watches = watches, .marks = marks};
     outcalls_init(&watch->outcalls, env->rpc);
     ria_map_init(&watch->groups);
+    ria_list_init(&watch->untold);
+    ria_list_init(&watch->gone);
     watch->watch_id = (int64_t)(ria_rand_u64(env->rand) >> 1);
     ria_timer_init(&watch->tell, tell_due, watch);
 }
@@ -633,6 +732,7 @@ void group_watch_fini(struct group_watch *watch)
 {
     end_all(watch, false);
     ria_map_fini(&watch->groups);
+    forget_gone(watch);
     outcalls_fini(&watch->outcalls);
     ria_timer_stop(watch->env->timers, &watch->tell);
 }

@@ -1,9 +1,9 @@
 /* group_watch: clients of groups and queues that wait for something to do.
  *
  * Who got nothing waits here for one of three things: records behind the positions it was offered
- * (watched at the storage nodes, watch.h), a change of its group (one WatchGroups for all groups of
- * this gateway, parked at the coordinator), or a time at which a lease or a delay is over. It costs
- * nothing until then.
+ * (watched at the storage nodes, watch.h), a change of its group (one watch of all groups of this
+ * gateway at the coordinator, WatchGroups; each request tells only what is new), or a time at which
+ * a lease or a delay is over. It costs nothing until then.
  *
  * Those who may do the same work form a line: consumers of one group under one member name (none is
  * one, too). A line has one set of watched partitions, whoever of it was offered them. What happens
@@ -77,7 +77,11 @@ struct group_watch {
     struct outcalls outcalls;
     struct ria_map groups; /* name -> struct watched_group */
     int64_t watch_id;
-    struct outcall *parked;
+    int64_t sequence;       /* of the last request of the watch, 0 = it begins anew */
+    struct ria_list untold; /* groups that the coordinator does not know to be watched */
+    struct ria_list gone;   /* and those that it does not know to be gone */
+    uint32_t gone_count;
+    uint32_t calls; /* under way */
     struct ria_timer tell;
     struct group_watch_metrics numbers;
 };

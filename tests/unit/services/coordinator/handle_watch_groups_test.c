@@ -1,4 +1,5 @@
 /* WatchGroups; and groups across a restart of the coordinator. */
+#include <stdio.h>
 #include <string.h>
 
 #include "schemas/gen/delete_topic_request.h"
@@ -198,6 +199,103 @@ static void too_many_watches_are_refused(void)
     fixture_close(&f);
 }
 
+/* ---- a watch of many requests ---- */
+
+static struct fixture_request *go_on(struct fixture *f, int64_t sequence, const char *gone)
+{
+    struct ria_slice names[1] = {ria_slice_cstr(gone)};
+    const struct watch_groups_request r = {
+        .watch_id = 1,
+        .wait_ms = 10000,
+        .sequence = sequence,
+        .gone = names,
+        .gone_count = gone[0] == '\0' ? 0 : 1,
+    };
+
+    return fixture_send(f, API_WATCH_GROUPS, &r);
+}
+
+static void a_watch_goes_on_without_being_told_again(void)
+{
+    struct fixture f;
+    struct watch_groups_response response;
+
+    group_up(&f);
+    int64_t changed = join(&f, "g", "one");
+    struct fixture_request *request = watch(&f, 1, "g", changed, 10000);
+    changed = join(&f, "g", "two");
+    fixture_advance(&f, 0);
+    CU_ASSERT_EQUAL(fixture_answer(&f, request, &response), RIA_OK);
+    /* Between two requests. */
+    changed = join(&f, "g", "three");
+    request = go_on(&f, 2, "");
+    CU_ASSERT_EQUAL(fixture_answer(&f, request, &response), RIA_OK);
+    CU_ASSERT_EQUAL_FATAL(response.groups_count, 1);
+    CU_ASSERT_EQUAL(response.groups[0].changed, changed);
+    /* It was told. */
+    request = go_on(&f, 3, "");
+    CU_ASSERT_FALSE(fixture_is_answered(request));
+    changed = join(&f, "g", "four");
+    fixture_advance(&f, 0);
+    CU_ASSERT_EQUAL(fixture_answer(&f, request, &response), RIA_OK);
+    CU_ASSERT_EQUAL_FATAL(response.groups_count, 1);
+    CU_ASSERT_EQUAL(response.groups[0].changed, changed);
+    request = go_on(&f, 4, "g");
+    (void)join(&f, "g", "five");
+    fixture_advance(&f, 0);
+    CU_ASSERT_FALSE(fixture_is_answered(request));
+    fixture_close(&f);
+}
+
+static void a_watch_that_nobody_knows_must_begin_anew(void)
+{
+    struct fixture f;
+    struct watch_groups_response response;
+
+    group_up(&f);
+    int64_t changed = join(&f, "g", "one");
+    CU_ASSERT_EQUAL(fixture_answer(&f, go_on(&f, 2, ""), &response), RIA_ERR_CONFLICT);
+    struct fixture_request *request = watch(&f, 1, "g", changed, 10000);
+    CU_ASSERT_EQUAL(fixture_answer(&f, go_on(&f, 3, ""), &response), RIA_ERR_CONFLICT);
+    CU_ASSERT_FALSE(fixture_is_answered(request)); /* a late one does no harm */
+    fixture_advance(&f, 10000);
+    CU_ASSERT_EQUAL(fixture_answer(&f, request, &response), RIA_OK);
+    request = go_on(&f, 2, "");
+    fixture_advance(&f, 10000);
+    CU_ASSERT_EQUAL(fixture_answer(&f, request, &response), RIA_OK);
+    fixture_advance(&f, GROUP_WAITS_IDLE_MS);
+    CU_ASSERT_EQUAL(fixture_answer(&f, go_on(&f, 3, ""), &response), RIA_ERR_CONFLICT);
+    fixture_close(&f);
+}
+
+static void many_changes_come_in_bounded_answers(void)
+{
+    enum { MANY = GROUP_WAITS_ANSWER_MAX + 500 };
+    static struct watch_groups_request_watch_group groups[MANY];
+    static char names[MANY][16];
+    struct fixture f;
+    struct watch_groups_response response;
+    struct watch_groups_request r = {
+        .watch_id = 1, .wait_ms = 10000, .groups = groups, .groups_count = MANY};
+
+    group_up(&f);
+    for (int i = 0; i < MANY; i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "none%d", i); /* there are none of them */
+        groups[i].group = ria_slice_cstr(names[i]);
+    }
+    CU_ASSERT_EQUAL(fixture_call(&f, API_WATCH_GROUPS, &r, &response), RIA_OK);
+    CU_ASSERT_EQUAL(response.groups_count, GROUP_WAITS_ANSWER_MAX);
+    CU_ASSERT_EQUAL(fixture_answer(&f, go_on(&f, 2, ""), &response), RIA_OK);
+    CU_ASSERT_EQUAL(response.groups_count, 500);
+    struct fixture_request *request = go_on(&f, 3, "");
+    CU_ASSERT_FALSE(fixture_is_answered(request));
+    (void)join(&f, "none7", "one");
+    fixture_advance(&f, 0);
+    CU_ASSERT_EQUAL(fixture_answer(&f, request, &response), RIA_OK);
+    CU_ASSERT_EQUAL(response.groups_count, 1);
+    fixture_close(&f);
+}
+
 /* ---- restarts ---- */
 
 static void leases_and_their_clock_survive_a_power_cut(void)
@@ -256,6 +354,9 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_lost_connection_ends_its_watch),
     HARNESS_TEST(stopping_answers_who_waits),
     HARNESS_TEST(too_many_watches_are_refused),
+    HARNESS_TEST(a_watch_goes_on_without_being_told_again),
+    HARNESS_TEST(a_watch_that_nobody_knows_must_begin_anew),
+    HARNESS_TEST(many_changes_come_in_bounded_answers),
     HARNESS_TEST(leases_and_their_clock_survive_a_power_cut),
     HARNESS_TEST(what_was_refused_for_being_late_stays_refused),
 };

@@ -1,6 +1,7 @@
 /* Clients of groups that wait: who is woken by what, and how many. */
 #include "services/gateway/group_watch.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "schemas/gen/watch_groups_request.h"
@@ -420,6 +421,93 @@ static void one_request_watches_all_groups(void)
     teardown(&s);
 }
 
+/* What the newest request says, as "sequence +added -gone". */
+static bool tells(struct setup *s, const char *wanted)
+{
+    char text[64];
+    struct watch_groups_request request;
+    struct ria_arena arena;
+    struct ria_slice payload;
+
+    tell(s);
+    ria_arena_init(&arena, 1 << 16);
+    world_open(newest(s, API_WATCH_GROUPS, "tcp://c"), &arena, &request, &payload);
+    (void)snprintf(
+        text,
+        sizeof(text),
+        "%d +%u -%u",
+        (int)request.sequence,
+        request.groups_count,
+        request.gone_count
+    );
+    ria_arena_fini(&arena);
+    if (strcmp(text, wanted) != 0) {
+        (void)printf("[%s, not %s]", text, wanted);
+        return false;
+    }
+    return true;
+}
+
+static void wait_in(struct setup *s, int i, const char *group)
+{
+    struct group_news news = news_of("", 3);
+
+    news.group = ria_slice_cstr(group);
+    s->waits[i] =
+        (struct group_wait){.deadline_us = s->world.now_us + 10 * SECOND, .done = done, .arg = s};
+    CU_ASSERT_EQUAL_FATAL(group_wait_start(&s->watch, &s->waits[i], &news), RIA_OK);
+}
+
+/* All names were told again with every change. */
+static void only_what_is_new_is_told(void)
+{
+    struct setup s;
+
+    setup(&s);
+    wait_for(&s, 0, "", 7, -1);
+    wait_for(&s, 1, "", 7, -1);
+    wait_in(&s, 2, "other");
+    CU_ASSERT_TRUE(tells(&s, "1 +2 -0"));
+    say_changed(&s, 8);
+    CU_ASSERT_EQUAL(count(s.woken), 1);
+    CU_ASSERT_TRUE(tells(&s, "2 +0 -0"));
+    wait_in(&s, 3, "third");
+    CU_ASSERT_TRUE(tells(&s, "3 +1 -0"));
+    group_wait_cancel(&s.watch, &s.waits[2]);
+    wait_in(&s, 4, "fourth");
+    /* The coordinator has answered one of the two that are under way. */
+    RIA_LIST_FOREACH (link, &s.world.calls) {
+        struct world_call *call = RIA_CONTAINER(link, struct world_call, link);
+        struct watch_groups_response response;
+        if (call->api_key == API_WATCH_GROUPS) {
+            watch_groups_response_init(&response);
+            world_reply(&s.world, call, &response, RIA_SLICE_NULL);
+            break;
+        }
+    }
+    world_run(&s.world);
+    CU_ASSERT_TRUE(tells(&s, "4 +1 -1"));
+    teardown(&s);
+}
+
+static void a_watch_that_the_coordinator_does_not_know_begins_anew(void)
+{
+    struct setup s;
+
+    setup(&s);
+    wait_for(&s, 0, "", 7, -1);
+    wait_in(&s, 1, "other");
+    CU_ASSERT_TRUE(tells(&s, "1 +2 -0"));
+    wait_in(&s, 2, "third");
+    CU_ASSERT_TRUE(tells(&s, "2 +1 -0"));
+    world_refuse(&s.world, newest(&s, API_WATCH_GROUPS, "tcp://c"), RIA_ERR_CONFLICT, "anew");
+    world_advance(&s.world, SECOND / 5);
+    CU_ASSERT_TRUE(tells(&s, "1 +3 -0"));
+    say_changed(&s, 8);
+    CU_ASSERT_EQUAL(s.woken[0], 1);
+    teardown(&s);
+}
+
 static void a_coordinator_that_was_away_is_asked_again(void)
 {
     struct setup s;
@@ -555,6 +643,8 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(who_comes_with_an_old_number_asks_again_at_once),
     HARNESS_TEST(a_group_that_was_deleted_wakes_all),
     HARNESS_TEST(one_request_watches_all_groups),
+    HARNESS_TEST(only_what_is_new_is_told),
+    HARNESS_TEST(a_watch_that_the_coordinator_does_not_know_begins_anew),
     HARNESS_TEST(a_coordinator_that_was_away_is_asked_again),
     HARNESS_TEST(a_lease_that_ends_wakes_one),
     HARNESS_TEST(at_its_deadline_a_wait_ends),
