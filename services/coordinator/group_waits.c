@@ -296,12 +296,16 @@ static ria_err entry_of(
     return RIA_OK;
 }
 
-static ria_err add(struct entry *entry, const struct watch_groups_request_watch_group *group)
+static ria_err
+add(struct entry *entry,
+    const struct watch_groups_request_watch_group *group,
+    struct interest **out_interest)
 {
     struct interest *interest = interest_of(entry, group->group);
 
     if (interest != NULL) {
         interest->known = group->changed;
+        *out_interest = interest;
         return RIA_OK;
     }
     interest = calloc(1, sizeof(*interest));
@@ -318,6 +322,7 @@ static ria_err add(struct entry *entry, const struct watch_groups_request_watch_
     ria_list_push_back(&interest->watched->interests, &interest->link);
     ria_list_push_back(&entry->interests, &interest->entry_link);
     entry->waits->groups++;
+    *out_interest = interest;
     return RIA_OK;
 }
 
@@ -339,11 +344,11 @@ static ria_err apply(
         return RIA_ERR_BUSY;
     }
     for (uint32_t i = 0; i < watch->groups_count; i++) {
-        struct ria_slice name = watch->groups[i].group;
-        RIA_TRY(add(entry, &watch->groups[i]));
-        int64_t changed = look(look_arg, name);
+        struct interest *interest = NULL;
+        RIA_TRY(add(entry, &watch->groups[i], &interest));
+        int64_t changed = look(look_arg, watch->groups[i].group);
         if (changed == -1 || changed > watch->groups[i].changed) {
-            interest_mark(interest_of(entry, name), changed);
+            interest_mark(interest, changed);
         }
     }
     return RIA_OK;
