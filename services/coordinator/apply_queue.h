@@ -76,7 +76,7 @@ int64_t queue_retry_delay(const struct queue_call *queue, int32_t deliveries);
 /* Why an entry is refused, in the operation's arena. Errors: those of the arena. */
 ria_err queue_format(
     const struct queue_call *queue, struct ria_slice *out_text, const char *fmt, va_list args
-) RIA_MUST_USE;
+) RIA_PRINTF(3, 0) RIA_MUST_USE;
 
 /* ---- what becomes of records; row lies within one row of the table ---- */
 
