@@ -17,6 +17,7 @@
 #include "schemas/gen/messages.h"
 #include "schemas/gen/reassign_partitions_request.h"
 
+#include "tests/sim/admin_groups.h"
 #include "tests/sim/client.h"
 #include "tests/sim/inspect.h"
 #include "tests/sim/world.h"
@@ -277,8 +278,8 @@ static void fill_alter_topic(const struct admin_op *op, struct scratch *scratch)
 static const struct {
     int16_t api_key;
     bool (*is_ready)(const struct admin_op *op);
-    void (*fill)(const struct admin_op *op, struct scratch *scratch);
-    ria_err again;       /* means done, too */
+    void (*fill)(const struct admin_op *op, struct scratch *scratch); /* NULL: admin_groups.h */
+    ria_err again;                                                    /* means done, too */
     bool may_be_refused; /* by the state of the cluster: the operator leaves it at that */
 } operations[PLAN_ADMIN_KIND_COUNT] = {
     [PLAN_CREATE_TOPIC] = {API_CREATE_TOPIC, is_always_ready, fill_create_topic, RIA_OK, false},
@@ -306,6 +307,9 @@ static const struct {
         {API_ALTER_TOPIC, partitions_are_made, fill_alter_topic, RIA_OK, .may_be_refused = true},
     [PLAN_SET_DURABILITY] =
         {API_ALTER_TOPIC, partitions_are_made, fill_alter_topic, RIA_OK, .may_be_refused = true},
+    [PLAN_DELETE_GROUP] = {-1, is_always_ready, NULL, RIA_OK, false},
+    [PLAN_RESET_QUEUE] = {-1, is_always_ready, NULL, RIA_OK, false},
+    [PLAN_REDRIVE] = {-1, is_always_ready, NULL, RIA_OK, false},
     [PLAN_REBALANCE] = {API_ALTER_REBALANCE, is_always_ready, fill_alter_rebalance, RIA_OK, false},
 };
 
@@ -318,12 +322,8 @@ static bool is_refusal(ria_err err)
 
 /* ---- sending them ---- */
 
-static void on_answered(void *arg, ria_err err, const void *response, struct ria_slice payload)
+void admin_take_answer(struct admin_op *op, ria_err err)
 {
-    struct admin_op *op = arg;
-
-    (void)response;
-    (void)payload;
     if (err == RIA_ERR_SHUTDOWN) {
         return; /* the run is over */
     }
@@ -336,6 +336,13 @@ static void on_answered(void *arg, ria_err err, const void *response, struct ria
     }
 }
 
+static void on_answered(void *arg, ria_err err, const void *response, struct ria_slice payload)
+{
+    (void)response;
+    (void)payload;
+    admin_take_answer(arg, err);
+}
+
 static void on_due(struct ria_timer *timer, void *arg)
 {
     struct admin_op *op = arg;
@@ -343,6 +350,10 @@ static void on_due(struct ria_timer *timer, void *arg)
 
     if (!operations[op->plan->kind].is_ready(op)) {
         ria_timer_start(&op->admin->node->timers, timer, RETRY_US);
+        return;
+    }
+    if (operations[op->plan->kind].fill == NULL) {
+        admin_groups_send(op);
         return;
     }
     world_topic_name(op->admin->world, op->plan->topic, scratch.name);

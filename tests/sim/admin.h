@@ -34,6 +34,9 @@ void admin_init(struct admin *admin, struct world *world);
 /* Begin. Its node is up. */
 void admin_start(struct admin *admin);
 
+/* What came of an attempt: it is tried again until this is RIA_OK. */
+void admin_take_answer(struct admin_op *op, ria_err err);
+
 bool admin_is_done(const struct admin *admin);
 
 /* Say which are not (world_break). */

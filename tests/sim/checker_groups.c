@@ -210,14 +210,14 @@ static bool is_sane(struct checker *checker, const struct history_event *event)
 {
     const struct consumed *consumed = checker_consumed(checker, event->group, event->partition);
     bool is_of_queue = event->kind >= HISTORY_LOCKED && event->kind <= HISTORY_REDRIVE;
+    bool is_of_both = event->kind == HISTORY_POSITION || event->kind == HISTORY_RESET;
     const char *flaw = NULL;
 
     if (event->offset < 0 || event->count < 0 || event->offset + event->count >= GROUP_OFFSET_MAX) {
         flaw = "so much was never written";
     } else if (event->kind != HISTORY_CONSUMES && !consumed->is_declared) {
         flaw = "nobody said that the group consumes this partition";
-    } else if (event->kind != HISTORY_CONSUMES && event->kind != HISTORY_POSITION &&
-               is_of_queue != consumed->is_queue) {
+    } else if (event->kind != HISTORY_CONSUMES && !is_of_both && is_of_queue != consumed->is_queue) {
         flaw = "groups and queues are not the same";
     }
     if (flaw != NULL) {

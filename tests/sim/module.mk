@@ -1,6 +1,7 @@
 # The whole cluster in one deterministic process; see README.md.
 $(eval $(call library,simlib,\
   tests/sim/admin.c \
+  tests/sim/admin_groups.c \
   tests/sim/checker.c \
   tests/sim/checker_derived.c \
   tests/sim/checker_groups.c \

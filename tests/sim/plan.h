@@ -79,7 +79,10 @@ struct plan_fault {
     X(END_DRAIN,        "end-drain",        "the same")                                        \
     X(REBALANCE,        "rebalance",        "begins (amount 1) or stops")                         \
     X(SET_MIN_INSYNC,   "set-min-insync",   "min.insync.replicas of `topic` becomes amount")       \
-    X(SET_DURABILITY,   "set-durability",   "of `topic`: 1 = relaxed, 0 = synced")
+    X(SET_DURABILITY,   "set-durability",   "of `topic`: 1 = relaxed, 0 = synced")                  \
+    X(DELETE_GROUP,     "delete-group",     "group `amount` / 2, of `topic`; odd: by force")       \
+    X(RESET_QUEUE,      "reset-queue",      "to its beginning; likewise")                          \
+    X(REDRIVE,          "redrive",          "of the dead letters of queue `amount` / 2")
 /* clang-format on */
 
 #define PLAN_ADMIN_ENUM_(name, text, about) PLAN_##name,

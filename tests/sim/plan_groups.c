@@ -9,6 +9,9 @@
 enum {
     CONSUMERS_OF_GROUP_MAX = PLAN_CONSUMERS_MAX / PLAN_GROUPS_MAX,
     RESET_US_MIN = 2 * 1000 * 1000,
+    OPERATE_US_MIN = 2 * 1000 * 1000,
+    ORDERED_THINK_US_MIN = 50 * 1000,
+    ORDERED_KEYS_MIN = 3,
 };
 
 /* Topics that live to the end. The first one does. */
@@ -85,6 +88,69 @@ static void draw_group(struct plan *plan, bool is_queue, struct ria_rand *rand)
     plan->group_count++;
 }
 
+/* ---- what operators do to them ---- */
+
+static uint32_t first_topic(const struct plan_group *group)
+{
+    uint32_t topic = 0;
+
+    while ((group->topics >> topic & 1) == 0) {
+        topic++;
+    }
+    return topic;
+}
+
+static void
+add_admin(struct plan *plan, plan_admin_kind kind, uint32_t group, struct ria_rand *rand)
+{
+    RIA_ASSERT(plan->admin_count < PLAN_ADMIN_MAX);
+
+    plan->admin[plan->admin_count++] = (struct plan_admin){
+        .at_us = plan_between(rand, OPERATE_US_MIN, plan->chaos_us),
+        .kind = kind,
+        .topic = first_topic(&plan->groups[group]),
+        .amount = 2 * (int64_t)group + plan_coin(rand),
+    };
+}
+
+static bool has_transform(const struct plan *plan, uint32_t topic)
+{
+    for (uint32_t i = 0; i < plan->topic_count; i++) {
+        if (plan->topics[i].kind == PLAN_TOPIC_DERIVED && plan->topics[i].source == topic) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What is put back would be reflected twice by a transform. */
+static void draw_operations(struct plan *plan, uint32_t number, struct ria_rand *rand)
+{
+    const struct plan_group *group = &plan->groups[number];
+
+    if (ria_rand_one_in(rand, 5)) {
+        add_admin(plan, PLAN_DELETE_GROUP, number, rand);
+    }
+    if (group->is_queue && ria_rand_one_in(rand, 5)) {
+        add_admin(plan, PLAN_RESET_QUEUE, number, rand);
+    }
+    if (group->is_queue && !has_transform(plan, first_topic(group)) && plan_coin(rand)) {
+        add_admin(plan, PLAN_REDRIVE, number, rand);
+    }
+}
+
+/* One record of a key after the other: thousands of few keys would take minutes. */
+static void spare_ordered(struct plan *plan, const struct plan_group *group)
+{
+    for (uint32_t i = 0; group->is_ordered && i < plan->producer_count; i++) {
+        struct plan_producer *producer = &plan->producers[i];
+        if ((group->topics >> plan_topic_of(plan, producer->partition) & 1) != 0) {
+            producer->think_us_mean = ria_max_i64(producer->think_us_mean, ORDERED_THINK_US_MIN);
+            producer->key_count += producer->key_count > 0 ? ORDERED_KEYS_MIN : 0;
+        }
+    }
+}
+
 /* Behind everything else, so that runs without groups stay as they are. */
 void plan_draw_groups(struct plan *plan, struct ria_rand *rand)
 {
@@ -96,6 +162,10 @@ void plan_draw_groups(struct plan *plan, struct ria_rand *rand)
     if (draw == 0 || draw == 2) {
         draw_group(plan, true, rand);
     }
+    for (uint32_t i = 0; i < plan->group_count; i++) {
+        draw_operations(plan, i, rand);
+        spare_ordered(plan, &plan->groups[i]);
+    }
 }
 
 bool plan_consumes(const struct plan *plan, uint32_t group, uint32_t partition)
@@ -105,7 +175,10 @@ bool plan_consumes(const struct plan *plan, uint32_t group, uint32_t partition)
 
 bool plan_is_group_deleted(const struct plan *plan, uint32_t group)
 {
-    (void)plan;
-    (void)group;
+    for (uint32_t i = 0; i < plan->admin_count; i++) {
+        if (plan->admin[i].kind == PLAN_DELETE_GROUP && plan->admin[i].amount / 2 == group) {
+            return true;
+        }
+    }
     return false;
 }

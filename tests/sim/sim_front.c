@@ -26,6 +26,7 @@ struct sim_front {
     struct gateway *gateway;
     struct budget budget;
     struct ria_list requests;
+    uint32_t cut_one_in;
     bool is_stopping;
 };
 
@@ -90,9 +91,15 @@ send_frame(struct front_request *front, const struct response *response, struct 
         );
         RIA_ASSERT((size_t)size < sizeof(head));
     }
-    ria_rpc_reply(front->front->env->rpc, RIA_STEAL(&front->rpc), sim_http_frame(head, body));
-    /* Handed to the network, which may lose it: as a socket. */
-    request_ended(&front->request, true);
+    bool is_cut = front->front->cut_one_in > 0 &&
+                  ria_rand_one_in(front->front->env->rand, front->front->cut_one_in);
+    if (is_cut) {
+        ria_rpc_drop(front->front->env->rpc, RIA_STEAL(&front->rpc));
+    } else {
+        ria_rpc_reply(front->front->env->rpc, RIA_STEAL(&front->rpc), sim_http_frame(head, body));
+    }
+    /* What was handed to the network may get lost still: as of a socket. */
+    request_ended(&front->request, !is_cut);
     if (response->release != NULL) {
         response->release(response->owner);
     }
@@ -275,7 +282,8 @@ static void on_request(void *arg, struct ria_rpc_request *rpc)
 
 /* ---- life ---- */
 
-struct sim_front *sim_front_new(const struct ria_env *env, const char *coordinator)
+struct sim_front *
+sim_front_new(const struct ria_env *env, const char *coordinator, uint32_t cut_one_in)
 {
     struct sim_front *front = calloc(1, sizeof(*front));
     const struct gateway_options options = {
@@ -287,6 +295,7 @@ struct sim_front *sim_front_new(const struct ria_env *env, const char *coordinat
 
     RIA_ASSERT(front != NULL);
     front->env = env;
+    front->cut_one_in = cut_one_in;
     front->budget.limit = FRONT_BUDGET;
     ria_list_init(&front->requests);
     ria_err err = gateway_new(env, &options, &front->budget, NULL, &front->gateway);

@@ -8,8 +8,10 @@
 
 struct sim_front;
 
-/* Borrows env. Out of memory aborts. */
-struct sim_front *sim_front_new(const struct ria_env *env, const char *coordinator);
+/* Borrows env. Of its answers one in cut_one_in breaks off: the client gets none, the gateway knows
+ * that it did not; 0 = never. Out of memory aborts. */
+struct sim_front *
+sim_front_new(const struct ria_env *env, const char *coordinator, uint32_t cut_one_in);
 
 /* As a crash, or when it is idle. Accepts NULL. */
 void sim_front_free(struct sim_front *front);

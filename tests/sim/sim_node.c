@@ -15,6 +15,7 @@
 enum {
     LOGGING_ONE_IN = 8, /* seeds */
     DISK_RESERVE = 128 * 1024,
+    FRONT_CUT_ONE_IN = 200, /* answers of gateways, where there are groups */
     STOP_US_MAX = 10 * 1000 * 1000,
 };
 
@@ -187,7 +188,11 @@ static ria_err new_core(struct sim_node *node, char *reason)
         replication_start(node->replication);
         return RIA_OK;
     case PLAN_GATEWAY:
-        node->front = sim_front_new(&node->env, world_coordinator_address);
+        node->front = sim_front_new(
+            &node->env,
+            world_coordinator_address,
+            node->world->plan->group_count > 0 ? FRONT_CUT_ONE_IN : 0
+        );
         return RIA_OK;
     case PLAN_TRANSFORM:
         return new_transform(node);
