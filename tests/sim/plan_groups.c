@@ -52,7 +52,7 @@ static void draw_consumer(struct plan *plan, struct ria_rand *rand)
         .gives_back_one_in = seldom(rand, 5, 50),
         .commits_one_in = seldom(rand, 2, 10),
         .nacks_one_in = seldom(rand, 5, 50),
-        .rejects_one_in = seldom(rand, 20, 200),
+        .rejects_one_in = seldom(rand, 5, 100),
         .is_late_one_in = seldom(rand, 10, 50),
         .look_ahead = seldom(rand, 1, 100),
         .dead_max = (uint32_t)plan_between_log(rand, 1, 20),

@@ -13,6 +13,9 @@ typedef enum world_kind { STREAM, QUEUE, ORDERED } world_kind;
 struct scene {
     struct history h;
     int64_t now_us;
+    struct history_event dead[2]; /* letters that are there at the end */
+    uint32_t dead_count;
+    bool has_copy; /* behind the last record stands the first one again */
 };
 
 /* ---- saying what happened ---- */
@@ -24,6 +27,18 @@ static void add(struct scene *s, history_kind kind, struct history_event event)
     event.kind = kind;
     event.time_us = s->now_us;
     history_add(&s->h, &event);
+}
+
+/* Its dead records go to a topic. */
+static void has_dead(struct scene *s)
+{
+    s->h.events[s->h.count - 1].has_dead = true;
+}
+
+static void dead(struct scene *s, int64_t offset, uint64_t value, history_action action)
+{
+    s->dead[s->dead_count++] =
+        (struct history_event){.offset = offset, .value = value, .action = action};
 }
 
 static struct scene begin(world_kind kind)
@@ -128,19 +143,24 @@ static void judge(struct scene *s, int64_t count, const char *rule)
 {
     struct checker_result result;
 
+    int64_t end = count + s->has_copy;
+
     add(s,
         HISTORY_REPLICA,
         (struct history_event){
             .actor = LEADER,
-            .count = count,
-            .watermark = count,
+            .count = end,
+            .watermark = end,
             .is_leader = true,
             .is_in_sync = true,
         });
-    for (int64_t i = 0; i < count; i++) {
-        add(s,
-            HISTORY_RECORD,
-            (struct history_event){.actor = LEADER, .offset = i, .value = (uint64_t)i});
+    for (int64_t i = 0; i < end; i++) {
+        uint64_t value = i == count ? 0 : (uint64_t)i;
+        add(s, HISTORY_RECORD, (struct history_event){.actor = LEADER, .offset = i, .value = value}
+        );
+    }
+    for (uint32_t i = 0; i < s->dead_count; i++) {
+        add(s, HISTORY_DEAD, s->dead[i]);
     }
     checker_run(&s->h, &result);
     CU_ASSERT_STRING_EQUAL(
@@ -497,6 +517,125 @@ static void delivered_after_ack(void)
 }
 
 /* What a group says of a partition that it does not consume. */
+/* ---- dead letters ---- */
+
+static void rejected(struct scene *s, int64_t offset, int64_t lease)
+{
+    say(s, ANNA, offset, lease, HISTORY_ACTION_REJECT);
+    told(s, ANNA, offset, lease, HISTORY_ACTION_REJECT, true);
+}
+
+/* It is finished in its queue; twin 1: and in the dead-letter topic. */
+static void a_dead_letter_that_is_lost(void)
+{
+    for (int twin = 0; twin < 2; twin++) {
+        struct scene s = begin(QUEUE);
+        has_dead(&s);
+        locked(&s, ANNA, 0, 1, HISTORY_NO_KEY);
+        rejected(&s, 0, 1);
+        position(&s, 1);
+        if (twin == 1) {
+            dead(&s, 0, 0, HISTORY_ACTION_REJECT);
+        }
+        judge(&s, 1, twin == 1 ? NULL : "queue-lost");
+    }
+}
+
+/* Twin 1: it is another record; 2: nobody rejected it; 3: its deliveries were used up. */
+static void dead_invented(void)
+{
+    for (int twin = 0; twin < 4; twin++) {
+        struct scene s = begin(QUEUE);
+        has_dead(&s);
+        locked(&s, ANNA, 0, 1, HISTORY_NO_KEY);
+        if (twin < 2) {
+            rejected(&s, 0, 1);
+        }
+        position(&s, 1);
+        dead(&s, 0, twin == 1, twin == 3 ? HISTORY_ACTION_NACK : HISTORY_ACTION_REJECT);
+        judge(&s, 1, twin == 1 || twin == 2 ? "dead-invented" : NULL);
+    }
+}
+
+/* Twin 1: the queue was set back in between. */
+static void dead_and_acked(void)
+{
+    for (int twin = 0; twin < 2; twin++) {
+        struct scene s = begin(QUEUE);
+        has_dead(&s);
+        locked(&s, ANNA, 0, 1, HISTORY_NO_KEY);
+        acked(&s, ANNA, 0, 1);
+        position(&s, 1);
+        if (twin == 1) {
+            reset(&s, 0);
+        }
+        dead(&s, 0, 0, HISTORY_ACTION_NACK);
+        judge(&s, 1, twin == 1 ? NULL : "dead-and-acked");
+    }
+}
+
+/* Anna is given the second of a key while the first is out; twin 1: which is dead. */
+static void key_order_behind_a_dead_record(void)
+{
+    for (int twin = 0; twin < 2; twin++) {
+        struct scene s = begin(ORDERED);
+        has_dead(&s);
+        locked(&s, ANNA, 0, 1, 7);
+        rejected(&s, 0, 1);
+        locked(&s, ANNA, 1, 2, 7);
+        acked(&s, ANNA, 1, 2);
+        if (twin == 1) {
+            dead(&s, 0, 0, HISTORY_ACTION_REJECT);
+        }
+        judge(&s, 2, twin == 1 ? NULL : "key-order");
+    }
+}
+
+/* The first record stands in the log twice. Twin 1: it was dead and put back; 2: it was put back
+ * and never dead. */
+static void put_back(void)
+{
+    for (int twin = 0; twin < 3; twin++) {
+        struct scene s = begin(QUEUE);
+        has_dead(&s);
+        locked(&s, ANNA, 0, 1, HISTORY_NO_KEY);
+        if (twin == 2) {
+            acked(&s, ANNA, 0, 1);
+        } else {
+            rejected(&s, 0, 1);
+            dead(&s, 0, 0, HISTORY_ACTION_REJECT);
+        }
+        if (twin > 0) {
+            add(&s, HISTORY_REDRIVE, (struct history_event){.partition = 0});
+        }
+        s.has_copy = true;
+        locked(&s, ANNA, 1, 2, HISTORY_NO_KEY);
+        acked(&s, ANNA, 1, 2);
+        judge(&s, 1, twin == 1 ? NULL : "stored-twice");
+    }
+}
+
+/* Everything comes again; twin 1: nobody asked for that. */
+static void a_queue_that_is_set_back(void)
+{
+    for (int twin = 0; twin < 2; twin++) {
+        struct scene s = begin(ORDERED);
+        locked(&s, ANNA, 0, 1, 7);
+        acked(&s, ANNA, 0, 1);
+        locked(&s, ANNA, 1, 2, 7);
+        acked(&s, ANNA, 1, 2);
+        position(&s, 2);
+        if (twin == 0) {
+            reset(&s, 0);
+        }
+        position(&s, 0);
+        locked(&s, BERT, 0, 3, 7);
+        acked(&s, BERT, 0, 3);
+        position(&s, 1);
+        judge(&s, 2, twin == 0 ? NULL : "position-back");
+    }
+}
+
 static void histories_without_sense_are_said_to_be_bad(void)
 {
     struct scene s = begin(STREAM);
@@ -538,6 +677,12 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(key_order),
     HARNESS_TEST(key_order_after_a_retry),
     HARNESS_TEST(delivered_after_ack),
+    HARNESS_TEST(a_dead_letter_that_is_lost),
+    HARNESS_TEST(dead_invented),
+    HARNESS_TEST(dead_and_acked),
+    HARNESS_TEST(key_order_behind_a_dead_record),
+    HARNESS_TEST(put_back),
+    HARNESS_TEST(a_queue_that_is_set_back),
     HARNESS_TEST(histories_without_sense_are_said_to_be_bad),
 };
 HARNESS_MAIN(tests);
