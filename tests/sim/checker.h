@@ -6,7 +6,8 @@
  *   lost-write         an acknowledged record is, at the end, at its offset in the leader's log
  *   lost-on-replica    ... and in every in-sync replica's
  *   two-values         an offset never has two committed values, wherever and whenever it is seen
- *   stored-twice       a log holds a value once (nobody resends without a sequence)
+ *   stored-twice       a log holds a value once (nobody resends without a sequence; what was dead
+ *                      may have been put back)
  *   failed-but-stored  a definite failure is in no log and is never read
  *   invented           what is read or stored was sent before, to this partition
  *   order              records of an idempotent producer are in the order of their sequences; one
@@ -40,11 +41,17 @@
  *                      another one has it (who may have got what was given back or nacked before
  *                      the answer to that is there)
  *   too-early          2. nobody gets it before a delay that was granted is over
- *   queue-lost         3. what is below the position was acknowledged or buried, or may have been
+ *   queue-lost         3. what is below the position was acknowledged or buried, or may have been,
+ *                      or is in the dead-letter topic at the end
  *   queue-missed       3. so is, at the end, all that is in the leader's log
+ *   dead-invented      3. what is in the dead-letter topic is the record it says it is, and one
+ *                      that is there as rejected was
+ *   dead-and-acked     3. ... and was not acknowledged
  *   acked-twice        3. one ack of a record is answered with success
  *   key-order          5. with order per key, no record comes while an earlier one of its key is
- *                      not finished
+ *                      not finished (that it is a dead letter is known at the end)
+ *   After a reset (or delete) that was asked for, lock-broken, held-by-two, too-early, acked-twice,
+ *   key-order, dead-and-acked and delivered-after-ack judge nothing of the queue.
  *   delivered-after-ack   6. what was acknowledged does not come again
  *   bad-history        the history itself makes no sense: an answer to what was not sent, a record
  *                      of a log that did not begin, a producer with two partitions
