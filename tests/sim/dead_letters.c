@@ -191,7 +191,13 @@ static ria_err walk(const struct dead_topic *topic, struct ria_slice batches, in
 
     while (batches.size > 0) {
         RIA_TRY(batch_header_decode(batches, &header));
-        RIA_TRY(batch_iter_init(&iter, ria_slice_sub(batches, 0, batch_size(&header))));
+        size_t size = batch_size(&header);
+        if (size > batches.size) {
+            return RIA_ERR_MALFORMED;
+        }
+        struct ria_slice batch = ria_slice_sub(batches, 0, size);
+        RIA_TRY(batch_check_crc(batch));
+        RIA_TRY(batch_iter_init(&iter, batch));
         for (bool more = true; more;) {
             RIA_TRY(batch_iter_next(&iter, &record, &more));
             if (!more) {
@@ -204,31 +210,56 @@ static ria_err walk(const struct dead_topic *topic, struct ria_slice batches, in
             note(topic, &origin, value);
         }
         *next = batch_last_offset(&header) + 1;
-        batches = ria_slice_sub(batches, batch_size(&header), batches.size);
+        batches = ria_slice_sub(batches, size, batches.size);
     }
     return RIA_OK;
 }
 
+/* The log of one node; what it holds twice, or another node too, is noted twice. */
+static ria_err record_log(
+    const struct dead_topic *topic,
+    const struct sim_node *node,
+    int32_t partition,
+    int64_t end,
+    uint8_t *bytes
+)
+{
+    for (int64_t next = 0; next < end;) {
+        size_t size = 0;
+        RIA_TRY(storage_read_replica(
+            node->storage, &topic->id, partition, next, bytes, READ_SIZE, &size
+        ));
+        if (size == 0) {
+            return RIA_ERR_NOT_FOUND;
+        }
+        RIA_TRY(walk(topic, ria_slice_of(bytes, size), &next));
+    }
+    return RIA_OK;
+}
+
+/* The leader's log; where that is of a bad disk, which may rot where nobody reads, any that is as
+ * long. */
 static void record_partition(const struct dead_topic *topic, int32_t partition, uint8_t *bytes)
 {
+    struct world *world = topic->world;
     struct storage_replica_info info;
-    const struct sim_node *node = find_leader(topic->world, topic, partition, &info);
-    ria_err err = node == NULL ? RIA_ERR_NO_LEADER : RIA_OK;
+    const struct sim_node *leader = find_leader(world, topic, partition, &info);
+    ria_err err = leader == NULL ? RIA_ERR_NO_LEADER
+                                 : record_log(topic, leader, partition, info.end_offset, bytes);
 
-    for (int64_t next = 0; err == RIA_OK && next < info.end_offset;) {
-        size_t size = 0;
-        err = storage_read_replica(
-            node->storage, &topic->id, partition, next, bytes, READ_SIZE, &size
-        );
-        if (err == RIA_OK) {
-            err = size == 0 ? RIA_ERR_NOT_FOUND : walk(topic, ria_slice_of(bytes, size), &next);
+    for (uint32_t i = 0;
+         leader != NULL && leader->has_bad_disk && err != RIA_OK && i < world->node_count;
+         i++) {
+        const struct sim_node *node = &world->nodes[i];
+        if (node->storage != NULL && node != leader) {
+            err = record_log(topic, node, partition, info.end_offset, bytes);
         }
     }
     if (err != RIA_OK) {
         world_break(
-            topic->world,
+            world,
             "bad-dead-letter",
-            topic->world->plan->topics[topic->topic].first_partition,
+            world->plan->topics[topic->topic].first_partition,
             "partition %" PRId32 " of the dead-letter topic of queue %" PRIu32 ": %s",
             partition,
             topic->group,

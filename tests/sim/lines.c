@@ -23,8 +23,7 @@ bool lines_next(struct ria_slice *lines, struct ria_slice *out_line)
     return true;
 }
 
-/* What is behind the mark; null: it is not there. */
-static struct ria_slice behind(struct ria_slice line, const char *mark)
+struct ria_slice lines_behind(struct ria_slice line, const char *mark)
 {
     size_t size = strlen(mark);
     const uint8_t *found = line.size == 0 ? NULL : memmem(line.data, line.size, mark, size);
@@ -35,7 +34,7 @@ static struct ria_slice behind(struct ria_slice line, const char *mark)
 
 bool lines_number(struct ria_slice line, const char *mark, int64_t *out_number)
 {
-    struct ria_slice rest = behind(line, mark);
+    struct ria_slice rest = lines_behind(line, mark);
 
     if (rest.size == 0) {
         return false;
@@ -46,7 +45,7 @@ bool lines_number(struct ria_slice line, const char *mark, int64_t *out_number)
 
 struct ria_slice lines_text(struct ria_slice line, const char *mark)
 {
-    struct ria_slice rest = behind(line, mark);
+    struct ria_slice rest = lines_behind(line, mark);
     const uint8_t *end = rest.size == 0 ? NULL : memchr(rest.data, '"', rest.size);
 
     return end == NULL ? RIA_SLICE_NULL : ria_slice_sub(rest, 0, (size_t)(end - rest.data));
@@ -71,7 +70,7 @@ static bool find_topic(const struct world *world, struct ria_slice line, uint32_
 bool lines_parse(const struct world *world, struct ria_slice line, struct line_record *out)
 {
     const struct plan *plan = world->plan;
-    struct ria_slice value = behind(line, "\"value\":");
+    struct ria_slice value = lines_behind(line, "\"value\":");
     uint32_t topic = 0;
     int64_t number = 0;
 

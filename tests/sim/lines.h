@@ -24,6 +24,9 @@ bool lines_next(struct ria_slice *lines, struct ria_slice *out_line);
 /* False: the line is no record of ours. */
 bool lines_parse(const struct world *world, struct ria_slice line, struct line_record *out);
 
+/* What is behind the first `mark`; null: it is not there. */
+struct ria_slice lines_behind(struct ria_slice line, const char *mark);
+
 /* The number behind the first `mark` of the line; false: it is not there. */
 bool lines_number(struct ria_slice line, const char *mark, int64_t *out_number);
 

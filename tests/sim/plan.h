@@ -23,6 +23,7 @@ enum {
     PLAN_NODES_MAX = 16,
     PLAN_GROUPS_MAX = 2,
     PLAN_CONSUMERS_MAX = 8, /* of all groups */
+    PLAN_STREAMS_MAX = 2,
 };
 
 /* a and b are nodes. Each is undone after its duration. A kind without weight is never drawn by
@@ -195,6 +196,16 @@ struct plan_consumer {
     uint32_t dead_max;
 };
 
+/* Who reads a topic's live stream, over HTTP. */
+struct plan_stream {
+    uint32_t client;
+    uint32_t topic;
+    uint32_t records_max; /* of a stream; then it comes back */
+    uint32_t max_ms;
+    int64_t think_us;       /* before it does, at most */
+    uint32_t breaks_one_in; /* streams; 0 = none */
+};
+
 struct plan {
     uint64_t seed;
     uint32_t node_count;
@@ -215,6 +226,8 @@ struct plan {
     struct plan_group groups[PLAN_GROUPS_MAX];
     uint32_t consumer_count;
     struct plan_consumer consumers[PLAN_CONSUMERS_MAX];
+    uint32_t stream_count;
+    struct plan_stream streams[PLAN_STREAMS_MAX];
 
     uint32_t admin_count;
     struct plan_admin admin[PLAN_ADMIN_MAX];

@@ -151,6 +151,28 @@ static void spare_ordered(struct plan *plan, const struct plan_group *group)
     }
 }
 
+/* A sixth of the seeds. Its topic lives to the end. */
+static void draw_streams(struct plan *plan, struct ria_rand *rand)
+{
+    int64_t count = ria_rand_one_in(rand, 6) ? plan_between(rand, 1, PLAN_STREAMS_MAX) : 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t topics = draw_topics(plan, true, rand);
+        uint32_t topic = 0;
+        while ((topics >> topic & 1) == 0) {
+            topic++;
+        }
+        plan->streams[plan->stream_count++] = (struct plan_stream){
+            .client = plan_draw_client(plan, rand),
+            .topic = topic,
+            .records_max = (uint32_t)plan_between_log(rand, 10, 1000),
+            .max_ms = (uint32_t)plan_between_log(rand, 50, 1500),
+            .think_us = plan_between_log(rand, 1000, 300 * 1000),
+            .breaks_one_in = seldom(rand, 2, 10),
+        };
+    }
+}
+
 /* Behind everything else, so that runs without groups stay as they are. */
 void plan_draw_groups(struct plan *plan, struct ria_rand *rand)
 {
@@ -166,6 +188,7 @@ void plan_draw_groups(struct plan *plan, struct ria_rand *rand)
         draw_operations(plan, i, rand);
         spare_ordered(plan, &plan->groups[i]);
     }
+    draw_streams(plan, rand);
 }
 
 bool plan_consumes(const struct plan *plan, uint32_t group, uint32_t partition)

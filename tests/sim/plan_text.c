@@ -204,6 +204,24 @@ static void print_groups(const struct plan *plan, FILE *out)
     }
 }
 
+static void print_streams(const struct plan *plan, FILE *out)
+{
+    for (uint32_t i = 0; i < plan->stream_count; i++) {
+        const struct plan_stream *stream = &plan->streams[i];
+        (void)fprintf(
+            out,
+            "  stream %" PRIu32 ": of topic %" PRIu32 " from %s, %" PRIu32 " records or %" PRIu32
+            " ms each, one in %" PRIu32 " breaks\n",
+            i,
+            stream->topic,
+            plan_node_name(plan, stream->client),
+            stream->records_max,
+            stream->max_ms,
+            stream->breaks_one_in
+        );
+    }
+}
+
 void plan_print(const struct plan *plan, FILE *out)
 {
     char text[256];
@@ -226,6 +244,7 @@ void plan_print(const struct plan *plan, FILE *out)
     print_topics(plan, out);
     print_load(plan, out);
     print_groups(plan, out);
+    print_streams(plan, out);
     for (uint32_t i = 0; i < plan->fault_count; i++) {
         plan_format_fault(plan, &plan->faults[i], text, sizeof(text));
         (void)fprintf(

@@ -29,6 +29,9 @@ void workload_init(struct workload *workload, struct world *world)
             stream_consumer_init(&to->as.stream, world, consumer, i);
         }
     }
+    for (uint32_t i = 0; i < plan->stream_count; i++) {
+        stream_reader_init(&workload->streams[i], world, &plan->streams[i], i);
+    }
 }
 
 /* A function of every consumer, of whichever kind. */
@@ -53,6 +56,9 @@ void workload_fini(struct workload *workload)
         reader_fini(&workload->readers[i]);
     }
     EACH_CONSUMER(workload, fini)
+    for (uint32_t i = 0; i < plan->stream_count; i++) {
+        stream_reader_fini(&workload->streams[i]);
+    }
 }
 
 void workload_start(struct workload *workload)
@@ -67,6 +73,9 @@ void workload_start(struct workload *workload)
         reader_start(&workload->readers[i]);
     }
     EACH_CONSUMER(workload, start)
+    for (uint32_t i = 0; i < plan->stream_count; i++) {
+        stream_reader_start(&workload->streams[i]);
+    }
 }
 
 void workload_finish(struct workload *workload)
@@ -80,6 +89,9 @@ void workload_finish(struct workload *workload)
         reader_finish(&workload->readers[i]);
     }
     EACH_CONSUMER(workload, finish)
+    for (uint32_t i = 0; i < plan->stream_count; i++) {
+        stream_reader_finish(&workload->streams[i]);
+    }
 }
 
 static bool is_at_end(const struct workload *workload, const struct reader *reader)
@@ -114,6 +126,11 @@ bool workload_is_done(struct workload *workload)
     }
     for (uint32_t i = 0; i < plan->reader_count; i++) {
         if (!is_at_end(workload, &workload->readers[i])) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < plan->stream_count; i++) {
+        if (!stream_reader_is_at_end(&workload->streams[i])) {
             return false;
         }
     }
@@ -157,6 +174,18 @@ void workload_report_stuck(struct workload *workload)
 
     admin_report_stuck(&workload->admin);
     report_stuck_group(workload);
+    for (uint32_t i = 0; i < world->plan->stream_count; i++) {
+        if (!stream_reader_is_at_end(&workload->streams[i])) {
+            world_break(
+                world,
+                "liveness",
+                world->plan->topics[world->plan->streams[i].topic].first_partition,
+                "stream %" PRIu32 " has not come to the end, last answer %s",
+                i,
+                ria_err_name(workload->streams[i].last_err)
+            );
+        }
+    }
     const struct plan_topic *lagging = find_lagging(workload, &missing);
     if (lagging != NULL) {
         world_break(
@@ -212,4 +241,7 @@ void workload_close(struct workload *workload)
         reader_close(&workload->readers[i]);
     }
     EACH_CONSUMER(workload, close)
+    for (uint32_t i = 0; i < plan->stream_count; i++) {
+        stream_reader_close(&workload->streams[i]);
+    }
 }

@@ -11,6 +11,7 @@
 #include "tests/sim/queue_consumer.h"
 #include "tests/sim/reader.h"
 #include "tests/sim/stream_consumer.h"
+#include "tests/sim/stream_reader.h"
 
 struct world;
 
@@ -30,6 +31,7 @@ struct workload {
     struct reader readers[PLAN_READERS_MAX];
     struct workload_consumer consumers[PLAN_CONSUMERS_MAX];
     struct inspect_count counts[PLAN_PARTITIONS_MAX]; /* of the transforms' sources */
+    struct stream_reader streams[PLAN_STREAMS_MAX];
 };
 
 void workload_init(struct workload *workload, struct world *world);
