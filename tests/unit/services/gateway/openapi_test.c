@@ -1,4 +1,5 @@
-/* schemas/openapi.yaml and the routes are the same set. Reads the lines that matter, no YAML. */
+/* schemas/openapi.yaml and the routes are the same set. Reads the lines that matter, no YAML; of
+ * that only that nothing is indented deeper than it may be. */
 #include "services/gateway/openapi.h"
 
 #include <stdio.h>
@@ -87,7 +88,54 @@ static void every_route_is_described_and_nothing_else(void)
     CU_ASSERT_EQUAL(count, routes);
 }
 
+/* A line's own depth, and the depth of what is written after its dashes. */
+static size_t depth_of(struct ria_slice line, size_t *inner)
+{
+    size_t depth = 0;
+
+    while (depth < line.size && line.data[depth] == ' ') {
+        depth++;
+    }
+    *inner = depth;
+    while (*inner + 1 < line.size && line.data[*inner] == '-' && line.data[*inner + 1] == ' ') {
+        *inner += 2;
+    }
+    return depth;
+}
+
+/* A generator of clients refuses the whole document for one line that stands under a finished one.
+ */
+static void a_line_is_deeper_only_than_one_that_opens_a_block(void)
+{
+    struct ria_slice text = openapi_text();
+    size_t before = 0; /* the depth that the line before leaves */
+    size_t folded = 0; /* the depth of the line whose text is folded */
+    bool opens = true, folds = false;
+
+    for (size_t at = 0; at < text.size;) {
+        const uint8_t *end = memchr(text.data + at, '\n', text.size - at);
+        size_t size = end == NULL ? text.size - at : (size_t)(end - (text.data + at));
+        struct ria_slice line = {.data = text.data + at, .size = size};
+        size_t inner = 0;
+        size_t depth = depth_of(line, &inner);
+        at += size + 1;
+        if (depth == size || line.data[depth] == '#' || (folds && depth > folded)) {
+            continue;
+        }
+        if (depth > before && !opens) {
+            (void)printf("[too deep: %.*s]", (int)size, (const char *)line.data);
+        }
+        CU_ASSERT_TRUE(depth <= before || opens);
+        before = inner;
+        folded = depth;
+        opens = line.data[size - 1] == ':';
+        folds =
+            line.data[size - 1] == '>' || (size > 1 && memcmp(line.data + size - 2, ">-", 2) == 0);
+    }
+}
+
 static const struct harness_test tests[] = {
+    HARNESS_TEST(a_line_is_deeper_only_than_one_that_opens_a_block),
     HARNESS_TEST(every_route_is_described_and_nothing_else),
 };
 
