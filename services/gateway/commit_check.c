@@ -1,5 +1,7 @@
 #include "services/gateway/commit_check.h"
 
+#include <stdio.h>
+
 enum {
     COMMIT_CHECK_MS = 2000,
     AGAIN_US = 100 * 1000,
@@ -8,10 +10,10 @@ enum {
 
 static void ask(struct commit_check *check);
 
-static void finish(struct commit_check *check, const struct marks_at *beyond)
+static void finish(struct commit_check *check, ria_err err)
 {
     ria_list_remove(&check->link);
-    check->done(check, beyond);
+    check->done(check, err, err == RIA_OK ? NULL : &check->at[0]);
 }
 
 static void again_due(struct ria_timer *timer, void *arg)
@@ -34,16 +36,28 @@ static void drop_known(struct commit_check *check)
     check->count = kept;
 }
 
+/* Some are past the end, or (is_known false) their leaders have not said where it is. */
+static void ask_later(struct commit_check *check, bool is_known)
+{
+    const struct ria_env *env = check->marks->env;
+    int64_t now_us = ria_clock_mono_us(env->clock);
+
+    if (now_us < (is_known ? check->until_us : check->leader_until_us)) {
+        ria_timer_start(env->timers, &check->again, AGAIN_US);
+    } else {
+        finish(check, is_known ? RIA_ERR_OFFSET_OUT_OF_RANGE : RIA_ERR_NO_LEADER);
+    }
+}
+
 static void probed(struct marks_probe *probe)
 {
     struct commit_check *check = probe->arg;
-    const struct ria_env *env = check->marks->env;
 
     drop_known(check);
-    if (check->count > 0 && ria_clock_mono_us(env->clock) < check->until_us) {
-        ria_timer_start(env->timers, &check->again, AGAIN_US);
+    if (check->count == 0) {
+        finish(check, RIA_OK);
     } else {
-        finish(check, check->count > 0 && probe->complete ? &check->at[0] : NULL);
+        ask_later(check, probe->complete);
     }
 }
 
@@ -57,7 +71,7 @@ static void ask(struct commit_check *check)
         .arg = check,
     };
     if (!marks_probe_start(check->marks, &check->probe)) {
-        finish(check, NULL);
+        ask_later(check, false);
     }
 }
 
@@ -65,15 +79,49 @@ void commit_check_start(struct commit_check *check)
 {
     const struct ria_env *env = check->marks->env;
 
-    check->until_us = ria_clock_mono_us(env->clock) + COMMIT_CHECK_MS * 1000;
+    int64_t now_us = ria_clock_mono_us(env->clock);
+    check->until_us = now_us + COMMIT_CHECK_MS * 1000;
+    check->leader_until_us = now_us + (int64_t)check->timeout_ms * 1000;
     ria_timer_init(&check->again, again_due, check);
     ria_list_push_back(&check->marks->checks, &check->link);
     drop_known(check);
     if (check->count == 0) {
-        finish(check, NULL);
+        finish(check, RIA_OK);
     } else {
         ask(check);
     }
+}
+
+void commit_check_failure(
+    struct failure *failure, const char *field, ria_err err, const struct marks_at *at
+)
+{
+    const struct cluster_partition *partition = at->partition;
+
+    if (err == RIA_ERR_OFFSET_OUT_OF_RANGE) {
+        failure_set(
+            failure,
+            409,
+            "conflict",
+            field,
+            "the cursor is at offset %lld of partition %d of topic %s, past the end of the log",
+            (long long)at->offset + 1,
+            (int)partition->number,
+            partition->topic->name
+        );
+        return;
+    }
+    failure_of_err(failure, err, "");
+    failure->field = field;
+    (void)snprintf(
+        failure->message,
+        sizeof(failure->message),
+        "the leader of partition %d of topic %s does not answer, so nobody can tell whether offset "
+        "%lld is in its log; nothing was committed",
+        (int)partition->number,
+        partition->topic->name,
+        (long long)at->offset + 1
+    );
 }
 
 void commit_checks_fini(struct marks *marks)

@@ -543,30 +543,16 @@ void group_fetch_ask(struct group_fetch *fetch)
 
 /* --- commits -----------------------------------------------------------------------------------*/
 
-static void checked(struct commit_check *check, const struct marks_at *beyond)
+static void checked(struct commit_check *check, ria_err err, const struct marks_at *at)
 {
     struct group_fetch *fetch = check->arg;
 
-    if (beyond == NULL) {
+    if (err == RIA_OK) {
         group_fetch_ask(fetch);
         return;
     }
-    group_fail_beyond(&fetch->failure, "after", beyond);
+    commit_check_failure(&fetch->failure, "after", err, at);
     group_fetch_fail(fetch);
-}
-
-void group_fail_beyond(struct failure *failure, const char *field, const struct marks_at *beyond)
-{
-    failure_set(
-        failure,
-        409,
-        "conflict",
-        field,
-        "the cursor is at offset %lld of partition %d of topic %s, past the end of the log",
-        (long long)beyond->offset + 1,
-        (int)beyond->partition->number,
-        beyond->partition->topic->name
-    );
 }
 
 static void check_commits(struct group_fetch *fetch)
@@ -583,6 +569,7 @@ static void check_commits(struct group_fetch *fetch)
         }
     }
     check->marks = &fetch->gateway->marks;
+    check->timeout_ms = fetch->gateway->options.request_timeout_ms;
     check->done = checked;
     check->arg = fetch;
     commit_check_start(check);

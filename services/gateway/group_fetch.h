@@ -118,8 +118,5 @@ void group_fetch_hang_up(struct group_fetch *fetch);
  * Held leases stay. */
 void group_fetch_release(struct group_fetch *fetch);
 
-/* A cursor that is past the end of a log. */
-void group_fail_beyond(struct failure *failure, const char *field, const struct marks_at *beyond);
-
 /* What an operation on a group was refused for, in HTTP. */
 void group_failure(struct failure *failure, const struct group_op_result *result);

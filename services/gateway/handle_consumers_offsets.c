@@ -146,12 +146,18 @@ static void commit(struct committing *committing, bool offsets)
     call->op.arg = committing;
 }
 
-static void checked(struct commit_check *check, const struct marks_at *beyond)
+static void checked(struct commit_check *check, ria_err err, const struct marks_at *at)
 {
     struct committing *committing = check->arg;
+    struct failure failure;
 
-    if (beyond == NULL) {
+    if (err == RIA_OK) {
         commit(committing, true);
+        return;
+    }
+    if (err != RIA_ERR_OFFSET_OUT_OF_RANGE) {
+        commit_check_failure(&failure, "offset", err, at);
+        request_fail(committing->call->request, &failure);
         return;
     }
     consumer_refuse(
@@ -159,9 +165,9 @@ static void checked(struct commit_check *check, const struct marks_at *beyond)
         40002,
         "offset",
         "offset %lld is past the end of partition %d of topic %s",
-        (long long)beyond->offset,
-        (int)beyond->partition->number,
-        beyond->partition->topic->name
+        (long long)at->offset,
+        (int)at->partition->number,
+        at->partition->topic->name
     );
 }
 
@@ -180,6 +186,7 @@ static void commit_given(struct committing *committing)
     }
     check->marks = &call->gateway->marks;
     check->count = committing->count;
+    check->timeout_ms = call->gateway->options.request_timeout_ms;
     check->done = checked;
     check->arg = committing;
     commit_check_start(check);

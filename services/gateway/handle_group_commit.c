@@ -178,13 +178,13 @@ static void send(struct group_word *word, group_op_kind kind, const void *body, 
     group_op_start(&gateway->group_ops, &word->op);
 }
 
-static void checked(struct commit_check *check, const struct marks_at *beyond)
+static void checked(struct commit_check *check, ria_err err, const struct marks_at *at)
 {
     struct group_word *word = check->arg;
     struct failure failure;
 
-    if (beyond != NULL) {
-        group_fail_beyond(&failure, "cursor", beyond);
+    if (err != RIA_OK) {
+        commit_check_failure(&failure, "cursor", err, at);
         request_fail(word->request, &failure);
         return;
     }
@@ -283,6 +283,7 @@ static void say(struct gateway *gateway, struct request *request, commit_verb ve
     }
     word->check.marks = &gateway->marks;
     word->check.count = word->count;
+    word->check.timeout_ms = gateway->options.request_timeout_ms;
     word->check.done = checked;
     word->check.arg = word;
     commit_check_start(&word->check);

@@ -97,7 +97,8 @@ static const char *topic_name(const struct group_reader *reader, const struct ri
     return topic == NULL ? "" : topic->name;
 }
 
-/* "a/0,b/7": commits that count no more, for answers that have no place for it in their body. */
+/* "a/0,b/7": commits that count no more, for answers that have no place for it in their body. As
+ * many as fit into LOST_HEADER_MAX; how many there are is said, too. */
 static void add_lost_header(struct group_reader *reader)
 {
     const struct group_fetch *fetch = &reader->fetch;
@@ -122,6 +123,7 @@ static void add_lost_header(struct group_reader *reader)
     if (text != NULL) {
         request_add_header(reader->request, "Riacho-Lost", text);
     }
+    request_add_header_i64(reader->request, "Riacho-Lost-Count", fetch->lost_count);
 }
 
 /* What the client did not get as a whole is free for others at once. */

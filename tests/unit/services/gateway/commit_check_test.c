@@ -67,25 +67,57 @@ static void a_leader_that_is_behind_for_a_moment_refuses_no_commit(void)
     consuming_fini(&s);
 }
 
-static void without_a_leader_to_ask_a_commit_goes_on(void)
+static void set_leader(struct consuming *s, int32_t leader)
+{
+    s->t->leaders[0] = leader;
+    world_publish(&s->world);
+    world_run(&s->world);
+}
+
+/* Its position would be past the end, perhaps, and what is written there later be skipped. */
+static void without_a_leader_to_ask_a_commit_waits_for_one(void)
 {
     struct consuming s;
     char path[CONSUMING_PATH_MAX];
 
     consuming_init(&s);
-    s.t->leaders[0] = -1;
-    world_publish(&s.world);
-    world_run(&s.world);
+    int32_t leader = s.t->leaders[0];
+    set_leader(&s, -1);
     consuming_get(&s, 0, forge(&s, 1000, path));
+    world_advance(&s.world, 3 * SECOND);
+    CU_ASSERT_TRUE(consuming_nothing_asked(&s));
+    CU_ASSERT_TRUE(consuming_waits(&s, 0));
+    set_leader(&s, leader);
+    world_advance(&s.world, SECOND / 5);
+    consuming_say_mark(&s, 0, 1000);
     CU_ASSERT_EQUAL(consuming_expect_read(&s)->commits[0].offset, 1000);
     consuming_offer(&s, 0, 0);
+    consuming_fini(&s);
+}
+
+static void a_commit_that_nobody_can_check_is_refused_for_now(void)
+{
+    struct consuming s;
+    char path[CONSUMING_PATH_MAX];
+
+    consuming_init(&s);
+    set_leader(&s, -1);
+    consuming_get(&s, 0, forge(&s, 1000, path));
+    for (int i = 0; i < 1000 && consuming_waits(&s, 0); i++) {
+        world_advance(&s.world, SECOND / 20);
+    }
+    CU_ASSERT_TRUE(consuming_answered(
+        &s, 0, 503, "whether offset 1000 is in its log; nothing was committed"
+    ));
+    CU_ASSERT_TRUE(consuming_nothing_asked(&s));
     consuming_fini(&s);
 }
 
 static const struct harness_test tests[] = {
     HARNESS_TEST(nobody_commits_past_the_end),
     HARNESS_TEST(a_leader_that_is_behind_for_a_moment_refuses_no_commit),
-    HARNESS_TEST(without_a_leader_to_ask_a_commit_goes_on),
+    HARNESS_TEST(without_a_leader_to_ask_a_commit_waits_for_one),
+    HARNESS_TEST(a_commit_that_nobody_can_check_is_refused_for_now),
 };
 
 HARNESS_MAIN(tests);

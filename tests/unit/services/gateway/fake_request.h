@@ -20,7 +20,7 @@ struct fake_request {
     char *body; /* of the answer, NUL-terminated */
     size_t body_size;
     char content_type[100];
-    char fields[1024]; /* the answer's headers, "name: value\n" each */
+    char fields[4096]; /* the answer's headers, "name: value\n" each */
 
     /* of a stream, whose pieces are appended to body */
     int64_t (*pull)(void *owner, uint8_t *out, size_t size); /* NULL: it is none, or has ended */

@@ -1,5 +1,6 @@
 /* Reading as one of a group: what is asked, what the client gets, and what is refused. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "schemas/batch.h"
@@ -233,6 +234,48 @@ static void what_is_lost_is_told(void)
     consuming_fini(&s);
 }
 
+/* The header was cut off without a word. */
+static void what_is_lost_and_has_no_room_is_counted(void)
+{
+    static struct group_read_result_group_lost lost[400];
+    struct consuming s;
+    struct group_read_result result;
+    char path[CONSUMING_PATH_MAX];
+
+    consuming_init(&s);
+    consuming_read_two(&s);
+    consuming_get_as(
+        &s,
+        1,
+        consuming_with_cursor(&s, 0, "/v1/groups/g/records?topics=t&after=", path),
+        "application/x-ndjson"
+    );
+    (void)consuming_expect_read(&s);
+    group_read_result_init(&result);
+    for (size_t i = 0; i < RIA_COUNT(lost); i++) {
+        lost[i] = (struct group_read_result_group_lost){
+            .topic_id = s.t->id, .partition = (int32_t)i, .position = 8};
+    }
+    result.lost = lost;
+    result.lost_count = RIA_COUNT(lost);
+    consuming_answer_with(&s, &result);
+    CU_ASSERT_EQUAL(s.fakes[1].status, 200);
+    CU_ASSERT_PTR_NOT_NULL(strstr(s.fakes[1].fields, "Riacho-Lost: t/0,t/1,"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(s.fakes[1].fields, "Riacho-Lost-Count: 400\n"));
+    const char *value = strstr(s.fakes[1].fields, "Riacho-Lost: ");
+    const char *end = value == NULL ? NULL : strchr(value, '\n');
+    CU_ASSERT_PTR_NOT_NULL_FATAL(end);
+    CU_ASSERT_TRUE(end - value <= 1024 + 13);
+    long commas = 0;
+    const char *last = value;
+    for (const char *at = value; at < end; at++) {
+        commas += *at == ',';
+        last = *at == '/' ? at + 1 : last;
+    }
+    CU_ASSERT_EQUAL(strtol(last, NULL, 10), commas); /* the last one is whole */
+    consuming_fini(&s);
+}
+
 /* Asked again after a lost answer, the group is at `position`. */
 static void repeat_a_commit(int64_t position, const char *lost_text)
 {
@@ -393,6 +436,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(an_answer_that_was_cut_off_gives_its_leases_back),
     HARNESS_TEST(one_dead_leader_does_not_hold_up_the_rest),
     HARNESS_TEST(what_is_lost_is_told),
+    HARNESS_TEST(what_is_lost_and_has_no_room_is_counted),
     HARNESS_TEST(a_commit_that_was_repeated_is_not_lost),
     HARNESS_TEST(a_repeated_commit_that_others_may_have_overtaken_is_lost),
     HARNESS_TEST(a_head_leases_nothing),
