@@ -37,25 +37,39 @@ static bool is_locked(struct group_call *call, const reset_entry *entry)
     return locked;
 }
 
+/* Its name for people; it was checked that it is there. */
+static struct ria_slice topic_name_of(const struct group_call *call, const struct ria_uuid *id)
+{
+    struct ria_slice name = RIA_SLICE_LITERAL("?");
+    struct meta_stmt *stmt = meta_query(call->db, META_TOPIC_NAME);
+
+    meta_bind_uuid(stmt, 1, id);
+    if (meta_step(stmt)) {
+        const char *copy = ria_arena_strdup(call->arena, meta_column_text(stmt, 0));
+        name = copy == NULL ? name : ria_slice_cstr(copy);
+    }
+    meta_done(stmt);
+    return name;
+}
+
 static ria_err check_not_leased(
     struct group_call *call, const reset_entry *entry, const struct group_partition *row
 )
 {
-    char id[RIA_UUID_TEXT_SIZE];
     bool leased = (row->lease_id != 0 || row->unsettled != 0) && row->deadline > call->now_ms;
 
     leased = leased || (call->group.mode == GROUP_QUEUE && is_locked(call, entry));
     if (!leased) {
         return RIA_OK;
     }
-    ria_uuid_format(entry->topic_id, id);
+    struct ria_slice topic = topic_name_of(call, &entry->topic_id);
     return apply_fail(
         call->apply,
         RIA_ERR_CONFLICT,
-        "partition %" PRId32 " of topic %s is leased%s" RIA_SLICE_FMT
+        "partition %" PRId32 " of topic " RIA_SLICE_FMT " is leased%s" RIA_SLICE_FMT
         "%s: stop the consumers, wait, or use force",
         entry->partition,
-        id,
+        RIA_SLICE_ARG(topic),
         row->holder.size == 0 ? "" : " by \"",
         RIA_SLICE_ARG(row->holder),
         row->holder.size == 0 ? "" : "\""

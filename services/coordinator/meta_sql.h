@@ -89,6 +89,7 @@
         " config_epoch, was_relaxed, version > ?2 FROM topics WHERE version > ?1 AND created_version <= ?2"                                 \
         " ORDER BY created_version, topic_id")                                                      \
     X(TOPIC_CONFIGS, "SELECT name, value FROM topic_configs WHERE topic_id = ?1 ORDER BY name")     \
+    X(TOPIC_NAME, "SELECT name FROM topics WHERE topic_id = ?1")                                    \
     X(TOPIC_COUNT, "SELECT count(*) FROM topics")                                                   \
     X(TOPIC_PARTITION_TOTAL, "SELECT coalesce(sum(partition_count), 0) FROM topics"                 \
         " WHERE deleted = 0")                                                                       \

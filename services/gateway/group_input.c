@@ -145,6 +145,9 @@ bool group_input_word(
         return true;
     }
     for (int i = 0; words[i] != NULL; i++) {
+        if (words[i][0] == '\0') {
+            continue; /* what its absence means */
+        }
         if (ria_slice_equal(text, ria_slice_cstr(words[i]))) {
             *out_index = i;
             return true;

@@ -53,7 +53,8 @@ bool group_input_i64(
     int64_t *out_value
 );
 
-/* One of the words (ended by NULL): its index; 0 if it is absent. */
+/* One of the words (ended by NULL): its index; 0 if it is absent. "" as the first one: it is
+ * absent, and nobody can say so. */
 bool group_input_word(
     struct group_input *input, const char *name, const char *const *words, int *out_index
 );

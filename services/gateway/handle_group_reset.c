@@ -256,6 +256,23 @@ static void find_partitions(struct resetting *resetting)
     }
 }
 
+static bool fail_partition(struct resetting *resetting, const struct cluster_topic *topic)
+{
+    struct failure failure;
+
+    failure_set(
+        &failure,
+        404,
+        "unknown_partition",
+        "partitions",
+        "partitions must be numbers of each topic's partitions: topic %s has 0 to %d",
+        topic->name,
+        (int)topic->partition_count - 1
+    );
+    request_fail(resetting->request, &failure);
+    return false;
+}
+
 /* "partitions": numbers, of each of the topics; absent: all. False: answered. */
 static bool add_named(
     struct resetting *resetting,
@@ -272,8 +289,7 @@ static bool add_named(
                 numbers == NULL ? (json_int_t)i : json_integer_value(json_array_get(numbers, i));
             if (numbers != NULL && (!json_is_integer(json_array_get(numbers, i)) || number < 0 ||
                                     number >= topic->partition_count)) {
-                fail(resetting, 404, "unknown_partition", "a topic does not have such a partition");
-                return false;
+                return fail_partition(resetting, topic);
             }
             if (!add_partition(resetting, topic->partitions[number])) {
                 fail(resetting, 400, "invalid", "these are too many partitions for one reset");

@@ -47,11 +47,13 @@ static void open_stream(const struct stream_ask *ask)
 {
     int32_t partitions[CURSOR_FITS_TOPIC];
     int64_t offsets[CURSOR_FITS_TOPIC];
+    int64_t asked[CURSOR_FITS_TOPIC];
     int64_t highs[CURSOR_FITS_TOPIC];
     const struct stream_wish wish = {
         .topic = ask->topic,
         .partitions = partitions,
         .offsets = offsets,
+        .asked = asked,
         .highs = highs,
         .slot_count = ask->count,
         .form = ask->form,
@@ -66,6 +68,7 @@ static void open_stream(const struct stream_ask *ask)
     for (uint32_t i = 0; i < ask->count; i++) {
         partitions[i] = ask->items[i].partition->number;
         offsets[i] = ask->items[i].offset;
+        asked[i] = ask->items[i].kind == POSITION_OFFSET ? ask->items[i].value : offsets[i];
         highs[i] = ask->items[i].known ? ask->items[i].high_watermark : INT64_MAX;
     }
     ria_err err = streams_open(&ask->gateway->streams, ask->request, &wish);

@@ -12,7 +12,7 @@
 
 enum {
     STREAM_RETRY_MS = 2000, /* what browsers are told to wait before they come back */
-    STREAM_CONTROL_MAX = 32 * 1024,
+    STREAM_CONTROL_MAX = 64 * 1024,
     STREAM_TICK_US = 250 * 1000,
     STREAM_STUCK_US = 1000 * 1000, /* who takes nothing for so long gives up what it holds */
 };
@@ -49,6 +49,26 @@ static ria_err append_beginning(const struct stream *stream, struct ria_buf *out
     return append_place(stream, "id: ", "\n\n", out);
 }
 
+/* A cursor of the beginning has them behind it. */
+static ria_err
+append_gaps(const struct stream *stream, const struct stream_wish *wish, struct ria_buf *out)
+{
+    for (uint32_t i = 0; i < wish->slot_count; i++) {
+        if (wish->asked[i] != wish->offsets[i]) {
+            RIA_TRY(ria_buf_printf(
+                out,
+                is_events(stream)
+                    ? "event: gap\ndata: {\"partition\":%d,\"from\":%lld,\"to\":%lld}\n\n"
+                    : "{\"gap\":{\"partition\":%d,\"from\":%lld,\"to\":%lld}}\n",
+                (int)wish->partitions[i],
+                (long long)wish->asked[i],
+                (long long)wish->offsets[i]
+            ));
+        }
+    }
+    return RIA_OK;
+}
+
 /* With a filter the place has moved, perhaps, without an event. */
 static ria_err append_beat(const struct stream *stream, struct ria_buf *out)
 {
@@ -80,20 +100,39 @@ static ria_err append_end(const struct stream *stream, struct ria_buf *out)
                   : append_place(stream, ",\"cursor\":\"", "\"}\n", out);
 }
 
+/* Has the text sent next, if there was memory for it (err). False: there was not. Takes out. */
+static bool send_next(struct stream *stream, ria_err err, struct ria_buf *out)
+{
+    RIA_ASSERT(stream->control == NULL);
+    if (err != RIA_OK) {
+        ria_buf_fini(out);
+        return false;
+    }
+    ria_buf_take(out, &stream->control, &stream->control_size);
+    stream->control_at = 0;
+    return true;
+}
+
 /* Makes the text and has it sent next. False: no memory. */
 static bool say(struct stream *stream, ria_err (*append)(const struct stream *, struct ria_buf *))
 {
     struct ria_buf out;
 
-    RIA_ASSERT(stream->control == NULL);
     ria_buf_init(&out, STREAM_CONTROL_MAX);
-    if (append(stream, &out) != RIA_OK) {
-        ria_buf_fini(&out);
-        return false;
+    ria_err err = append(stream, &out);
+    return send_next(stream, err, &out);
+}
+
+static bool say_beginning(struct stream *stream, const struct stream_wish *wish)
+{
+    struct ria_buf out;
+
+    ria_buf_init(&out, STREAM_CONTROL_MAX);
+    ria_err err = append_beginning(stream, &out);
+    if (err == RIA_OK) {
+        err = append_gaps(stream, wish, &out);
     }
-    ria_buf_take(&out, &stream->control, &stream->control_size);
-    stream->control_at = 0;
-    return true;
+    return send_next(stream, err, &out);
 }
 
 /* --- sending -----------------------------------------------------------------------------------*/
@@ -499,7 +538,7 @@ streams_open(struct streams *streams, struct request *request, const struct stre
     if (!streams->tick.active) {
         ria_timer_start(streams->env->timers, &streams->tick, STREAM_TICK_US);
     }
-    if (!say(stream, append_beginning)) {
+    if (!say_beginning(stream, wish)) {
         stream_end(stream, "no_memory", "the gateway is out of memory");
     }
     if (streams->stopping) {

@@ -71,6 +71,7 @@ struct stream_wish {
     struct cluster_topic *topic;
     const int32_t *partitions; /* ascending */
     const int64_t *offsets;    /* where to begin */
+    const int64_t *asked;      /* the same, or what is left out in front of it, and told */
     const int64_t *highs;      /* high watermarks, INT64_MAX where unknown */
     uint32_t slot_count;
     stream_form form;

@@ -329,6 +329,35 @@ static void records_that_are_gone_are_an_error_or_skipped(void)
     }
 }
 
+/* It went on elsewhere without a word. */
+static void what_is_left_out_at_the_beginning_is_told(void)
+{
+    static const char *const policies[] = {"earliest", "latest"};
+
+    for (size_t i = 0; i < RIA_COUNT(policies); i++) {
+        struct stream_world s;
+        struct stream_client client;
+        char path[200];
+        stream_world_init(&s);
+        s.logs[0] = (struct log){20, 30};
+        (void)snprintf(
+            path,
+            sizeof(path),
+            "/v1/topics/t/stream?from=0:5,1:99,2:0&heartbeat_ms=1000&on_out_of_range=%s",
+            policies[i]
+        );
+        stream_client_open(&s, &client, path);
+        stream_client_drain(&s, &client);
+        CU_ASSERT_EQUAL(client.gaps, 2);
+        CU_ASSERT_EQUAL(client.records, i == 0 ? 10 : 0);
+        CU_ASSERT_EQUAL(client.next[0], 30);
+        CU_ASSERT_EQUAL(client.next[1], 0);
+        CU_ASSERT_TRUE(stream_client_is_done(&s, &client));
+        stream_client_hang_up(&s, &client);
+        stream_world_fini(&s);
+    }
+}
+
 static void a_leader_that_is_away_is_waited_for(void)
 {
     struct stream_world s;
@@ -523,6 +552,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(large_records_come_in_pieces),
     HARNESS_TEST(a_deleted_topic_ends_its_streams),
     HARNESS_TEST(records_that_are_gone_are_an_error_or_skipped),
+    HARNESS_TEST(what_is_left_out_at_the_beginning_is_told),
     HARNESS_TEST(a_leader_that_is_away_is_waited_for),
     HARNESS_TEST(the_end_of_the_gateway_is_told),
     HARNESS_TEST(a_gateway_that_has_just_started_lets_streams_wait),
