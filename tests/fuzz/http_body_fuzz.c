@@ -1,7 +1,9 @@
 /* http_body_fuzz: the first byte picks what a request is made of the rest for: a body of one of the
- * formats, a path, a query, or headers. The handlers run as in the gateway; storage acknowledges.
+ * formats, a path, a query (with filters), or headers. The handlers run as in the gateway; storage
+ * acknowledges, and has a few records.
  *
- * Every request must get exactly one answer, and everything that was charged is given back. What is
+ * Every request must get exactly one answer, which ends (a stream by its max_ms), and everything
+ * that was charged is given back. What is
  * stored must be batches that storage takes. */
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +12,11 @@
 #include "common/limits.h"
 
 #include "schemas/batch.h"
+#include "schemas/gen/fetch_request.h"
+#include "schemas/gen/fetch_response.h"
+#include "schemas/gen/group_read.h"
+#include "schemas/gen/group_read_result.h"
+#include "schemas/gen/list_offsets_response.h"
 
 #include "services/gateway/consumer_call.h"
 #include "services/gateway/service.h"
@@ -17,7 +24,12 @@
 #include "tests/unit/services/gateway/group_world.h"
 #include "tests/unit/services/gateway/world.h"
 
-enum { BODY_MAX = 1024 * 1024, TIMEOUT_MS = 1000 };
+enum {
+    BODY_MAX = 1024 * 1024,
+    TIMEOUT_MS = 1000,
+    TURNS_QUICK = 40, /* in which everything is answered in time */
+    TURNS_MAX = 140,  /* and who waits has waited long enough */
+};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -64,6 +76,45 @@ static const struct shape {
     {PART_QUERY, "GET", "/consumers/g/instances/i/records?", NULL, NULL},
     {PART_QUERY, "GET", "/consumers/g/instances/i/offsets?", NULL, NULL},
     {PART_HEADER, "POST", "/consumers/g", "X-Forwarded-Host", NULL},
+    {PART_QUERY, "GET", "/v1/topics/t/stream?max_ms=1000&", NULL, NULL},
+    {PART_QUERY, "GET", "/v1/topics/t/stream?max_ms=1000&from=earliest&filter=", NULL, NULL},
+    {PART_QUERY, "GET", "/v1/topics/t/stream?max_ms=1000&from=earliest&filter=%24.", NULL, NULL},
+    {PART_HEADER, "GET", "/v1/topics/t/stream?max_ms=1000", "Last-Event-ID", NULL},
+    {PART_QUERY, "GET", "/v1/groups/g/stream?topics=t&max_ms=1000&", NULL, NULL},
+    {PART_QUERY, "GET", "/v1/groups/g/stream?topics=t&max_ms=1000&filter=", NULL, NULL},
+    {PART_HEADER, "GET", "/v1/groups/g/stream?topics=t&max_ms=1000", "Last-Event-ID", NULL},
+    {PART_QUERY, "GET", "/v1/groups?", NULL, NULL},
+    {PART_BODY, "POST", "/v1/groups/g/extend", "Content-Type", "application/json"},
+    {PART_BODY, "POST", "/v1/groups/g/release", "Content-Type", "application/json"},
+    {PART_BODY, "PUT", "/v1/queues/t/g", "Content-Type", "application/json"},
+    {PART_QUERY, "POST", "/v1/queues/t/g/receive?", NULL, NULL},
+    {PART_BODY, "POST", "/v1/queues/t/g/receive", "Content-Type", "application/json"},
+    {PART_BODY, "POST", "/v1/queues/t/g/ack", "Content-Type", "application/json"},
+    {PART_BODY, "POST", "/v1/queues/t/g/nack", "Content-Type", "application/json"},
+    {PART_BODY, "POST", "/v1/queues/t/g/extend", "Content-Type", "application/json"},
+    {PART_BODY, "POST", "/v1/queues/t/g/reject", "Content-Type", "application/json"},
+    {PART_BODY, "POST", "/v1/queues/t/g/redrive", "Content-Type", "application/json"},
+    {PART_BODY,
+     "POST",
+     "/consumers/g/instances/i/positions/beginning",
+     "Content-Type",
+     "application/json"},
+    {PART_BODY,
+     "POST",
+     "/consumers/g/instances/i/offsets:list",
+     "Content-Type",
+     "application/json"},
+    {PART_BODY, "GET", "/consumers/g/instances/i/offsets", "Content-Type", "application/json"},
+    {PART_HEADER, "POST", "/v1/topics/t/records", "Riacho-Deliver-At", NULL},
+    {PART_PATH, "DELETE", "", NULL, NULL},
+    {PART_PATH, "PUT", "", NULL, NULL},
+};
+
+/* What is in each partition, for streams and their filters to look at. */
+static const char *const stored[] = {
+    "{\"a\":1,\"b\":[true,{\"c\":\"x\"}],\"d\":-1.5e3}",
+    "no JSON",
+    "{\"a\":123456789012345678901234567890.5,\"b\":null}",
 };
 
 /* A member is one of Confluent's instances, with partition 0 of the topic unless it has chosen. */
@@ -91,9 +142,89 @@ static void answer_member(struct world *world, struct group_world_request *asked
     group_world_answer(world, asked);
 }
 
-/* Storage checks a batch before it acknowledges it; the rest it refuses. The coordinator does what
- * it is asked of groups, and has nothing to give. */
-static void answer(struct world *world, struct world_call *call)
+/* Each Read is given what the one before has committed; the first one the beginning. */
+static void answer_read(struct world *world, struct group_world_request *asked, int64_t *leases)
+{
+    const struct group_read *body = asked->bodies[0];
+    struct group_read_result result;
+    struct group_read_result_group_grant grant = {
+        .topic_id = world->topics[0].id, .lease_id = 11, .left_ms = 30000};
+
+    group_read_result_init(&result);
+    if (*leases == 0 && body->partitions_max > 0) {
+        ++*leases;
+        result.granted = &grant;
+        result.granted_count = 1;
+    }
+    asked->results[0] = &result;
+    group_world_answer(world, asked);
+}
+
+static void answer_group(struct world *world, struct group_world_request *asked, int64_t *leases)
+{
+    if (asked->count == 1 && asked->kinds[0] == GROUP_OP_MEMBER) {
+        answer_member(world, asked);
+    } else if (asked->count == 1 && asked->kinds[0] == GROUP_OP_READ) {
+        answer_read(world, asked, leases);
+    } else {
+        group_world_answer(world, asked);
+    }
+}
+
+static void open_call(const struct world_call *call, void *out)
+{
+    struct ria_slice payload;
+    struct ria_arena arena;
+
+    ria_arena_init(&arena, 65536);
+    world_open(call, &arena, out, &payload);
+    ria_arena_fini(&arena);
+}
+
+static void answer_fetch(struct world *world, struct world_call *call)
+{
+    struct batch_builder builder;
+    struct fetch_request request;
+    struct fetch_response response;
+
+    open_call(call, &request);
+    if (request.offset < 0 || request.offset > (int64_t)RIA_COUNT(stored)) {
+        world_refuse(world, call, RIA_ERR_OFFSET_OUT_OF_RANGE, "");
+        return;
+    }
+    fetch_response_init(&response);
+    response.high_watermark = RIA_COUNT(stored);
+    if (request.offset == (int64_t)RIA_COUNT(stored)) {
+        world_reply(world, call, &response, RIA_SLICE_EMPTY);
+        return;
+    }
+    batch_builder_init(&builder, RIA_BATCH_SIZE_MAX);
+    for (size_t i = 0; i < RIA_COUNT(stored); i++) {
+        ria_err err = batch_builder_add(
+            &builder, 1, RIA_SLICE_LITERAL("k"), ria_slice_cstr(stored[i]), NULL, 0
+        );
+        RIA_ASSERT(err == RIA_OK);
+    }
+    struct ria_slice bytes = batch_builder_finish(&builder, -1, -1, -1);
+    batch_patch(builder.buf.data, 0, 1);
+    world_reply(world, call, &response, bytes);
+    batch_builder_fini(&builder);
+}
+
+static void answer_offsets(struct world *world, struct world_call *call)
+{
+    struct list_offsets_response response;
+
+    list_offsets_response_init(&response);
+    response.log_start_offset = 0;
+    response.high_watermark = RIA_COUNT(stored);
+    response.offset = -1;
+    world_reply(world, call, &response, RIA_SLICE_NULL);
+}
+
+/* Storage checks a batch before it acknowledges it, and has a few records; the rest it refuses. The
+ * coordinator does what it is asked of groups, and has one partition to give. */
+static void answer(struct world *world, struct world_call *call, int64_t *leases)
 {
     struct group_world_request asked;
     struct produce_request request;
@@ -103,11 +234,15 @@ static void answer(struct world *world, struct world_call *call)
     const char *reason = NULL;
 
     if (call->api_key == API_GROUP && group_world_open(world, &asked)) {
-        if (asked.count == 1 && asked.kinds[0] == GROUP_OP_MEMBER) {
-            answer_member(world, &asked);
-        } else {
-            group_world_answer(world, &asked);
-        }
+        answer_group(world, &asked, leases);
+        return;
+    }
+    if (call->api_key == API_FETCH) {
+        answer_fetch(world, call);
+        return;
+    }
+    if (call->api_key == API_LIST_OFFSETS) {
+        answer_offsets(world, call);
         return;
     }
     if (call->api_key != API_PRODUCE) {
@@ -153,21 +288,24 @@ static void make_request(
 static void run_request(struct gateway *gateway, struct world *world, struct fake_request *fake)
 {
     size_t body_max = 0;
+    int64_t leases = 0;
 
     fake->request.received_us = world->now_us;
     gateway_begin(gateway, &fake->request, &body_max);
     if (fake->answers == 0) {
         gateway_handle(gateway, &fake->request);
     }
-    for (int i = 0; i < 100 && fake->answers == 0; i++) {
+    for (int i = 0; i < TURNS_MAX && fake->ends == 0; i++) {
         struct world_call *call;
-        world_advance(world, 1000 * 1000);
+        world_advance(world, i < TURNS_QUICK ? 50 * 1000 : 1000 * 1000);
         while ((call = world_next_call(world, -1)) != NULL) {
-            answer(world, call);
+            answer(world, call, &leases);
             world_run(world);
         }
+        fake_request_take(fake, 0, 0);
     }
     RIA_ASSERT(fake->answers == 1);
+    RIA_ASSERT(fake->ends == 1);
     RIA_ASSERT(fake->status >= 200 && fake->status < 600);
 }
 
@@ -177,6 +315,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .coordinator = "tcp://c",
         .body_max = BODY_MAX,
         .request_timeout_ms = TIMEOUT_MS,
+        .streams_max = 1,
     };
     struct gateway *gateway = NULL;
     struct fake_request fake;

@@ -106,9 +106,9 @@ static void a_commit_that_nobody_can_check_is_refused_for_now(void)
     for (int i = 0; i < 1000 && consuming_waits(&s, 0); i++) {
         world_advance(&s.world, SECOND / 20);
     }
-    CU_ASSERT_TRUE(consuming_answered(
-        &s, 0, 503, "whether offset 1000 is in its log; nothing was committed"
-    ));
+    CU_ASSERT_TRUE(
+        consuming_answered(&s, 0, 503, "whether offset 1000 is in its log; nothing was committed")
+    );
     CU_ASSERT_TRUE(consuming_nothing_asked(&s));
     consuming_fini(&s);
 }

@@ -253,8 +253,8 @@ static void what_is_lost_and_has_no_room_is_counted(void)
     (void)consuming_expect_read(&s);
     group_read_result_init(&result);
     for (size_t i = 0; i < RIA_COUNT(lost); i++) {
-        lost[i] = (struct group_read_result_group_lost){
-            .topic_id = s.t->id, .partition = (int32_t)i, .position = 8};
+        lost[i] = (struct group_read_result_group_lost
+        ){.topic_id = s.t->id, .partition = (int32_t)i, .position = 8};
     }
     result.lost = lost;
     result.lost_count = RIA_COUNT(lost);
