@@ -55,6 +55,19 @@ static void set_text(json_t *body, const char *member, const char *text)
     }
 }
 
+/* Options, and TOPIC and GROUP in front of argv. False: said. */
+static bool take_words(
+    const char *command, int argc, char **argv, struct cli_option *options, size_t option_count
+)
+{
+    int count = cli_parse(argc, argv, options, option_count);
+
+    if (count >= 0 && count != 2) {
+        (void)cli_usage("queue %s wants TOPIC and GROUP", command);
+    }
+    return count == 2;
+}
+
 /* ---- list ---- */
 
 static void add_page(struct cli *cli, const json_t *page, struct cli_table *table)
@@ -191,15 +204,11 @@ static int set(struct cli *cli, int argc, char **argv)
         {.name = "dead-letter-topic"},
         {.name = "no-dead-letter-topic", .is_flag = true},
     };
-    int count = cli_parse(argc, argv, options, RIA_COUNT(options));
     char path[PATH_MAX_BYTES];
     json_t *answer = NULL;
 
-    if (count < 0) {
+    if (!take_words("set", argc, argv, options, RIA_COUNT(options))) {
         return CLI_USAGE;
-    }
-    if (count != 2) {
-        return cli_usage("queue set wants TOPIC and GROUP");
     }
     json_t *body = json_object();
     set_text(body, "order", options[2].value);
@@ -271,15 +280,11 @@ static int receive(struct cli *cli, int argc, char **argv)
         {.name = "consumer"},
         {.name = "ack", .is_flag = true},
     };
-    int count = cli_parse(argc, argv, options, RIA_COUNT(options));
     char path[PATH_MAX_BYTES];
     json_t *answer = NULL;
 
-    if (count < 0) {
+    if (!take_words("receive", argc, argv, options, RIA_COUNT(options))) {
         return CLI_USAGE;
-    }
-    if (count != 2) {
-        return cli_usage("queue receive wants TOPIC and GROUP");
     }
     json_t *body = json_object();
     set_text(body, "consumer", options[3].value);

@@ -121,6 +121,9 @@ bool gateway_query_i64(
 /* Answers 415 if the body is compressed: formats that are looked into must be plain. */
 bool gateway_body_is_plain(struct request *request);
 
+/* TYPE_JSON, TYPE_NDJSON or TYPE_BATCHES, as Accept says; NULL: answered 406. */
+const char *gateway_record_type(struct request *request);
+
 /* Answers 400 if the query has a parameter that is not in names (ended by NULL). */
 bool gateway_query_known(struct request *request, const char *const *names);
 

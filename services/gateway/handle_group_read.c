@@ -25,8 +25,6 @@ enum {
     LOST_HEADER_MAX = 1024,
 };
 
-static const char *const types[] = {TYPE_JSON, TYPE_NDJSON, TYPE_BATCHES, NULL};
-
 struct group_reader {
     struct gateway *gateway;
     struct request *request;
@@ -400,19 +398,7 @@ static void fetched(struct group_fetch *fetch, const struct failure *failure)
 
 static bool take_type(struct group_reader *reader)
 {
-    struct failure failure;
-
-    reader->type = media_type_choose(request_header(reader->request, "Accept"), types);
-    if (reader->type == NULL) {
-        failure_set(
-            &failure,
-            406,
-            "not_acceptable",
-            "Accept",
-            "records come as " TYPE_JSON ", " TYPE_NDJSON " or " TYPE_BATCHES
-        );
-        request_fail(reader->request, &failure);
-    }
+    reader->type = gateway_record_type(reader->request);
     return reader->type != NULL;
 }
 

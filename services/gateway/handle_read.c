@@ -25,8 +25,6 @@ enum {
     FETCH_REPLY_MAX = 4096,
 };
 
-static const char *const types[] = {TYPE_JSON, TYPE_NDJSON, TYPE_BATCHES, NULL};
-
 struct read {
     struct gateway *gateway;
     struct request *request;
@@ -407,19 +405,7 @@ static bool take_position(struct read *read, int64_t *out_timestamp)
 
 static bool take_type(struct read *read)
 {
-    struct failure failure;
-
-    read->type = media_type_choose(request_header(read->request, "Accept"), types);
-    if (read->type == NULL) {
-        failure_set(
-            &failure,
-            406,
-            "not_acceptable",
-            "Accept",
-            "records come as " TYPE_JSON ", " TYPE_NDJSON " or " TYPE_BATCHES
-        );
-        request_fail(read->request, &failure);
-    }
+    read->type = gateway_record_type(read->request);
     return read->type != NULL;
 }
 

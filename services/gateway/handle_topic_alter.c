@@ -158,28 +158,21 @@ static bool take_configs(json_t *config, struct alteration *a, struct failure *f
 {
     struct alter_topic_request *body = &a->body;
     struct ria_arena *arena = &a->request->arena;
-    struct topic_setting_given given;
-    const char *name;
-    json_t *value;
+    struct topic_setting_given *given = NULL;
+    uint32_t count = 0;
 
-    if (config == NULL) {
-        return true;
-    }
-    if (!topic_settings_check_object(config, failure)) {
+    if (!topic_settings_take(config, true, arena, &given, &count, failure)) {
         return false;
     }
-    body->configs = ria_arena_alloc_array(arena, json_object_size(config), sizeof(*body->configs));
+    body->configs = ria_arena_alloc_array(arena, count, sizeof(*body->configs));
     if (body->configs == NULL) {
         failure_of_err(failure, RIA_ERR_NOMEM, "");
         return false;
     }
-    json_object_foreach(config, name, value)
-    {
-        if (!topic_settings_take(name, value, true, arena, &given, failure)) {
-            return false;
-        }
-        body->configs[body->configs_count].name = given.name;
-        body->configs[body->configs_count++].value = given.value;
+    body->configs_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        body->configs[i].name = given[i].name;
+        body->configs[i].value = given[i].value;
     }
     return true;
 }

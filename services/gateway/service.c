@@ -566,6 +566,25 @@ bool gateway_body_is_plain(struct request *request)
     return false;
 }
 
+const char *gateway_record_type(struct request *request)
+{
+    static const char *const types[] = {TYPE_JSON, TYPE_NDJSON, TYPE_BATCHES, NULL};
+    const char *type = media_type_choose(request_header(request, "Accept"), types);
+    struct failure failure;
+
+    if (type == NULL) {
+        failure_set(
+            &failure,
+            406,
+            "not_acceptable",
+            "Accept",
+            "records come as " TYPE_JSON ", " TYPE_NDJSON " or " TYPE_BATCHES
+        );
+        request_fail(request, &failure);
+    }
+    return type;
+}
+
 bool gateway_query_known(struct request *request, const char *const *names)
 {
     const char *unknown = request_query_unknown(request, names);

@@ -7,7 +7,7 @@
 #include "services/gateway/document.h"
 #include "services/shared/topic_config.h"
 
-bool topic_settings_check_object(const json_t *config, struct failure *failure)
+static bool check_object(const json_t *config, struct failure *failure)
 {
     if (json_is_object(config) && json_object_size(config) <= RIA_CONFIG_ENTRIES_MAX) {
         return true;
@@ -34,7 +34,7 @@ static ria_err check(const struct topic_setting_given *given, char *reason, size
     return topic_config_set(&scratch, given->name, given->value, reason, reason_size);
 }
 
-bool topic_settings_take(
+static bool take_one(
     const char *name,
     const json_t *value,
     bool may_unset,
@@ -69,6 +69,40 @@ bool topic_settings_take(
         return false;
     }
     *out_given = given;
+    return true;
+}
+
+bool topic_settings_take(
+    json_t *config,
+    bool may_unset,
+    struct ria_arena *arena,
+    struct topic_setting_given **out_given,
+    uint32_t *out_count,
+    struct failure *failure
+)
+{
+    struct topic_setting_given *given = NULL;
+    uint32_t count = 0;
+    const char *name;
+    json_t *value;
+
+    if (config != NULL && !check_object(config, failure)) {
+        return false;
+    }
+    given = ria_arena_alloc_array(arena, json_object_size(config), sizeof(*given));
+    if (given == NULL) {
+        failure_of_err(failure, RIA_ERR_NOMEM, "");
+        return false;
+    }
+    json_object_foreach(config, name, value)
+    {
+        if (!take_one(name, value, may_unset, arena, &given[count], failure)) {
+            return false;
+        }
+        count++;
+    }
+    *out_given = given;
+    *out_count = count;
     return true;
 }
 

@@ -14,19 +14,16 @@ struct topic_setting_given {
     struct ria_slice value; /* null: back to the default */
 };
 
-/* One member of the object. Both slices are the arena's. may_unset: null is a value, too. False:
+/* Those of the object "config" (NULL: none), in the arena. may_unset: null is a value, too. False:
  * failure says why, of field "config". */
 bool topic_settings_take(
-    const char *name,
-    const json_t *value,
+    json_t *config,
     bool may_unset,
     struct ria_arena *arena,
-    struct topic_setting_given *out_given,
+    struct topic_setting_given **out_given,
+    uint32_t *out_count,
     struct failure *failure
 );
-
-/* "config" is an object of not too many members. */
-bool topic_settings_check_object(const json_t *config, struct failure *failure);
 
 /* Is a sentence of the coordinator about a setting? */
 bool topic_settings_names_one(const char *text);
