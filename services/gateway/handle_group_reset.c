@@ -218,7 +218,15 @@ static void described(void *arg, ria_err err, const char *text, const void *resp
 {
     const struct describe_groups_response *found = response;
     struct resetting *resetting = arg;
+    struct failure failure;
 
+    if (err == RIA_ERR_NOT_FOUND && resetting->body.create) {
+        failure_set(
+            &failure, 400, "invalid", "topics", "topics is missing: what the new group begins with"
+        );
+        request_fail(resetting->request, &failure);
+        return;
+    }
     if (err != RIA_OK) {
         request_fail_err(resetting->request, err, text);
         return;

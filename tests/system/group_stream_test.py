@@ -111,8 +111,37 @@ def a_client_that_commits_itself_may_do_so_when_its_stream_has_ended():
         assert partitions_of(cluster)[0]["position"] == 10
 
 
+def a_gateway_that_knows_nothing_yet_lets_a_stream_wait():
+    """A browser takes any status but 200 for final."""
+    with running(gateways=2) as cluster:
+        make_topic(cluster, partitions=1)
+        produce(cluster, 5)
+        cluster["gateway-2"].kill()
+        cluster["coordinator"].kill()
+        cluster["gateway-2"].start()
+        wait_for(lambda: listens(cluster, 1), "the gateway to listen")
+        path = "/v1/groups/g/stream?topics=%s" % TOPIC
+        reader = Reader(cluster, "earliest", gateway=1, path=path)
+        reader.start()
+        # Nothing is answered, so nothing can be waited for: it would be refused in this time.
+        assert not reader.opened.wait(2), "begun without a cluster"
+        assert reader.refused is None and reader.gateway == 1, "it was refused"
+        cluster["coordinator"].start()
+        wait_for(lambda: len(reader.records) == 5, "the records", 30)
+        assert reader.openings == 1 and reader.gateway == 1, "it was refused"
+        reader.finish()
+
+
+def listens(cluster, gateway):
+    try:
+        return cluster.get("/healthz", gateway=gateway).status == 200
+    except OSError:
+        return False
+
+
 if __name__ == "__main__":
     main([two_members_share_and_a_killed_gateway_costs_no_record,
           who_goes_away_leaves_nothing_leased_and_nothing_is_repeated,
           a_client_that_commits_itself_keeps_its_stream_and_the_next_one_gets_the_rest,
-          a_client_that_commits_itself_may_do_so_when_its_stream_has_ended])
+          a_client_that_commits_itself_may_do_so_when_its_stream_has_ended,
+          a_gateway_that_knows_nothing_yet_lets_a_stream_wait])

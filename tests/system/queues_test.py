@@ -135,6 +135,11 @@ def records_of_a_key_keep_their_order_under_nacks():
         count, keys = 60, 5
         # All records of a key are in one partition.
         produce(cluster, count, 2, key=lambda n: "k%d" % (n % 2 + 2 * (n // 2 % keys)))
+        put(cluster, "counted", order="key")
+        first = records(cluster, "counted", max_records=100, wait_ms=5000)
+        seen = describe(cluster, "counted")
+        assert seen["locked"] == len(first) > 0 and seen["held"] == seen["waiting"] > 0, seen
+        assert seen["locked"] + seen["held"] + seen["ready"] == count, seen
         finished, nacked, out, lock = [], set(), {}, threading.Lock()
         problems = []
 
