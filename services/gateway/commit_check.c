@@ -2,6 +2,10 @@
 
 #include <stdio.h>
 
+#include "schemas/gen/list_offsets_response.h"
+
+#include "services/gateway/offsets.h"
+
 enum {
     COMMIT_CHECK_MS = 2000,
     AGAIN_US = 100 * 1000,
@@ -9,6 +13,7 @@ enum {
 };
 
 static void ask(struct commit_check *check);
+static void confirm(struct commit_check *check);
 
 static void finish(struct commit_check *check, ria_err err)
 {
@@ -36,6 +41,50 @@ static void drop_known(struct commit_check *check)
     check->count = kept;
 }
 
+/* A leader that has just begun answers when it knows what is committed. */
+static void confirmed(struct leader_call *call, ria_err err, struct leader_reply *reply)
+{
+    struct commit_check *check = call->arg;
+    struct list_offsets_response response;
+
+    check->confirms = false;
+    if (err == RIA_OK) {
+        err = offsets_decode(reply, &response);
+    }
+    if (err != RIA_OK) {
+        finish(check, RIA_ERR_NO_LEADER);
+        return;
+    }
+    if (response.high_watermark <= check->at[0].offset) {
+        finish(check, RIA_ERR_OFFSET_OUT_OF_RANGE);
+        return;
+    }
+    check->at[0] = check->at[--check->count];
+    if (check->count == 0) {
+        finish(check, RIA_OK);
+    } else {
+        confirm(check);
+    }
+}
+
+/* The first one is past the end, for all that a watch tells, which knows of no doubts. */
+static void confirm(struct commit_check *check)
+{
+    int64_t now_us = ria_clock_mono_us(check->marks->env->clock);
+
+    check->confirms = true;
+    check->call = (struct leader_call){
+        .partition = check->at[0].partition,
+        .api_key = API_LIST_OFFSETS,
+        .deadline_us =
+            ria_max_i64(check->leader_until_us, now_us + PROBE_TIMEOUT_MS * INT64_C(1000)),
+        .done = confirmed,
+        .arg = check,
+    };
+    list_offsets_request_init(&check->call.body.list_offsets);
+    leader_call_start(check->leaders, &check->call);
+}
+
 /* Some are past the end, or (is_known false) their leaders have not said where it is. */
 static void ask_later(struct commit_check *check, bool is_known)
 {
@@ -44,8 +93,10 @@ static void ask_later(struct commit_check *check, bool is_known)
 
     if (now_us < (is_known ? check->until_us : check->leader_until_us)) {
         ria_timer_start(env->timers, &check->again, AGAIN_US);
+    } else if (is_known) {
+        confirm(check);
     } else {
-        finish(check, is_known ? RIA_ERR_OFFSET_OUT_OF_RANGE : RIA_ERR_NO_LEADER);
+        finish(check, RIA_ERR_NO_LEADER);
     }
 }
 
@@ -79,6 +130,7 @@ void commit_check_start(struct commit_check *check)
 {
     const struct ria_env *env = check->marks->env;
 
+    check->confirms = false;
     int64_t now_us = ria_clock_mono_us(env->clock);
     check->until_us = now_us + COMMIT_CHECK_MS * 1000;
     check->leader_until_us = now_us + (int64_t)check->timeout_ms * 1000;
@@ -129,6 +181,10 @@ void commit_checks_fini(struct marks *marks)
     struct ria_list *link;
 
     while ((link = ria_list_pop_front(&marks->checks)) != NULL) {
-        ria_timer_stop(marks->env->timers, &RIA_CONTAINER(link, struct commit_check, link)->again);
+        struct commit_check *check = RIA_CONTAINER(link, struct commit_check, link);
+        ria_timer_stop(marks->env->timers, &check->again);
+        if (check->confirms) {
+            leader_call_cancel(&check->call);
+        }
     }
 }

@@ -569,6 +569,7 @@ static void check_commits(struct group_fetch *fetch)
         }
     }
     check->marks = &fetch->gateway->marks;
+    check->leaders = &fetch->gateway->leaders;
     check->timeout_ms = fetch->gateway->options.request_timeout_ms;
     check->done = checked;
     check->arg = fetch;

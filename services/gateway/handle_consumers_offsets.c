@@ -185,6 +185,7 @@ static void commit_given(struct committing *committing)
         check->at[i] = (struct marks_at){committing->at[i].partition, committing->at[i].offset};
     }
     check->marks = &call->gateway->marks;
+    check->leaders = &call->gateway->leaders;
     check->count = committing->count;
     check->timeout_ms = call->gateway->options.request_timeout_ms;
     check->done = checked;

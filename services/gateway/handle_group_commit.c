@@ -282,6 +282,7 @@ static void say(struct gateway *gateway, struct request *request, commit_verb ve
         word->commit.member = member; /* it is heard of */
     }
     word->check.marks = &gateway->marks;
+    word->check.leaders = &gateway->leaders;
     word->check.count = word->count;
     word->check.timeout_ms = gateway->options.request_timeout_ms;
     word->check.done = checked;
