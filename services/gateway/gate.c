@@ -4,18 +4,29 @@
 
 #include "common/assert.h"
 
+#include "services/gateway/fetch_cache.h"
+
 enum {
     GATE_SHARE = 2, /* reads get the budget's half */
     GATE_RETRY_US = 1000,
 };
 
+static bool has_memory(const struct budget *budget, size_t size)
+{
+    return budget->used.value == 0 || budget_has(budget, size);
+}
+
 /* A pass larger than the share goes alone. */
 static bool has_room(const struct gate *gate, size_t size)
 {
-    int64_t share = gate->budget->limit / GATE_SHARE;
+    const struct budget *budget = gate->budget;
+    int64_t share = budget->limit / GATE_SHARE;
 
-    return (gate->budget->reads == 0 || gate->budget->reads + (int64_t)size <= share) &&
-           (gate->budget->used.value == 0 || budget_has(gate->budget, size));
+    if (budget->reads > 0 && budget->reads + (int64_t)size > share) {
+        return false;
+    }
+    return has_memory(budget, size) ||
+           (gate->cache != NULL && fetch_cache_clear(gate->cache) && has_memory(budget, size));
 }
 
 static struct gate_pass *first_of(const struct gate *gate)
@@ -60,9 +71,11 @@ static void retry_due(struct ria_timer *timer, void *arg)
     let_in(arg);
 }
 
-void gate_init(struct gate *gate, const struct ria_env *env, struct budget *budget)
+void gate_init(
+    struct gate *gate, const struct ria_env *env, struct budget *budget, struct fetch_cache *cache
+)
 {
-    *gate = (struct gate){.env = env, .budget = budget};
+    *gate = (struct gate){.env = env, .budget = budget, .cache = cache};
     ria_list_init(&gate->waiting);
     ria_timer_init(&gate->retry, retry_due, gate);
 }

@@ -18,10 +18,13 @@
 #include "services/gateway/budget.h"
 #include "services/gateway/request.h"
 
+struct fetch_cache;
+
 struct gate {
     const struct ria_env *env;
     struct budget *budget;
-    struct ria_list waiting; /* oldest first */
+    struct fetch_cache *cache; /* given up before anybody waits; NULL: none */
+    struct ria_list waiting;   /* oldest first */
     struct ria_timer retry;
 };
 
@@ -36,7 +39,10 @@ struct gate_pass {
     struct ria_list link;
 };
 
-void gate_init(struct gate *gate, const struct ria_env *env, struct budget *budget);
+/* Borrows cache. */
+void gate_init(
+    struct gate *gate, const struct ria_env *env, struct budget *budget, struct fetch_cache *cache
+);
 
 /* Forgets those who wait. */
 void gate_fini(struct gate *gate);

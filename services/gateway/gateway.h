@@ -15,6 +15,7 @@
 #include "services/gateway/consumer_notes.h"
 #include "services/gateway/coordinator_call.h"
 #include "services/gateway/failure.h"
+#include "services/gateway/fetch_cache.h"
 #include "services/gateway/gate.h"
 #include "services/gateway/group_ops.h"
 #include "services/gateway/group_release.h"
@@ -86,6 +87,7 @@ struct gateway {
     struct ria_list consumer_calls; /* consumer_call.h: those that wait for a time */
     struct ria_list consumer_polls; /* handle_consumers_records.c: those with records */
     struct gate gate;               /* reads */
+    struct fetch_cache fetch_cache; /* of those that take a few records at a time */
     struct streams streams;
     struct group_streams group_streams;
     struct produce *produce;

@@ -365,6 +365,7 @@ static void take_grants(struct group_fetch *fetch, const struct group_read_resul
             .lease = result->granted[i].lease_id,
             .offset = result->granted[i].offset,
             .next = result->granted[i].offset,
+            .records_max = fetch->records_max,
             .left_ms = result->granted[i].left_ms,
             .batches = RIA_SLICE_EMPTY,
         };

@@ -63,7 +63,8 @@ struct group_fetch {
     bool commit_delivered;
     int32_t partitions_max;
     int64_t bytes_max;
-    bool from_latest; /* partitions without a position */
+    int64_t records_max; /* no more are handed out; 0: as many as there is room for */
+    bool from_latest;    /* partitions without a position */
     group_range_policy on_range;
     struct cluster_topic **topics;
     uint32_t topic_count;

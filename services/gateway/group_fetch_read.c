@@ -160,19 +160,23 @@ static void ranges_known(struct positions *positions)
 
 static bool find_ranges(struct group_fetch *fetch)
 {
-    struct position *items =
-        ria_arena_alloc_array(&fetch->round, GROUP_PARTITIONS_MAX, sizeof(*items));
+    struct position *items = NULL;
     uint32_t count = 0;
     ria_err err = RIA_ERR_NOMEM;
 
+    for (uint32_t i = 0; i < fetch->held_count; i++) {
+        count += fetch->held[i].err == RIA_ERR_OFFSET_OUT_OF_RANGE;
+    }
+    if (count == 0) {
+        return false;
+    }
+    items = ria_arena_alloc_array(&fetch->round, count, sizeof(*items));
+    count = 0;
     for (uint32_t i = 0; items != NULL && i < fetch->held_count; i++) {
         if (fetch->held[i].err == RIA_ERR_OFFSET_OUT_OF_RANGE) {
             items[count].partition = fetch->held[i].partition;
             items[count++].kind = POSITION_LATEST;
         }
-    }
-    if (items != NULL && count == 0) {
-        return false;
     }
     if (items != NULL) {
         err = positions_start(
@@ -222,6 +226,7 @@ void group_fetch_read(struct group_fetch *fetch)
     reading->gate = &gateway->gate;
     reading->leaders = &gateway->leaders;
     reading->marks = &gateway->marks;
+    reading->cache = &gateway->fetch_cache;
     reading->held = fetch->held;
     reading->bytes_max = fetch->bytes_max;
     reading->deadline_us = group_fetch_deadline_us(fetch);

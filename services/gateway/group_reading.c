@@ -4,6 +4,7 @@
 
 #include "common/assert.h"
 
+#include "schemas/batch.h"
 #include "schemas/envelope.h"
 #include "schemas/gen/fetch_response.h"
 
@@ -11,6 +12,9 @@ enum {
     STRAGGLERS_US = 250 * 1000,
     FETCH_BYTES_MIN = 1024,
     FETCH_REPLY_MAX = 4096,
+    /* Of a partition of which few records are wanted: the next ones come along. */
+    FETCH_AHEAD = 64 * 1024,
+    FETCH_RECORDS_MAX = 1 << 20, /* more are not few */
 };
 
 static void charge(struct group_reading *reading, size_t size)
@@ -60,6 +64,118 @@ static void held_done(struct group_held *held, ria_err err, const char *text)
     }
 }
 
+/* --- partitions of which few records are wanted ------------------------------------------------*/
+
+/* Enough for the records, as far as one can tell; 0: nobody knows how large they are. The first may
+ * stand at the end of a batch. What did not fit is asked for again, and by then it is known better.
+ */
+static int64_t bytes_wanted(const struct group_reading *reading, const struct group_held *held)
+{
+    struct marks_sizes sizes = marks_sizes_get(reading->marks, held->partition);
+    int64_t records = ria_min_i64(held->records_max, FETCH_RECORDS_MAX);
+
+    return sizes.record == 0
+               ? 0
+               : ria_max_i64(
+                     (int64_t)sizes.batch + 2 * records * (int64_t)sizes.record, FETCH_AHEAD
+                 );
+}
+
+static bool wants_few(const struct group_reading *reading, const struct group_held *held)
+{
+    return reading->cache != NULL && held->records_max > 0;
+}
+
+/* Notes how large what came is, wanted or not, and keeps it for those who want what follows. */
+static void keep_rest(struct group_reading *reading, const struct group_held *held)
+{
+    struct fetched fetched = {
+        .batches = held->batches,
+        .first = INT64_MAX,
+        .high_watermark = held->high_watermark,
+        .log_start = held->log_start,
+    };
+    struct ria_slice batches = held->batches;
+    struct marks_sizes sizes = {0};
+    struct batch_header header;
+    int64_t records = 0;
+
+    while (batch_header_decode(batches, &header) == RIA_OK && batch_size(&header) <= batches.size) {
+        sizes.batch = batch_size(&header) > sizes.batch ? batch_size(&header) : sizes.batch;
+        records += batch_last_offset(&header) - header.base_offset + 1;
+        fetched.first = ria_min_i64(fetched.first, header.base_offset);
+        fetched.end = batch_last_offset(&header) + 1;
+        batches = ria_slice_sub(batches, batch_size(&header), batches.size);
+    }
+    if (records <= 0) {
+        return;
+    }
+    sizes.record = held->batches.size / (size_t)records + 1;
+    marks_sizes_note(reading->marks, held->partition, sizes);
+    fetched.first = ria_max_i64(fetched.first, held->log_start);
+    if (fetched.end - held->offset > held->records_max && fetched.first < fetched.end) {
+        fetch_cache_put(reading->cache, held->partition, held->call.sent_epoch, &fetched);
+    }
+}
+
+static int64_t last_wanted(const struct group_held *held)
+{
+    return held->offset + ria_min_i64(held->records_max, FETCH_RECORDS_MAX) - 1;
+}
+
+/* Bytes, at most, of what is wanted, if all of it seems to be here; else 0. */
+static size_t cached_size(const struct group_reading *reading)
+{
+    size_t size = 0;
+
+    for (uint32_t i = 0; i < reading->count; i++) {
+        const struct group_held *held = &reading->held[i];
+        if (held->is_read) {
+            continue;
+        }
+        size_t own =
+            wants_few(reading, held)
+                ? fetch_cache_has(reading->cache, held->partition, held->offset, last_wanted(held))
+                : 0;
+        if (own == 0) {
+            return 0;
+        }
+        size += own;
+    }
+    return size;
+}
+
+/* False: the leader must be asked. */
+static bool take_cached(struct group_reading *reading, struct group_held *held, int64_t bytes)
+{
+    struct fetched fetched;
+
+    held->msg = fetch_cache_get(
+        reading->cache, held->partition, held->offset, last_wanted(held), bytes, &fetched
+    );
+    if (held->msg == NULL) {
+        return false;
+    }
+    held->err = RIA_OK;
+    held->text[0] = '\0';
+    held->batches = fetched.batches;
+    held->log_start = fetched.log_start;
+    held->high_watermark =
+        ria_max_i64(fetched.high_watermark, marks_get(reading->marks, held->partition));
+    held->is_read = true;
+    return true;
+}
+
+/* --- leaders -----------------------------------------------------------------------------------*/
+
+static void expect_stragglers(struct group_reading *reading)
+{
+    reading->has_records = true;
+    if (!reading->stragglers.active) {
+        ria_timer_start(reading->env->timers, &reading->stragglers, STRAGGLERS_US);
+    }
+}
+
 static void fetched(struct leader_call *call, ria_err err, struct leader_reply *reply)
 {
     struct group_held *held = call->arg;
@@ -71,10 +187,10 @@ static void fetched(struct leader_call *call, ria_err err, struct leader_reply *
     if (err == RIA_OK && reply->payload.size > 0) {
         held->batches = reply->payload;
         held->msg = RIA_STEAL(&reply->msg);
-        reading->has_records = true;
-    }
-    if (reading->has_records && !reading->stragglers.active) {
-        ria_timer_start(reading->env->timers, &reading->stragglers, STRAGGLERS_US);
+        expect_stragglers(reading);
+        if (wants_few(reading, held)) {
+            keep_rest(reading, held);
+        }
     }
     held_done(held, err, err == RIA_OK ? "" : reply->text);
 }
@@ -85,6 +201,10 @@ static void stragglers_due(struct ria_timer *timer, void *arg)
     uint32_t late = reading->under_way;
 
     (void)timer;
+    if (late == 0) { /* it was all here */
+        finish(reading);
+        return;
+    }
     for (uint32_t i = 0; late > 0 && i < reading->count; i++) {
         struct group_held *held = &reading->held[i];
         if (held->under_way) {
@@ -114,27 +234,64 @@ static void read_one(struct group_reading *reading, struct group_held *held, int
     leader_call_start(reading->leaders, &held->call);
 }
 
+/* --- the gate ----------------------------------------------------------------------------------*/
+
+static void read_all(struct group_reading *reading)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < reading->count; i++) {
+        count += !reading->held[i].is_read;
+    }
+    for (uint32_t i = 0; i < reading->count; i++) {
+        struct group_held *held = &reading->held[i];
+        int64_t part = ria_max_i64(reading->bytes_max / count, FETCH_BYTES_MIN);
+        if (held->is_read) {
+            continue;
+        }
+        if (wants_few(reading, held) && take_cached(reading, held, part)) {
+            expect_stragglers(reading);
+            continue;
+        }
+        int64_t own = wants_few(reading, held) ? bytes_wanted(reading, held) : 0;
+        reading->under_way++;
+        read_one(reading, held, own > 0 ? ria_min_i64(own, part) : part);
+    }
+    if (reading->under_way == 0) {
+        ria_timer_start(reading->env->timers, &reading->stragglers, 0);
+    }
+}
+
+static void enter(struct group_reading *reading, size_t size);
+
 static void entered(struct gate_pass *pass, bool may_enter)
 {
     struct group_reading *reading = pass->arg;
-    uint32_t count = 0;
 
     if (!may_enter) {
         reading->done(reading, false);
         return;
     }
+    if (reading->is_cached && cached_size(reading) == 0) {
+        /* Gone, while it waited. */
+        gate_resize(reading->gate->budget, pass->size, 0);
+        reading->is_cached = false;
+        enter(reading, reading->size_max);
+        return;
+    }
     reading->charged += pass->size;
-    for (uint32_t i = 0; i < reading->count; i++) {
-        count += !reading->held[i].is_read;
-    }
-    reading->under_way = count;
-    for (uint32_t i = 0; i < reading->count; i++) {
-        if (!reading->held[i].is_read) {
-            int64_t own = reading->held[i].bytes_max;
-            int64_t part = ria_max_i64(reading->bytes_max / count, FETCH_BYTES_MIN);
-            read_one(reading, &reading->held[i], own > 0 ? ria_min_i64(own, part) : part);
-        }
-    }
+    read_all(reading);
+}
+
+static void enter(struct group_reading *reading, size_t size)
+{
+    reading->pass = (struct gate_pass){
+        .size = size,
+        .deadline_us = reading->deadline_us,
+        .fn = entered,
+        .arg = reading,
+    };
+    gate_enter(reading->gate, &reading->pass);
 }
 
 void group_reading_start(struct group_reading *reading)
@@ -149,14 +306,12 @@ void group_reading_start(struct group_reading *reading)
     }
     RIA_ASSERT(batch_max > 0);
     reading->has_records = false;
+    reading->under_way = 0;
+    reading->size_max = (size_t)ria_max_i64(reading->bytes_max, batch_max);
     ria_timer_init(&reading->stragglers, stragglers_due, reading);
-    reading->pass = (struct gate_pass){
-        .size = (size_t)ria_max_i64(reading->bytes_max, batch_max),
-        .deadline_us = reading->deadline_us,
-        .fn = entered,
-        .arg = reading,
-    };
-    gate_enter(reading->gate, &reading->pass);
+    size_t size = cached_size(reading);
+    reading->is_cached = size > 0;
+    enter(reading, size > 0 ? size : reading->size_max);
 }
 
 void group_reading_drop(struct group_reading *reading)

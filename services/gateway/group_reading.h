@@ -1,7 +1,9 @@
 /* group_reading: the records of partitions that were leased, all fetched at once.
  *
  * Once one of them has records, the others have STRAGGLERS_US left: a partition whose leader is
- * missing does not hold up the rest. Memory: the gate lets in as many bytes as were asked for, or
+ * missing does not hold up the rest. Where only some records are wanted, about as many bytes are
+ * asked for as they need (marks_sizes), or none, if an earlier fetch brought them along
+ * (fetch_cache.h). Memory: the gate lets in as many bytes as were asked for, or
  * one largest batch, and what came is charged as it is; several partitions with batches larger than
  * their part carry it past that until the answer was sent.
  *
@@ -12,6 +14,7 @@
 #include "common/base.h"
 #include "common/timers.h"
 
+#include "services/gateway/fetch_cache.h"
 #include "services/gateway/gate.h"
 #include "services/gateway/leader_call.h"
 #include "services/gateway/marks.h"
@@ -23,8 +26,8 @@ struct group_held {
     /* the caller's */
     struct cluster_partition *partition;
     int64_t lease;
-    int64_t offset;    /* to read from */
-    int64_t bytes_max; /* no more than these, but one batch; 0: its part of the reading's */
+    int64_t offset;      /* to read from */
+    int64_t records_max; /* no more are of use; 0: all that there is room for */
     int64_t left_ms;
     int64_t next; /* behind what was handed out */
     /* out, each time it is read */
@@ -50,6 +53,7 @@ struct group_reading {
     struct gate *gate;
     struct leader_calls *leaders;
     struct marks *marks;
+    struct fetch_cache *cache; /* NULL: none; used where few records are wanted */
     struct group_held *held;
     uint32_t count;
     int64_t bytes_max;
@@ -61,8 +65,10 @@ struct group_reading {
     /* private */
     struct gate_pass pass;
     struct ria_timer stragglers;
+    size_t size_max; /* what the gate is asked for if it takes a leader */
     uint32_t under_way;
     bool has_records;
+    bool is_cached; /* all that is wanted seemed to be here */
 };
 
 /* Reads those that have is_read == false. done never runs from inside; entered == false: there was

@@ -29,7 +29,6 @@ struct group_reader {
     struct gateway *gateway;
     struct request *request;
     const char *type;
-    int64_t records_max;
     struct group_fetch fetch;
 };
 
@@ -195,11 +194,13 @@ render_records(struct group_reader *reader, render_format format, struct ria_buf
         struct group_held *held = &fetch->held[i];
         struct render_range range = {
             .offset = held->offset,
-            .records_max = reader->records_max == 0 ? 0 : (uint32_t)(reader->records_max - records),
+            .records_max = reader->fetch.records_max == 0
+                               ? 0
+                               : (uint32_t)(reader->fetch.records_max - records),
             .size_max = READ_TEXT_MAX,
         };
         bool is_full = bytes >= (size_t)fetch->bytes_max || out->size >= READ_TEXT_MAX ||
-                       (reader->records_max > 0 && records >= reader->records_max);
+                       (reader->fetch.records_max > 0 && records >= reader->fetch.records_max);
         if (held->msg == NULL || is_full) {
             continue;
         }
@@ -411,7 +412,7 @@ static bool take_numbers(struct group_input *input, struct group_reader *reader)
     int64_t session_ms = 0;
 
     if (!group_input_i64(input, "wait_ms", 0, GATEWAY_WAIT_MS_MAX, 0, &wait_ms) ||
-        !group_input_i64(input, "max_records", 1, INT32_MAX, 0, &reader->records_max) ||
+        !group_input_i64(input, "max_records", 1, INT32_MAX, 0, &reader->fetch.records_max) ||
         !group_input_i64(
             input, "max_bytes", 1, RIA_FETCH_SIZE_MAX, READ_BYTES_DEFAULT, &fetch->bytes_max
         ) ||

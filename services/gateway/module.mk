@@ -17,6 +17,7 @@ $(eval $(call library,gateway,\
   services/gateway/deliver_at.c \
   services/gateway/document.c \
   services/gateway/failure.c \
+  services/gateway/fetch_cache.c \
   services/gateway/filter.c \
   services/gateway/framing.c \
   services/gateway/gate.c \

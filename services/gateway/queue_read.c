@@ -93,25 +93,6 @@ static ria_err walk_batch(struct walk *walk, struct ria_slice data)
     return RIA_OK;
 }
 
-/* Of all that came, wanted or not. */
-static void note_sizes(struct queue_read *read, const struct group_held *held)
-{
-    struct ria_slice batches = held->batches;
-    struct marks_sizes sizes = {0};
-    struct batch_header header;
-    int64_t records = 0;
-
-    while (batch_header_decode(batches, &header) == RIA_OK && batch_size(&header) <= batches.size) {
-        sizes.batch = batch_size(&header) > sizes.batch ? batch_size(&header) : sizes.batch;
-        records += batch_last_offset(&header) - header.base_offset + 1;
-        batches = ria_slice_sub(batches, batch_size(&header), batches.size);
-    }
-    if (records > 0) {
-        sizes.record = held->batches.size / (size_t)records + 1;
-        marks_sizes_note(&read->gateway->marks, held->partition, sizes);
-    }
-}
-
 static ria_err walk_batches(struct walk *walk, struct ria_slice batches)
 {
     struct batch_header header;
@@ -133,7 +114,6 @@ static void collect(struct queue_read *read)
         struct walk walk = {.read = read, .at = at, .end = read->spans[i].end};
         ria_err err = held->err;
         if (held->msg != NULL) {
-            note_sizes(read, held);
             err = walk_batches(&walk, held->batches);
         } else if (read->spans[i].log_start > held->offset) {
             walk_to(&walk, read->spans[i].log_start); /* that is gone */
@@ -166,17 +146,24 @@ static void ranges_known(struct positions *positions)
 /* False: there is nothing of the kind. */
 static bool find_ranges(struct queue_read *read)
 {
-    struct position *items = ria_arena_alloc_array(read->arena, SPANS_MAX, sizeof(*items));
+    struct position *items = NULL;
     uint32_t count = 0;
 
-    for (uint32_t i = 0; items != NULL && i < read->reading.count; i++) {
+    for (uint32_t i = 0; i < read->reading.count; i++) {
+        count += read->reading.held[i].err == RIA_ERR_OFFSET_OUT_OF_RANGE;
+    }
+    if (count > 0) {
+        items = ria_arena_alloc_array(read->arena, count, sizeof(*items));
+    }
+    if (items == NULL) {
+        return false;
+    }
+    count = 0;
+    for (uint32_t i = 0; i < read->reading.count; i++) {
         if (read->reading.held[i].err == RIA_ERR_OFFSET_OUT_OF_RANGE) {
             items[count].partition = read->reading.held[i].partition;
             items[count++].kind = POSITION_LATEST;
         }
-    }
-    if (count == 0) {
-        return false;
     }
     ria_err err = positions_start(
         &read->gateway->leaders, read->arena, items, count, RANGES_TIMEOUT_MS, ranges_known, read
@@ -201,20 +188,6 @@ static void read_done(struct group_reading *reading, bool entered)
 
 /* --- what is asked for -------------------------------------------------------------------------*/
 
-/* Enough for the records of each span, as far as one can tell. The first may stand at the end of a
- * batch. What does not fit is not reached, and the next time it is known better. */
-static void bound_spans(struct queue_read *read)
-{
-    for (uint32_t i = 0; i < read->reading.count; i++) {
-        struct group_held *held = &read->reading.held[i];
-        struct marks_sizes sizes = marks_sizes_get(&read->gateway->marks, held->partition);
-        int64_t records = read->grants[read->spans[i].end - 1].range.last + 1 - held->offset;
-        if (sizes.record > 0) {
-            held->bytes_max = (int64_t)sizes.batch + 2 * records * (int64_t)sizes.record;
-        }
-    }
-}
-
 static void make_spans(struct queue_read *read)
 {
     struct group_reading *reading = &read->reading;
@@ -223,16 +196,19 @@ static void make_spans(struct queue_read *read)
         struct queue_grant *grant = &read->grants[i];
         grant->reached = grant->range.first;
         if (i > 0 && is_near(&grant[-1], grant)) {
+            struct group_held *held = &reading->held[reading->count - 1];
+            held->records_max = grant->range.last + 1 - held->offset;
             read->spans[reading->count - 1].end = i + 1;
             continue;
         }
-        if (reading->count == SPANS_MAX) {
+        if (reading->count == read->span_room) {
             break;
         }
         reading->held[reading->count] = (struct group_held){
             .partition = grant->partition,
             .lease = grant->range.lease,
             .offset = grant->range.first,
+            .records_max = grant->range.last + 1 - grant->range.first,
             .next = grant->range.first,
             .batches = RIA_SLICE_EMPTY,
         };
@@ -254,9 +230,11 @@ static bool reserve(struct queue_read *read)
         read->records =
             ria_arena_alloc_array(read->arena, read->record_room, sizeof(*read->records));
     }
-    if (read->spans == NULL) {
-        read->spans = ria_arena_alloc_array(read->arena, SPANS_MAX, sizeof(*read->spans));
-        read->held = ria_arena_alloc_array(read->arena, SPANS_MAX, sizeof(*read->held));
+    if (ria_min_size(read->grant_count, SPANS_MAX) > read->span_room) {
+        read->span_room =
+            read->span_room > 0 ? SPANS_MAX : (uint32_t)ria_min_size(read->grant_count, SPANS_MAX);
+        read->spans = ria_arena_alloc_array(read->arena, read->span_room, sizeof(*read->spans));
+        read->held = ria_arena_alloc_array(read->arena, read->span_room, sizeof(*read->held));
     }
     return read->records != NULL && read->spans != NULL && read->held != NULL;
 }
@@ -278,6 +256,7 @@ ria_err queue_read_start(struct queue_read *read)
         .gate = &read->gateway->gate,
         .leaders = &read->gateway->leaders,
         .marks = &read->gateway->marks,
+        .cache = &read->gateway->fetch_cache,
         .held = read->held,
         .bytes_max = read->bytes_max,
         .deadline_us = read->deadline_us,
@@ -285,7 +264,6 @@ ria_err queue_read_start(struct queue_read *read)
         .arg = read,
     };
     make_spans(read);
-    bound_spans(read);
     group_reading_start(reading);
     return RIA_OK;
 }

@@ -66,6 +66,7 @@ struct queue_read {
     const char *text; /* why */
     /* private */
     uint32_t record_room;
+    uint32_t span_room;
     struct group_reading reading;
     struct group_held *held;
     struct queue_span *spans; /* one for each that is held */

@@ -177,6 +177,11 @@ static void add_metrics(struct gateway *gateway)
     );
     COUNTER("riacho_gateway_fetches_total", "Reads answered with records.", g->fetches);
     COUNTER("riacho_gateway_fetched_bytes_total", "Bytes of their batches.", g->fetched_bytes);
+    COUNTER(
+        "riacho_gateway_fetches_saved_total",
+        "Partitions that were read without their leader: what was fetched before had it.",
+        gateway->fetch_cache.hits
+    );
     GAUGE("riacho_gateway_waiting_reads", "Reads that wait for records.", g->waiting_reads);
     ria_metrics_add_histogram(
         to,
@@ -252,7 +257,8 @@ ria_err gateway_new(
     watches_init(&gateway->watches, env, gateway->cluster, &gateway->marks);
     marks_init(&gateway->marks, env, gateway->cluster);
     init_groups(gateway);
-    gate_init(&gateway->gate, env, budget);
+    fetch_cache_init(&gateway->fetch_cache, env, budget);
+    gate_init(&gateway->gate, env, budget, &gateway->fetch_cache);
     streams_init(
         &gateway->streams,
         env,
@@ -327,6 +333,7 @@ void gateway_free(struct gateway *gateway)
     marks_fini(&gateway->marks);
     watches_fini(&gateway->watches);
     gate_fini(&gateway->gate);
+    fetch_cache_fini(&gateway->fetch_cache);
     leader_calls_fini(&gateway->leaders);
     group_streams_fini(&gateway->group_streams);
     node_logs_fini(&gateway->node_logs);

@@ -30,7 +30,7 @@ static void setup(struct setup *s)
     *s = (struct setup){.count = 0};
     world_init(&s->world, 1);
     s->world.budget.limit = LIMIT;
-    gate_init(&s->gate, &s->world.env, &s->world.budget);
+    gate_init(&s->gate, &s->world.env, &s->world.budget, NULL);
 }
 
 static void teardown(struct setup *s)

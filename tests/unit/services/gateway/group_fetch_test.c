@@ -353,6 +353,51 @@ static void hints_that_are_wrong_again_and_again_end_in_an_empty_answer(void)
     consuming_fini(&s);
 }
 
+/* --- few records -------------------------------------------------------------------------------*/
+
+static int32_t fetched_bytes_max(struct consuming *s)
+{
+    struct fetch_request request;
+    struct ria_slice payload;
+    struct ria_arena arena;
+
+    ria_arena_init(&arena, 4096);
+    world_open(consuming_next(s, API_FETCH), &arena, &request, &payload);
+    ria_arena_fini(&arena);
+    return request.max_bytes;
+}
+
+/* Each cost as many bytes as there may be in an answer. */
+static void few_records_are_few_bytes_and_their_batch_is_fetched_once(void)
+{
+    static const char path[] = "/v1/groups/g/records?topics=t&max_records=1";
+    static const char after[] = "/v1/groups/g/records?topics=t&max_records=1&after=";
+    struct consuming s;
+    char next[CONSUMING_PATH_MAX];
+
+    consuming_init(&s);
+    consuming_get(&s, 0, path);
+    (void)consuming_expect_read(&s);
+    consuming_grant(&s, 1, 7);
+    CU_ASSERT_EQUAL(fetched_bytes_max(&s), 1 << 20); /* nobody knows how large they are */
+    consuming_give_records(&s, 7, 2);
+    CU_ASSERT_TRUE(consuming_answered(&s, 0, 200, "\"offset\":7,\"next_offset\":8"));
+
+    consuming_get(&s, 1, consuming_with_cursor(&s, 0, after, next));
+    (void)consuming_expect_read(&s);
+    consuming_grant(&s, 1, 8);
+    CU_ASSERT_PTR_NULL(world_next_call(&s.world, API_FETCH));
+    CU_ASSERT_TRUE(consuming_answered(&s, 1, 200, "\"offset\":8,\"next_offset\":9"));
+
+    consuming_get(&s, 2, consuming_with_cursor(&s, 1, after, next));
+    (void)consuming_expect_read(&s);
+    consuming_grant(&s, 1, 9);
+    CU_ASSERT_EQUAL(fetched_bytes_max(&s), 64 * 1024); /* the next ones come along */
+    consuming_give_records(&s, 9, 1);
+    CU_ASSERT_TRUE(consuming_answered(&s, 2, 200, "\"offset\":9,\"next_offset\":10"));
+    consuming_fini(&s);
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(a_new_group_starts_at_the_earliest_record),
     HARNESS_TEST(latest_is_the_end_at_the_first_call),
@@ -369,6 +414,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(out_of_range_may_go_on_at_the_earliest_record),
     HARNESS_TEST(a_position_past_a_log_that_was_cut_is_reset),
     HARNESS_TEST(hints_that_are_wrong_again_and_again_end_in_an_empty_answer),
+    HARNESS_TEST(few_records_are_few_bytes_and_their_batch_is_fetched_once),
 };
 
 HARNESS_MAIN(tests);

@@ -17,6 +17,7 @@ $(foreach t,\
   cursor \
   decimal \
   failover \
+  fetch_cache \
   filter \
   gate \
   group_fetch \
