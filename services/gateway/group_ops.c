@@ -392,8 +392,11 @@ static void send(struct group_ops *ops, struct group_flight *flight)
 
     ria_arena_init(&arena, ARENA_MAX);
     group_request_init(&request);
-    request.operations =
-        ria_arena_alloc_array(&arena, GROUP_OPS_BATCH_MAX, sizeof(*request.operations));
+    request.operations = ria_arena_alloc_array(
+        &arena,
+        ria_min_size((size_t)ops->numbers.waiting.value, GROUP_OPS_BATCH_MAX),
+        sizeof(*request.operations)
+    );
     if (request.operations != NULL) {
         fill(ops, flight, &arena, &request);
     } else {

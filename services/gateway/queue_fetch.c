@@ -557,17 +557,34 @@ static void go_on(struct queue_fetch *fetch)
 
 /* --- the coordinator's answer ------------------------------------------------------------------*/
 
+/* A call may ask again and again: what there is is used again. */
+static ria_err reserve_grants(struct queue_fetch *fetch, uint32_t more)
+{
+    struct queue_read *read = &fetch->read;
+    uint32_t wanted = read->grant_count + more;
+    struct queue_grant *before = read->grants;
+
+    if (wanted <= fetch->grant_room) {
+        return RIA_OK;
+    }
+    fetch->grant_room = fetch->grant_room > 0 ? QUEUE_GRANTS_MAX : wanted;
+    read->grants = ria_arena_alloc_array(fetch->arena, fetch->grant_room, sizeof(*read->grants));
+    if (read->grants == NULL) {
+        read->grants = before;
+        return ria_arena_err(fetch->arena);
+    }
+    if (read->grant_count > 0) {
+        memcpy(read->grants, before, read->grant_count * sizeof(*before));
+    }
+    return RIA_OK;
+}
+
 static ria_err take_grants(struct queue_fetch *fetch, const struct group_op_result *answer)
 {
     const struct queue_receive_result *result = answer->body;
     struct queue_read *read = &fetch->read;
 
-    if (result->granted_count > 0 && read->grants == NULL) {
-        read->grants = ria_arena_alloc_array(fetch->arena, QUEUE_GRANTS_MAX, sizeof(*read->grants));
-        if (read->grants == NULL) {
-            return ria_arena_err(fetch->arena);
-        }
-    }
+    RIA_TRY(reserve_grants(fetch, result->granted_count));
     for (uint32_t i = 0; i < result->granted_count; i++) {
         const struct queue_receive_result_queue_grant *grant = &result->granted[i];
         struct cluster_partition *partition =

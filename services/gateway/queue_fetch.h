@@ -77,6 +77,7 @@ struct queue_fetch {
     struct marks_probe probe;
     struct group_wait wait;
     struct failure failure;
+    uint32_t grant_room;
     int64_t granted; /* records */
     int64_t changed;
     int64_t retry_after_ms;
