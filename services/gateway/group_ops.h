@@ -29,7 +29,9 @@
 #include "services/shared/group_operations.h"
 
 enum {
-    GROUP_OPS_FLIGHTS = 2,
+    /* The coordinator syncs one after the other anyway: a second request would be half as large,
+     * and each costs as much as some of its operations. */
+    GROUP_OPS_FLIGHTS = 1,
     GROUP_OPS_QUEUE_MAX = 16384,
     GROUP_OPS_BATCH_MAX = 500,
     GROUP_OPS_BYTES_MAX = 960 * 1024, /* a command's body has 1 MiB at most */
