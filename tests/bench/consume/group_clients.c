@@ -8,10 +8,10 @@
  * read: each consumer follows its cursor (each call commits the last one); one that finds nothing
  * more goes on with the next group, GROUP-1, GROUP-2, ... poll: one consumer waits in a long poll,
  * one client writes a record with the time in it every PERIOD_MS; latency from before the write to
- * the answer. churn: RATE new named members a second, spread over GROUPS groups, one call each;
- * every second one leaves, the others are not heard of again. queue: each consumer receives BATCH
- * records at most and acknowledges them with one call, until the time is over or nothing comes;
- * latency of the pair.
+ * the answer, and of the write's own answer. churn: RATE new named members a second, spread over
+ * GROUPS groups, one call each; every second one leaves, the others are not heard of again. queue:
+ * each consumer receives BATCH records at most and acknowledges them with one call, until the time
+ * is over or nothing comes; latency of the pair.
  *
  * Prints one JSON object. One thread, poll(): the clients shall cost little on a machine that they
  * share with the servers.
@@ -32,6 +32,8 @@ enum {
     CURSOR_MAX = 16 * 1024,
     PATH_MAX_SIZE = CURSOR_MAX + 1024,
     STALL_US = 30 * 1000 * 1000,
+    TICK_US = 1000,
+    WAIT_US = 1000 * 1000,
 };
 
 struct client {
@@ -65,6 +67,7 @@ struct bench {
     int batch;
     /* results */
     struct bench_times times;
+    struct bench_times publishing; /* poll: from before the write to its answer */
     uint64_t calls;
     uint64_t bytes;
     uint64_t records;
@@ -79,7 +82,7 @@ struct mode {
     void (*init)(struct bench *bench, char **argv);
     void (*begin)(struct bench *bench, struct client *client);
     void (*replied)(struct bench *bench, struct client *client);
-    void (*tick)(struct bench *bench);
+    int64_t (*tick)(struct bench *bench); /* when it is to be called again, in us */
 };
 
 static void send_get(struct client *client, const char *path, const char *accept)
@@ -214,10 +217,12 @@ static void poll_replied(struct bench *bench, struct client *client)
             );
         }
         poll_ask(bench, client);
+    } else if (fine) {
+        bench_times_add(&bench->publishing, bench_now_us() - client->http.asked_us);
     }
 }
 
-static void poll_tick(struct bench *bench)
+static int64_t poll_tick(struct bench *bench)
 {
     struct client *writer = &bench->clients[1];
     int64_t now_us = bench_now_us();
@@ -225,14 +230,18 @@ static void poll_tick(struct bench *bench)
     char path[512];
     char body[128];
 
-    if (writer->busy || now_us < due_us) {
-        return;
+    if (writer->busy) {
+        return now_us + bench->period_us; /* or when its answer comes */
+    }
+    if (now_us < due_us) {
+        return due_us;
     }
     (void)snprintf(path, sizeof(path), "/v1/topics/%s/records", bench->topic);
     (void)snprintf(body, sizeof(body), "{\"ts\":%" PRId64 ",\"text\":\"%060d\"}", now_us, 7);
     bench->started++;
     writer->busy = true;
     bench_http_send(&writer->http, "POST", path, NULL, "application/json", body);
+    return due_us + bench->period_us;
 }
 
 /* ---- churn ---- */
@@ -273,7 +282,7 @@ static void churn_replied(struct bench *bench, struct client *client)
     }
 }
 
-static void churn_tick(struct bench *bench)
+static int64_t churn_tick(struct bench *bench)
 {
     int64_t due = (bench_now_us() - bench->begin_us) * bench->rate / 1000000;
     char path[512];
@@ -296,6 +305,7 @@ static void churn_tick(struct bench *bench)
         );
         send_get(client, path, NULL);
     }
+    return bench_now_us() + TICK_US;
 }
 
 /* ---- queue ---- */
@@ -395,13 +405,15 @@ static void run(struct bench *bench)
 {
     struct pollfd polled[CLIENTS_MAX];
     int64_t last_us = bench->begin_us;
+    int64_t due_us = last_us;
 
     for (int i = 0; i < bench->count; i++) {
         polled[i] = (struct pollfd){.fd = bench->clients[i].http.fd, .events = POLLIN};
         bench->mode->begin(bench, &bench->clients[i]);
     }
     while (bench_now_us() < bench->end_us && !all_done(bench)) {
-        int ready = poll(polled, (nfds_t)bench->count, bench->mode->tick == NULL ? 1000 : 1);
+        int64_t left_us = ria_max_i64(due_us - bench_now_us(), 0);
+        int ready = poll(polled, (nfds_t)bench->count, (int)((left_us + 999) / 1000));
         for (int i = 0; ready > 0 && i < bench->count; i++) {
             struct client *client = &bench->clients[i];
             if (polled[i].revents != 0 && bench_http_receive(&client->http)) {
@@ -410,9 +422,7 @@ static void run(struct bench *bench)
                 bench->mode->replied(bench, client);
             }
         }
-        if (bench->mode->tick != NULL) {
-            bench->mode->tick(bench);
-        }
+        due_us = bench->mode->tick == NULL ? bench_now_us() + WAIT_US : bench->mode->tick(bench);
         if (bench_now_us() - last_us > STALL_US) {
             bench_die("no answer for 30 s");
         }
@@ -424,7 +434,8 @@ static void print(struct bench *bench, int64_t elapsed_us)
     (void)printf(
         "{\"seconds\":%.3f,\"calls\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"records\":%" PRIu64
         ",\"started\":%" PRIu64 ",\"empty\":%" PRIu64 ",\"errors\":%" PRIu64 ",\"timed\":%zu"
-        ",\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"p999_ms\":%.3f}\n",
+        ",\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"p999_ms\":%.3f"
+        ",\"publishing_p50_ms\":%.3f,\"publishing_p99_ms\":%.3f}\n",
         (double)elapsed_us / 1e6,
         bench->calls,
         bench->bytes,
@@ -435,7 +446,9 @@ static void print(struct bench *bench, int64_t elapsed_us)
         bench->times.count,
         bench_times_ms(&bench->times, 500),
         bench_times_ms(&bench->times, 990),
-        bench_times_ms(&bench->times, 999)
+        bench_times_ms(&bench->times, 999),
+        bench_times_ms(&bench->publishing, 500),
+        bench_times_ms(&bench->publishing, 990)
     );
 }
 

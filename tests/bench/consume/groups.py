@@ -164,6 +164,8 @@ def poll(bench):
                 raise Failed("%d of %d records came" % (result["records"], result["started"]))
             bench.add("publish to receive, parked, %d partitions" % partitions, result["p50_ms"],
                       "ms p50", usage, result, p50_ms=("<=", 3), p99_ms=("<=", 15))
+            print("%46s of it until the write is acknowledged: p50 %.2f, p99 %.2f ms" % (
+                "", result["publishing_p50_ms"], result["publishing_p99_ms"]), flush=True)
 
 
 class Member:
