@@ -6,7 +6,6 @@
 
 enum {
     ROUND_ARENA_MAX = 16 * 1024 * 1024,
-    PROBE_TIMEOUT_MS = 1000,
     OFFER_SIZE = 40, /* of an answer, for each partition */
     ENDS_MAX = 8000, /* of all topics of one Read: GROUP_OP_SIZE_MAX */
 };
@@ -89,27 +88,6 @@ void group_fetch_fail_err(struct group_fetch *fetch, ria_err err, const char *te
 
 /* --- waiting -----------------------------------------------------------------------------------*/
 
-static bool has_news(const struct group_fetch *fetch)
-{
-    for (uint32_t i = 0; i < fetch->offer_count; i++) {
-        const struct marks_at *offer = &fetch->offers[i];
-        if (marks_get(&fetch->gateway->marks, offer->partition) > offer->offset) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool knows_all_ends(const struct group_fetch *fetch)
-{
-    for (uint32_t i = 0; i < fetch->offer_count; i++) {
-        if (marks_get(&fetch->gateway->marks, fetch->offers[i].partition) < 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static void woken(struct group_wait *wait, group_wake why)
 {
     struct group_fetch *fetch = wait->arg;
@@ -120,8 +98,7 @@ static void woken(struct group_wait *wait, group_wake why)
         return;
     }
     fetch->rounds = 0;
-    fetch->starts_tried = false;
-    fetch->offer_count = 0; /* it may be something else that has become free */
+    offers_forget(&fetch->offers);
     group_fetch_ask(fetch);
 }
 
@@ -138,8 +115,8 @@ static struct group_news news_of(const struct group_fetch *fetch)
         .member = fetch->member,
         .changed = fetch->changed,
         .retry_after_ms = retry_ms,
-        .offers = fetch->offers,
-        .offer_count = fetch->offer_count,
+        .offers = fetch->offers.at,
+        .offer_count = fetch->offers.count,
     };
 }
 
@@ -178,34 +155,22 @@ void group_fetch_hang_up(struct group_fetch *fetch)
 
 /* --- offers ------------------------------------------------------------------------------------*/
 
-static void probe_done(struct marks_probe *probe)
+static void looked(struct offers *offers)
 {
-    struct group_fetch *fetch = probe->arg;
+    struct group_fetch *fetch = offers->arg;
 
-    if (has_news(fetch)) {
+    if (offers_have_news(offers)) {
         group_fetch_ask(fetch);
     } else {
         group_fetch_wait(fetch);
     }
 }
 
-static void starts_known(struct positions *positions)
+static void started(struct offers *offers)
 {
-    struct group_fetch *fetch = positions->arg;
-    uint32_t known = 0;
+    struct group_fetch *fetch = offers->arg;
 
-    for (uint32_t i = 0; i < positions->count; i++) {
-        const struct position *found = &positions->items[i];
-        if (found->known) {
-            fetch->fresh[known++] = (struct marks_at){
-                .partition = found->partition,
-                .offset = fetch->from_latest ? found->high_watermark : found->log_start,
-            };
-            marks_note(&fetch->gateway->marks, found->partition, found->high_watermark);
-        }
-    }
-    fetch->fresh_count = known;
-    if (known > 0) {
+    if (offers->fresh_count > 0) {
         group_fetch_ask(fetch);
     } else if (fetch->held_count > 0) {
         group_fetch_read(fetch);
@@ -214,66 +179,30 @@ static void starts_known(struct positions *positions)
     }
 }
 
-static void find_starts(struct group_fetch *fetch)
-{
-    struct position *items =
-        ria_arena_alloc_array(&fetch->round, fetch->fresh_count, sizeof(*items));
-    ria_err err = RIA_ERR_NOMEM;
-
-    fetch->starts_tried = true;
-    if (items != NULL) {
-        for (uint32_t i = 0; i < fetch->fresh_count; i++) {
-            items[i].partition = fetch->fresh[i].partition;
-            items[i].kind = POSITION_LATEST;
-        }
-        err = positions_start(
-            &fetch->gateway->leaders,
-            &fetch->round,
-            items,
-            fetch->fresh_count,
-            GROUP_FETCH_LOOKUP_MS,
-            starts_known,
-            fetch
-        );
-    }
-    if (err != RIA_OK) {
-        group_fetch_fail_err(fetch, err, "");
-    }
-}
-
 static void go_on(struct group_fetch *fetch)
 {
-    struct marks *marks = &fetch->gateway->marks;
     bool waits = fetch->wait_until_us > now_us(fetch);
 
-    if (fetch->fresh_count > 0 && !fetch->starts_tried &&
+    if (fetch->offers.fresh_count > 0 && !fetch->offers.starts_tried &&
         (int32_t)fetch->held_count < fetch->partitions_max) {
-        find_starts(fetch);
+        ria_err err = offers_find_starts(&fetch->offers);
+        if (err != RIA_OK) {
+            group_fetch_fail_err(fetch, err, "");
+        }
         return;
     }
     if (fetch->held_count > 0) {
         group_fetch_read(fetch);
         return;
     }
-    if (has_news(fetch) && fetch->rounds < GROUP_FETCH_ROUNDS_MAX) {
+    if (offers_have_news(&fetch->offers) && fetch->rounds < GROUP_FETCH_ROUNDS_MAX) {
         fetch->rounds++;
         group_fetch_ask(fetch);
         return;
     }
-    if (!fetch->probed && fetch->offer_count > 0 && (!waits || !knows_all_ends(fetch))) {
-        fetch->probed = true;
-        fetch->probe = (struct marks_probe){
-            .at = fetch->offers,
-            .count = fetch->offer_count,
-            .timeout_ms = PROBE_TIMEOUT_MS,
-            .done = probe_done,
-            .arg = fetch,
-        };
-        if (marks_probe_start(marks, &fetch->probe)) {
-            return;
-        }
+    if (!offers_look(&fetch->offers, waits)) {
+        group_fetch_wait(fetch);
     }
-    group_fetch_wait(fetch);
 }
 
 struct group_held *group_fetch_find(struct group_fetch *fetch, const struct cluster_partition *p)
@@ -319,33 +248,16 @@ static ria_err take_lost(struct group_fetch *fetch, const struct group_read_resu
     return RIA_OK;
 }
 
-/* Partitions that our view does not have, yet or any more, are left alone. */
 static ria_err take_offers(struct group_fetch *fetch, const struct group_read_result *result)
 {
-    fetch->offers =
-        ria_arena_alloc_array(&fetch->round, result->offered_count, sizeof(*fetch->offers));
-    fetch->fresh =
-        ria_arena_alloc_array(&fetch->round, result->offered_count, sizeof(*fetch->fresh));
-    fetch->offer_count = 0;
-    fetch->fresh_count = 0;
-    if (fetch->offers == NULL || fetch->fresh == NULL) {
-        return ria_arena_err(&fetch->round);
-    }
+    RIA_TRY(offers_begin(&fetch->offers, result->offered_count));
     for (uint32_t i = 0; i < result->offered_count; i++) {
-        struct marks_at at = {
-            .partition = cluster_partition(
-                fetch->gateway->cluster, &result->offered[i].topic_id, result->offered[i].partition
-            ),
-            .offset = result->offered[i].offset,
-        };
-        if (at.partition == NULL) {
-            continue;
-        }
-        if (at.offset < 0) {
-            fetch->fresh[fetch->fresh_count++] = at;
-        } else {
-            fetch->offers[fetch->offer_count++] = at;
-        }
+        offers_add(
+            &fetch->offers,
+            &result->offered[i].topic_id,
+            result->offered[i].partition,
+            result->offered[i].offset
+        );
     }
     return RIA_OK;
 }
@@ -418,15 +330,16 @@ static ria_err add_starts(
     struct group_read_group_read_topic *out
 )
 {
-    out->starts = ria_arena_alloc_array(&fetch->round, fetch->fresh_count, sizeof(*out->starts));
+    out->starts =
+        ria_arena_alloc_array(&fetch->round, fetch->offers.fresh_count, sizeof(*out->starts));
     if (out->starts == NULL) {
         return ria_arena_err(&fetch->round);
     }
-    for (uint32_t i = 0; i < fetch->fresh_count; i++) {
-        if (fetch->fresh[i].offset >= 0 && is_of(&fetch->fresh[i], topic)) {
+    for (uint32_t i = 0; i < fetch->offers.fresh_count; i++) {
+        if (fetch->offers.fresh[i].offset >= 0 && is_of(&fetch->offers.fresh[i], topic)) {
             out->starts[out->starts_count++] = (struct group_read_group_start){
-                .partition = fetch->fresh[i].partition->number,
-                .offset = fetch->fresh[i].offset,
+                .partition = fetch->offers.fresh[i].partition->number,
+                .offset = fetch->offers.fresh[i].offset,
             };
         }
     }
@@ -468,7 +381,7 @@ static ria_err add_ends(
     struct group_read_group_read_topic *out
 )
 {
-    uint32_t first = count_partitions(fetch) > ENDS_MAX ? fetch->offer_count : 0;
+    uint32_t first = count_partitions(fetch) > ENDS_MAX ? fetch->offers.count : 0;
     size_t count = ria_min_size(first + (size_t)topic->partition_count, *room);
 
     out->ends = ria_arena_alloc_array(&fetch->round, count, sizeof(*out->ends));
@@ -476,7 +389,7 @@ static ria_err add_ends(
         return ria_arena_err(&fetch->round);
     }
     for (uint32_t i = 0; i < first; i++) {
-        const struct marks_at *offer = &fetch->offers[i];
+        const struct marks_at *offer = &fetch->offers.at[i];
         if (is_of(offer, topic) &&
             marks_get(&fetch->gateway->marks, offer->partition) > offer->offset) {
             add_end(fetch, offer->partition, room, out);
@@ -597,6 +510,14 @@ ria_err group_fetch_start(struct group_fetch *fetch)
     fetch->epoch = -1;
     fetch->reading.gate = &fetch->gateway->gate;
     ria_arena_init(&fetch->round, ROUND_ARENA_MAX);
+    fetch->offers = (struct offers){
+        .gateway = fetch->gateway,
+        .arena = &fetch->round,
+        .from_latest = fetch->from_latest,
+        .started = started,
+        .looked = looked,
+        .arg = fetch,
+    };
     ria_list_push_back(&fetch->gateway->group_fetches, &fetch->link);
     check_commits(fetch);
     return RIA_OK;

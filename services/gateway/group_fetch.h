@@ -28,7 +28,7 @@
 #include "services/gateway/failure.h"
 #include "services/gateway/gateway.h"
 #include "services/gateway/group_reading.h"
-#include "services/gateway/positions.h"
+#include "services/gateway/offers.h"
 
 enum {
     GROUP_TOPICS_MAX = 64,
@@ -87,11 +87,7 @@ struct group_fetch {
     struct group_read body;
     struct ria_arena round; /* what the last answer said, and the body of the next operation */
     struct ria_uuid *topic_ids;
-    struct marks_at *offers; /* with positions */
-    uint32_t offer_count;
-    struct marks_at *fresh; /* without one; the offset is the start, once it is known */
-    uint32_t fresh_count;
-    struct marks_probe probe;
+    struct offers offers;
     struct commit_check check;
     struct group_wait wait;
     struct group_op reset;
@@ -101,8 +97,6 @@ struct group_fetch {
     uint32_t rounds; /* Reads without records since it last waited */
     bool waits;
     bool asked_before;
-    bool starts_tried;
-    bool probed;
 };
 
 /* done runs once, never from inside. The fields above "out" are set, the rest is zero. Errors:

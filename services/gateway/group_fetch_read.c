@@ -3,6 +3,7 @@
 #include "schemas/gen/group_reset.h"
 
 #include "services/gateway/group_fetch_internal.h"
+#include "services/gateway/positions.h"
 
 /* --- reading -----------------------------------------------------------------------------------*/
 

@@ -66,6 +66,7 @@ $(eval $(call library,gateway,\
   services/gateway/leader_lanes.c \
   services/gateway/marks.c \
   services/gateway/node_logs.c \
+  services/gateway/offers.c \
   services/gateway/offsets.c \
   services/gateway/openapi.c \
   services/gateway/outcall.c \

@@ -17,9 +17,7 @@ enum {
     ROUND_ARENA_MAX = 16 * 1024 * 1024,
     ROUNDS_MAX = 4,     /* Receives in a row of which nothing came: hints were wrong again */
     PROGRESS_MAX = 200, /* Receives whose records were held back, not due or gone */
-    STARTS_TIMEOUT_MS = 2000,
-    PROBE_TIMEOUT_MS = 1000,
-    OFFER_SIZE = 24, /* of an answer, for each partition */
+    OFFER_SIZE = 24,    /* of an answer, for each partition */
     GRANT_SIZE = 48,
     SETTLED_SIZE = 12,
     READ_BITS = 24,   /* of an id of a Receive, which count */
@@ -146,27 +144,6 @@ static void fail_err(struct queue_fetch *fetch, ria_err err, const char *text)
 
 /* --- waiting -----------------------------------------------------------------------------------*/
 
-static bool has_news(const struct queue_fetch *fetch)
-{
-    for (uint32_t i = 0; i < fetch->offer_count; i++) {
-        const struct marks_at *offer = &fetch->offers[i];
-        if (marks_get(&fetch->gateway->marks, offer->partition) > offer->offset) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool knows_all_ends(const struct queue_fetch *fetch)
-{
-    for (uint32_t i = 0; i < fetch->offer_count; i++) {
-        if (marks_get(&fetch->gateway->marks, fetch->offers[i].partition) < 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static void woken(struct group_wait *wait, group_wake why)
 {
     struct queue_fetch *fetch = wait->arg;
@@ -178,8 +155,7 @@ static void woken(struct group_wait *wait, group_wake why)
     }
     fetch->rounds = 0;
     fetch->progress = 0;
-    fetch->starts_tried = false;
-    fetch->offer_count = 0; /* it may be something else that has become free */
+    offers_forget(&fetch->offers);
     ask(fetch);
 }
 
@@ -190,8 +166,8 @@ static struct group_news news_of(const struct queue_fetch *fetch)
         .member = RIA_SLICE_EMPTY,
         .changed = fetch->changed,
         .retry_after_ms = fetch->retry_after_ms,
-        .offers = fetch->offers,
-        .offer_count = fetch->offer_count,
+        .offers = fetch->offers.at,
+        .offer_count = fetch->offers.count,
     };
 }
 
@@ -461,32 +437,22 @@ static void read_granted(struct queue_fetch *fetch)
 
 /* --- offers ------------------------------------------------------------------------------------*/
 
-static void probe_done(struct marks_probe *probe)
+static void looked(struct offers *offers)
 {
-    struct queue_fetch *fetch = probe->arg;
+    struct queue_fetch *fetch = offers->arg;
 
-    if (has_news(fetch)) {
+    if (offers_have_news(offers)) {
         ask(fetch);
     } else {
         wait_or_end(fetch);
     }
 }
 
-static void starts_known(struct positions *positions)
+static void started(struct offers *offers)
 {
-    struct queue_fetch *fetch = positions->arg;
-    uint32_t known = 0;
+    struct queue_fetch *fetch = offers->arg;
 
-    for (uint32_t i = 0; i < positions->count; i++) {
-        const struct position *found = &positions->items[i];
-        if (found->known) {
-            fetch->fresh[known++] =
-                (struct marks_at){.partition = found->partition, .offset = found->log_start};
-            marks_note(&fetch->gateway->marks, found->partition, found->high_watermark);
-        }
-    }
-    fetch->fresh_count = known;
-    if (known > 0) {
+    if (offers->fresh_count > 0) {
         ask(fetch);
     } else if (fetch->read.grant_count > 0) {
         read_granted(fetch);
@@ -495,64 +461,29 @@ static void starts_known(struct positions *positions)
     }
 }
 
-static void find_starts(struct queue_fetch *fetch)
-{
-    struct position *items =
-        ria_arena_alloc_array(&fetch->round, fetch->fresh_count, sizeof(*items));
-    ria_err err = RIA_ERR_NOMEM;
-
-    fetch->starts_tried = true;
-    if (items != NULL) {
-        for (uint32_t i = 0; i < fetch->fresh_count; i++) {
-            items[i].partition = fetch->fresh[i].partition;
-            items[i].kind = POSITION_LATEST;
-        }
-        err = positions_start(
-            &fetch->gateway->leaders,
-            &fetch->round,
-            items,
-            fetch->fresh_count,
-            STARTS_TIMEOUT_MS,
-            starts_known,
-            fetch
-        );
-    }
-    if (err != RIA_OK) {
-        fail_err(fetch, err, "");
-    }
-}
-
 static void go_on(struct queue_fetch *fetch)
 {
     bool waits = fetch->wait_until_us > now_us(fetch);
 
-    if (fetch->fresh_count > 0 && !fetch->starts_tried) {
-        find_starts(fetch);
+    if (fetch->offers.fresh_count > 0 && !fetch->offers.starts_tried) {
+        ria_err err = offers_find_starts(&fetch->offers);
+        if (err != RIA_OK) {
+            fail_err(fetch, err, "");
+        }
         return;
     }
     if (fetch->read.grant_count > 0) {
         read_granted(fetch);
         return;
     }
-    if (has_news(fetch) && fetch->rounds < ROUNDS_MAX) {
+    if (offers_have_news(&fetch->offers) && fetch->rounds < ROUNDS_MAX) {
         fetch->rounds++;
         ask(fetch);
         return;
     }
-    if (!fetch->probed && fetch->offer_count > 0 && (!waits || !knows_all_ends(fetch))) {
-        fetch->probed = true;
-        fetch->probe = (struct marks_probe){
-            .at = fetch->offers,
-            .count = fetch->offer_count,
-            .timeout_ms = PROBE_TIMEOUT_MS,
-            .done = probe_done,
-            .arg = fetch,
-        };
-        if (marks_probe_start(&fetch->gateway->marks, &fetch->probe)) {
-            return;
-        }
+    if (!offers_look(&fetch->offers, waits)) {
+        wait_or_end(fetch);
     }
-    wait_or_end(fetch);
 }
 
 /* --- the coordinator's answer ------------------------------------------------------------------*/
@@ -609,27 +540,14 @@ static ria_err take_grants(struct queue_fetch *fetch, const struct group_op_resu
 
 static ria_err take_offers(struct queue_fetch *fetch, const struct queue_receive_result *result)
 {
-    fetch->offers =
-        ria_arena_alloc_array(&fetch->round, result->offered_count, sizeof(*fetch->offers));
-    fetch->fresh =
-        ria_arena_alloc_array(&fetch->round, result->offered_count, sizeof(*fetch->fresh));
-    fetch->offer_count = 0;
-    fetch->fresh_count = 0;
-    if (fetch->offers == NULL || fetch->fresh == NULL) {
-        return ria_arena_err(&fetch->round);
-    }
+    RIA_TRY(offers_begin(&fetch->offers, result->offered_count));
     for (uint32_t i = 0; i < result->offered_count; i++) {
-        struct marks_at at = {
-            .partition = cluster_partition(
-                fetch->gateway->cluster, &fetch->topic->id, result->offered[i].partition
-            ),
-            .offset = result->offered[i].offset,
-        };
-        if (at.partition != NULL && at.offset < 0) {
-            fetch->fresh[fetch->fresh_count++] = at;
-        } else if (at.partition != NULL) {
-            fetch->offers[fetch->offer_count++] = at;
-        }
+        offers_add(
+            &fetch->offers,
+            &fetch->topic->id,
+            result->offered[i].partition,
+            result->offered[i].offset
+        );
     }
     return RIA_OK;
 }
@@ -675,14 +593,15 @@ static ria_err add_starts(struct queue_fetch *fetch)
 {
     struct queue_receive *body = &fetch->body;
 
-    body->starts = ria_arena_alloc_array(&fetch->round, fetch->fresh_count, sizeof(*body->starts));
+    body->starts =
+        ria_arena_alloc_array(&fetch->round, fetch->offers.fresh_count, sizeof(*body->starts));
     if (body->starts == NULL) {
         return ria_arena_err(&fetch->round);
     }
-    for (uint32_t i = 0; i < fetch->fresh_count && fetch->starts_tried; i++) {
+    for (uint32_t i = 0; i < fetch->offers.fresh_count && fetch->offers.starts_tried; i++) {
         body->starts[body->starts_count++] = (struct queue_receive_queue_start){
-            .partition = fetch->fresh[i].partition->number,
-            .offset = fetch->fresh[i].offset,
+            .partition = fetch->offers.fresh[i].partition->number,
+            .offset = fetch->offers.fresh[i].offset,
         };
     }
     return RIA_OK;
@@ -792,6 +711,13 @@ void queue_fetch_start(struct queue_fetch *fetch)
     fetch->read.gateway = fetch->gateway;
     fetch->read.arena = fetch->arena;
     ria_arena_init(&fetch->round, ROUND_ARENA_MAX);
+    fetch->offers = (struct offers){
+        .gateway = fetch->gateway,
+        .arena = &fetch->round,
+        .started = started,
+        .looked = looked,
+        .arg = fetch,
+    };
     ria_list_push_back(&fetch->gateway->queue_fetches, &fetch->link);
     ask(fetch);
 }

@@ -31,7 +31,7 @@
 #include "services/gateway/failure.h"
 #include "services/gateway/gateway.h"
 #include "services/gateway/group_reading.h"
-#include "services/gateway/positions.h"
+#include "services/gateway/offers.h"
 #include "services/gateway/queue_read.h"
 
 enum {
@@ -70,11 +70,7 @@ struct queue_fetch {
     struct queue_receive body;
     struct queue_settle settle;
     struct ria_arena round; /* what the last answer said, and the body of the next operation */
-    struct marks_at *offers;
-    uint32_t offer_count;
-    struct marks_at *fresh; /* without a position; the offset is the start, once it is known */
-    uint32_t fresh_count;
-    struct marks_probe probe;
+    struct offers offers;
     struct group_wait wait;
     struct failure failure;
     uint32_t grant_room;
@@ -84,8 +80,6 @@ struct queue_fetch {
     uint32_t rounds;   /* Receives in a row of which nothing came: hints were wrong */
     uint32_t progress; /* those of which something was learnt */
     bool waits;
-    bool starts_tried;
-    bool probed;
 };
 
 /* done runs once, never from inside. The fields above "out" are set, the rest is zero. */
