@@ -151,13 +151,25 @@ static void expire(struct group_ops *ops)
     tell_ended(ops);
 }
 
+/* When the next request may be sent, if a flight is free for it. */
+static int64_t may_send_us(const struct group_ops *ops)
+{
+    int64_t at_us = ops->pause_until_us;
+
+    for (size_t i = 0; i < GROUP_OPS_FLIGHTS; i++) {
+        if (ops->flights[i].call != NULL && !ops->flights[i].is_full) {
+            at_us = ria_max_i64(at_us, ops->flights[i].sent_us + GROUP_OPS_PATIENCE_US);
+        }
+    }
+    return at_us;
+}
+
+/* Anew: it may be earlier than it was. */
 static void schedule(struct group_ops *ops)
 {
-    int64_t pause_us = ops->pause_until_us - ria_clock_mono_us(ops->env->clock);
+    int64_t left_us = may_send_us(ops) - ria_clock_mono_us(ops->env->clock);
 
-    if (!ops->flush.active) {
-        ria_timer_start(ops->env->timers, &ops->flush, ria_max_i64(pause_us, 0));
-    }
+    ria_timer_start(ops->env->timers, &ops->flush, ria_max_i64(left_us, 0));
 }
 
 /* --- answers -----------------------------------------------------------------------------------*/
@@ -372,6 +384,7 @@ static void fill(
         ria_list_push_back(&flight->list, link);
     }
     flight->count = request->operations_count;
+    flight->is_full = !ria_list_is_empty(&ops->queue);
 }
 
 static uint32_t attempt_ms(const struct group_ops *ops, const struct group_flight *flight)
@@ -406,6 +419,7 @@ static void send(struct group_ops *ops, struct group_flight *flight)
         uint32_t timeout_ms = attempt_ms(ops, flight);
         struct ria_msg *msg = envelope_request(API_GROUP, 0, -1, timeout_ms, &request, 0, NULL);
         const char *address = cluster_coordinator(ops->cluster);
+        flight->sent_us = ria_clock_mono_us(ops->env->clock);
         flight->call = outcall_start(&ops->outcalls, address, msg, timeout_ms, flight_done, flight);
         ops->numbers.requests.value++;
         if (flight->call == NULL) {
@@ -419,19 +433,20 @@ static void send(struct group_ops *ops, struct group_flight *flight)
 static void flush_due(struct ria_timer *timer, void *arg)
 {
     struct group_ops *ops = arg;
+    bool any_free = false;
 
     (void)timer;
     expire(ops);
     for (size_t i = 0; i < GROUP_OPS_FLIGHTS; i++) {
-        bool may_ask = ops->pause_until_us <= ria_clock_mono_us(ops->env->clock);
+        bool may_ask = may_send_us(ops) <= ria_clock_mono_us(ops->env->clock);
         if (may_ask && ops->flights[i].call == NULL && !ria_list_is_empty(&ops->queue)) {
             send(ops, &ops->flights[i]);
         }
+        any_free = any_free || ops->flights[i].call == NULL;
     }
     tell_ended(ops);
     /* With all flights under way the first that returns goes on. */
-    if (ops->pause_until_us > ria_clock_mono_us(ops->env->clock) &&
-        !ria_list_is_empty(&ops->queue)) {
+    if (any_free && !ria_list_is_empty(&ops->queue)) {
         schedule(ops);
     }
 }
@@ -453,5 +468,7 @@ void group_op_start(struct group_ops *ops, struct group_op *op)
         ops->numbers.waiting.value++;
         ria_list_push_back(&ops->queue, &op->link);
     }
-    schedule(ops);
+    if (!ops->flush.active) {
+        schedule(ops);
+    }
 }

@@ -1,8 +1,10 @@
 /* group_ops: operations of all clients on groups and queues, a few requests at a time.
  *
  * What clients ask in one turn of the loop goes to the coordinator in one GroupRequest; what comes
- * while GROUP_OPS_FLIGHTS of them are under way gathers for the next. Each operation has its own
- * error, text and result (docs/design/010-consuming.md).
+ * while it is under way gathers for the next: the coordinator syncs one after the other anyway, and
+ * a request costs as much as some of its operations. One that is full, or takes longer than
+ * GROUP_OPS_PATIENCE_US, is joined by another, up to GROUP_OPS_FLIGHTS, so that neither side waits
+ * for the other. Each operation has its own error, text and result (docs/design/010-consuming.md).
  *
  * A coordinator that cannot be reached, or has no leader, is asked again every 100 ms, the next
  * address of the list each time, until the operation's deadline. When an answer was lost the
@@ -29,9 +31,8 @@
 #include "services/shared/group_operations.h"
 
 enum {
-    /* The coordinator syncs one after the other anyway: a second request would be half as large,
-     * and each costs as much as some of its operations. */
-    GROUP_OPS_FLIGHTS = 1,
+    GROUP_OPS_FLIGHTS = 2,
+    GROUP_OPS_PATIENCE_US = 3000,
     GROUP_OPS_QUEUE_MAX = 16384,
     GROUP_OPS_BATCH_MAX = 500,
     GROUP_OPS_BYTES_MAX = 960 * 1024, /* a command's body has 1 MiB at most */
@@ -101,6 +102,8 @@ struct group_flight {
     struct ria_list list; /* operations, in the request's order */
     uint32_t count;
     struct outcall *call; /* NULL: free */
+    int64_t sent_us;
+    bool is_full; /* it left some behind, which need not wait for it */
 };
 
 struct group_ops {

@@ -126,7 +126,28 @@ static void what_is_asked_in_one_turn_goes_in_one_request(void)
     teardown(&s);
 }
 
-static void what_comes_while_all_requests_are_under_way_gathers(void)
+static void what_comes_while_a_request_is_under_way_gathers(void)
+{
+    struct setup s;
+
+    setup(&s);
+    for (int i = 0; i < 4; i++) {
+        start(&s, i, true);
+        world_run(&s.world);
+    }
+    CU_ASSERT_EQUAL(world_call_count(&s.world), 1);
+    open_next(&s);
+    CU_ASSERT_EQUAL(s.request.count, 1);
+    answer(&s);
+    open_next(&s);
+    CU_ASSERT_EQUAL(s.request.count, 3);
+    answer(&s);
+    CU_ASSERT_EQUAL(s.asked[3].done, 1);
+    CU_ASSERT_EQUAL(s.ops.numbers.requests.value, 2);
+    teardown(&s);
+}
+
+static void a_request_that_takes_long_is_joined_by_others(void)
 {
     struct setup s;
 
@@ -134,6 +155,10 @@ static void what_comes_while_all_requests_are_under_way_gathers(void)
     for (int i = 0; i < GROUP_OPS_FLIGHTS + 3; i++) {
         start(&s, i, true);
         world_run(&s.world);
+        CU_ASSERT_EQUAL(
+            world_call_count(&s.world), i < GROUP_OPS_FLIGHTS ? i + 1 : GROUP_OPS_FLIGHTS
+        );
+        world_advance(&s.world, GROUP_OPS_PATIENCE_US);
     }
     CU_ASSERT_EQUAL(world_call_count(&s.world), GROUP_OPS_FLIGHTS);
     for (int i = 0; i < GROUP_OPS_FLIGHTS; i++) {
@@ -351,7 +376,8 @@ static void too_many_that_wait_are_refused(void)
 
 static const struct harness_test tests[] = {
     HARNESS_TEST(what_is_asked_in_one_turn_goes_in_one_request),
-    HARNESS_TEST(what_comes_while_all_requests_are_under_way_gathers),
+    HARNESS_TEST(what_comes_while_a_request_is_under_way_gathers),
+    HARNESS_TEST(a_request_that_takes_long_is_joined_by_others),
     HARNESS_TEST(a_request_is_bounded_and_the_rest_follows),
     HARNESS_TEST(large_answers_bound_a_request_too),
     HARNESS_TEST(an_operation_that_is_too_large_hurts_no_other),
