@@ -1,5 +1,5 @@
-/* Queues: what the coordinator and storage are asked, and what the client gets. Both answer as the
- * test says. */
+/* Receiving from queues: what the coordinator and storage are asked, and what the client gets. Both
+ * answer as the test says. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +10,7 @@
 #include "schemas/gen/fetch_request.h"
 #include "schemas/gen/fetch_response.h"
 #include "schemas/gen/list_offsets_response.h"
-#include "schemas/gen/produce_request.h"
 #include "schemas/gen/queue_ack.h"
-#include "schemas/gen/queue_ack_result.h"
-#include "schemas/gen/queue_open.h"
-#include "schemas/gen/queue_open_result.h"
 #include "schemas/gen/queue_receive.h"
 #include "schemas/gen/queue_receive_result.h"
 #include "schemas/gen/queue_settle.h"
@@ -131,13 +127,6 @@ static void answer(struct setup *s, const void *result)
     world_run(&s->world);
 }
 
-static void refuse(struct setup *s, ria_err err, const char *text)
-{
-    s->asked.errs[0] = err;
-    s->asked.texts[0] = text;
-    answer(s, NULL);
-}
-
 /* [first, last] of partition 0 under LEASE. */
 static void grant(struct setup *s, int64_t first, int64_t last, bool unsettled)
 {
@@ -221,39 +210,6 @@ static void give_none(struct setup *s)
     fetch_response_init(&response);
     world_reply(&s->world, next(s, API_FETCH), &response, RIA_SLICE_EMPTY);
     world_run(&s->world);
-}
-
-/* Client 0 has three records without keys from offset 7 on. */
-static void receive_three(struct setup *s)
-{
-    post(s, 0, QUEUE "/receive?max_records=3", NULL);
-    (void)expect(s, GROUP_OP_QUEUE_RECEIVE);
-    grant(s, 7, 9, false);
-    give(s, 7, "---", 0);
-}
-
-/* The value of the last member of this name that is a string, as a JSON string. */
-static const char *last_text(const struct setup *s, int i, const char *member, char out[1024])
-{
-    const char *at = s->fakes[i].body;
-    const char *found = NULL;
-
-    while ((at = strstr(at, member)) != NULL) {
-        at += strlen(member);
-        found = at;
-    }
-    CU_ASSERT_PTR_NOT_NULL_FATAL(found);
-    (void)snprintf(out, 1024, "\"%.*s\"", (int)strcspn(found, "\""), found);
-    return out;
-}
-
-/* {"locks":LOCKS,...} of what client 0 received. */
-static const char *with_locks(const struct setup *s, const char *rest, char out[2048])
-{
-    char text[1024];
-
-    (void)snprintf(out, 2048, "{\"locks\":%s%s}", last_text(s, 0, "\"locks\":\"", text), rest);
-    return out;
 }
 
 /* --- receive -----------------------------------------------------------------------------------*/
@@ -646,228 +602,6 @@ static void a_delivery_time_is_at_most_30_days_ahead(void)
     teardown(&s);
 }
 
-/* --- acknowledging -----------------------------------------------------------------------------*/
-
-static void say(struct setup *s, const ria_err *errs, uint32_t count)
-{
-    struct queue_ack_result result;
-    struct queue_ack_result_queue_acked entries[8];
-
-    queue_ack_result_init(&result);
-    for (uint32_t i = 0; i < count; i++) {
-        queue_ack_result_queue_acked_init(&entries[i]);
-        entries[i].error_code = (int16_t)errs[i];
-        entries[i].error_text = errs[i] == RIA_OK ? RIA_SLICE_EMPTY : RIA_SLICE_LITERAL("too late");
-    }
-    result.entries = entries;
-    result.entries_count = count;
-    answer(s, &result);
-}
-
-static void one_lock_acknowledges_a_whole_answer(void)
-{
-    static const ria_err fine[] = {RIA_OK};
-    struct setup s;
-    char body[2048];
-
-    setup(&s);
-    receive_three(&s);
-    post(&s, 1, QUEUE "/ack", with_locks(&s, "", body));
-    const struct queue_ack *ack = expect(&s, GROUP_OP_QUEUE_ACK);
-    CU_ASSERT_EQUAL(ack->entries_count, 1);
-    CU_ASSERT_TRUE(is_entry(ack, 0, QUEUE_DONE, 7, 9));
-    say(&s, fine, 1);
-    CU_ASSERT_TRUE(answered(&s, 1, 200, "{\"done\":1,\"failed\":0}"));
-    teardown(&s);
-}
-
-static void late_locks_are_a_conflict_that_names_each(void)
-{
-    static const ria_err late[] = {RIA_ERR_CONFLICT};
-    static const ria_err mixed[] = {RIA_ERR_CONFLICT, RIA_OK};
-    struct setup s;
-    char body[2048];
-    char both[1024];
-    char one[512];
-
-    setup(&s);
-    receive_three(&s);
-    post(&s, 1, QUEUE "/ack", with_locks(&s, "", body));
-    (void)expect(&s, GROUP_OP_QUEUE_ACK);
-    say(&s, late, 1);
-    CU_ASSERT_TRUE(answered(&s, 1, 409, "\"code\":\"late\""));
-    CU_ASSERT_TRUE(fake_answer_has(&s.fakes[1], "\"status\":\"late\""));
-    CU_ASSERT_TRUE(fake_answer_has(&s.fakes[1], "too late"));
-
-    char text[1024];
-    (void)snprintf(one, sizeof(one), "%.500s", last_text(&s, 0, "\"lock\":\"", text));
-    (void)snprintf(
-        both, sizeof(both), "{\"locks\":[%s,%s]}", last_text(&s, 0, "\"locks\":\"", text), one
-    );
-    post(&s, 2, QUEUE "/nack", both);
-    const struct queue_ack *ack = expect(&s, GROUP_OP_QUEUE_ACK);
-    CU_ASSERT_TRUE(is_entry(ack, 0, QUEUE_FAILED, 7, 9));
-    CU_ASSERT_TRUE(is_entry(ack, 1, QUEUE_FAILED, 9, 9));
-    CU_ASSERT_EQUAL(ack->entries[1].delay_ms, -1);
-    say(&s, mixed, 2);
-    CU_ASSERT_TRUE(answered(&s, 2, 207, "{\"done\":1,\"failed\":1,\"locks\":["));
-    CU_ASSERT_TRUE(fake_answer_has(&s.fakes[2], "\"status\":\"done\""));
-    teardown(&s);
-}
-
-static void an_ack_whose_answer_was_lost_is_unknown(void)
-{
-    struct setup s;
-    char body[2048];
-
-    setup(&s);
-    receive_three(&s);
-    post(&s, 1, QUEUE "/ack", with_locks(&s, "", body));
-    (void)expect(&s, GROUP_OP_QUEUE_ACK);
-    world_lose(&s.world, s.asked.call, RIA_ERR_DISCONNECTED);
-    group_world_close(&s.asked);
-    world_run(&s.world);
-    CU_ASSERT_TRUE(answered(&s, 1, 503, "\"outcome\":\"unknown\""));
-    CU_ASSERT_TRUE(nothing_asked(&s)); /* it is not said twice */
-    teardown(&s);
-}
-
-static void a_lock_of_another_queue_is_refused(void)
-{
-    struct setup s;
-    char body[2048];
-
-    setup(&s);
-    receive_three(&s);
-    post(&s, 1, "/v1/queues/one/h/ack", with_locks(&s, "", body));
-    CU_ASSERT_TRUE(answered(&s, 1, 400, "of another group"));
-    post(&s, 1, "/v1/queues/one.g.dead/g/ack", with_locks(&s, "", body));
-    CU_ASSERT_TRUE(answered(&s, 1, 400, "lock_stale"));
-    post(&s, 1, QUEUE "/ack", "{\"locks\":[\"nonsense\"]}");
-    CU_ASSERT_TRUE(answered(&s, 1, 400, "lock_invalid"));
-    CU_ASSERT_TRUE(nothing_asked(&s));
-    teardown(&s);
-}
-
-/* --- dead letters ------------------------------------------------------------------------------*/
-
-static void give_dead(struct setup *s, int64_t offset)
-{
-    struct queue_receive_result result;
-    struct queue_receive_result_queue_dead dead = {
-        .lease_id = LEASE,
-        .first = offset,
-        .last = offset,
-        .deliveries = 16,
-        .reason = RIA_SLICE_LITERAL("because"),
-    };
-
-    queue_receive_result_init(&result);
-    result.dead = &dead;
-    result.dead_count = 1;
-    result.dead_topic = RIA_SLICE_LITERAL("one.g.dead");
-    answer(s, &result);
-}
-
-static void a_rejected_record_is_buried_at_once(void)
-{
-    static const ria_err fine[] = {RIA_OK};
-    struct setup s;
-    char body[2048];
-
-    setup(&s);
-    receive_three(&s);
-    post(&s, 1, QUEUE "/reject", with_locks(&s, ",\"reason\":\"because\"", body));
-    const struct queue_ack *ack = expect(&s, GROUP_OP_QUEUE_ACK);
-    CU_ASSERT_TRUE(is_entry(ack, 0, QUEUE_REJECT, 7, 9));
-    CU_ASSERT_TRUE(ria_slice_equal(ack->entries[0].reason, RIA_SLICE_LITERAL("because")));
-    say(&s, fine, 1);
-    CU_ASSERT_TRUE(answered(&s, 1, 200, "\"done\":1"));
-    const struct queue_receive *sweep = expect(&s, GROUP_OP_QUEUE_RECEIVE);
-    CU_ASSERT_EQUAL(sweep->records_max, 0);
-    CU_ASSERT_TRUE(sweep->dead_max > 0);
-    give_dead(&s, 7);
-    give(&s, 7, "k", 0);
-    CU_ASSERT_TRUE(nothing_asked(&s)); /* not buried before it is stored */
-    world_ack(&s.world, next(&s, API_PRODUCE), 3);
-    world_run(&s.world);
-    CU_ASSERT_TRUE(is_entry(expect(&s, GROUP_OP_QUEUE_ACK), 0, QUEUE_BURIED, 7, 7));
-    say(&s, fine, 1);
-    teardown(&s);
-}
-
-static void a_letter_that_cannot_be_written_stays_owed(void)
-{
-    struct setup s;
-
-    setup(&s);
-    post(&s, 0, QUEUE "/receive", NULL);
-    (void)expect(&s, GROUP_OP_QUEUE_RECEIVE);
-    give_dead(&s, 7);
-    CU_ASSERT_TRUE(answered(&s, 0, 200, "\"records\":[]")); /* does not wait for it */
-    give(&s, 7, "k", 0);
-    for (int i = 0; i < 30; i++) {
-        struct world_call *produce = world_next_call(&s.world, API_PRODUCE);
-        if (produce != NULL) {
-            world_refuse(&s.world, produce, RIA_ERR_NOT_ENOUGH_REPLICAS, "");
-        }
-        world_run(&s.world);
-        world_advance(&s.world, SECOND);
-        world_run(&s.world);
-    }
-    CU_ASSERT_TRUE(nothing_asked(&s));
-    teardown(&s);
-}
-
-static void a_gateway_that_ends_while_it_buries_leaves_nothing_behind(void)
-{
-    struct setup s;
-
-    setup(&s);
-    post(&s, 0, QUEUE "/receive", NULL);
-    (void)expect(&s, GROUP_OP_QUEUE_RECEIVE);
-    give_dead(&s, 7);
-    give(&s, 7, "k", 0);
-    teardown(&s);
-}
-
-/* --- settings ----------------------------------------------------------------------------------*/
-
-static void making_and_changing_differ_in_the_dead_letter_topic(void)
-{
-    struct setup s;
-    struct queue_open_result result;
-
-    setup(&s);
-    call(&s, 0, "PUT", QUEUE, "{\"order\":\"key\",\"retry_ms\":[0,50]}");
-    const struct queue_open *open = expect(&s, GROUP_OP_QUEUE_OPEN);
-    CU_ASSERT_TRUE(open->must_be_new);
-    CU_ASSERT_EQUAL(open->key_order, 1);
-    CU_ASSERT_EQUAL(open->lock_ms, -1);
-    CU_ASSERT_EQUAL_FATAL(open->retry_ms_count, 2);
-    CU_ASSERT_TRUE(ria_slice_equal(open->dead_topic, RIA_SLICE_LITERAL("one.g.dead")));
-    refuse(&s, RIA_ERR_EXISTS, "");
-    open = expect(&s, GROUP_OP_QUEUE_OPEN);
-    CU_ASSERT_FALSE(open->must_be_new);
-    CU_ASSERT_TRUE(ria_slice_is_null(open->dead_topic)); /* unchanged */
-    queue_open_result_init(&result);
-    result.key_order = true;
-    answer(&s, &result);
-    CU_ASSERT_TRUE(answered(&s, 0, 200, "\"order\":\"key\""));
-
-    call(&s, 1, "PUT", QUEUE, "{\"dead_letter_topic\":null}");
-    open = expect(&s, GROUP_OP_QUEUE_OPEN);
-    CU_ASSERT_TRUE(!ria_slice_is_null(open->dead_topic) && open->dead_topic.size == 0);
-    CU_ASSERT_PTR_NULL(open->retry_ms);
-    result.made = true;
-    answer(&s, &result);
-    CU_ASSERT_TRUE(answered(&s, 1, 201, "\"dead_letter_topic\":null"));
-
-    call(&s, 2, "PUT", QUEUE, "{\"dead_letter_topic\":\"one\"}");
-    CU_ASSERT_TRUE(answered(&s, 2, 400, "dead_letter_topic"));
-    teardown(&s);
-}
-
 static const struct harness_test tests[] = {
     HARNESS_TEST(unordered_records_take_one_round_trip),
     HARNESS_TEST(a_receive_whose_answer_is_lost_is_repeated_as_the_same),
@@ -883,14 +617,6 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(keys_are_settled_before_anything_is_handed_out),
     HARNESS_TEST(what_is_not_due_is_put_back),
     HARNESS_TEST(a_delivery_time_is_at_most_30_days_ahead),
-    HARNESS_TEST(one_lock_acknowledges_a_whole_answer),
-    HARNESS_TEST(late_locks_are_a_conflict_that_names_each),
-    HARNESS_TEST(an_ack_whose_answer_was_lost_is_unknown),
-    HARNESS_TEST(a_lock_of_another_queue_is_refused),
-    HARNESS_TEST(a_rejected_record_is_buried_at_once),
-    HARNESS_TEST(a_letter_that_cannot_be_written_stays_owed),
-    HARNESS_TEST(a_gateway_that_ends_while_it_buries_leaves_nothing_behind),
-    HARNESS_TEST(making_and_changing_differ_in_the_dead_letter_topic),
 };
 
 HARNESS_MAIN(tests);

@@ -5,6 +5,7 @@ $(call library,gateway_world,\
   tests/unit/services/gateway/group_world.c \
   tests/unit/services/gateway/instance.c \
   tests/unit/services/gateway/producing.c \
+  tests/unit/services/gateway/queueing.c \
   tests/unit/services/gateway/stream_world.c \
   tests/unit/services/gateway/world.c)
 $(foreach t,\
@@ -31,11 +32,14 @@ $(foreach t,\
   handle_group_read \
   handle_groups \
   handle_queue \
+  handle_queue_ack \
+  handle_queue_open \
   handle_read \
   openapi \
   produce \
   produce_model \
   produce_outcome \
+  queue_bury \
   queue_lock \
   records \
   redrive_filter \

@@ -1,0 +1,47 @@
+/* The settings of a queue. */
+#include "schemas/gen/queue_open.h"
+#include "schemas/gen/queue_open_result.h"
+
+#include "tests/lib/harness.h"
+#include "tests/unit/services/gateway/queueing.h"
+
+static void making_and_changing_differ_in_the_dead_letter_topic(void)
+{
+    struct queueing s;
+    struct queue_open_result result;
+
+    queueing_init(&s);
+    queueing_call(&s, 0, "PUT", QUEUEING_PATH, "{\"order\":\"key\",\"retry_ms\":[0,50]}");
+    const struct queue_open *open = consuming_expect(&s.c, 1, GROUP_OP_QUEUE_OPEN);
+    CU_ASSERT_TRUE(open->must_be_new);
+    CU_ASSERT_EQUAL(open->key_order, 1);
+    CU_ASSERT_EQUAL(open->lock_ms, -1);
+    CU_ASSERT_EQUAL_FATAL(open->retry_ms_count, 2);
+    CU_ASSERT_TRUE(ria_slice_equal(open->dead_topic, RIA_SLICE_LITERAL("one.g.dead")));
+    consuming_refuse(&s.c, RIA_ERR_EXISTS, "");
+    open = consuming_expect(&s.c, 1, GROUP_OP_QUEUE_OPEN);
+    CU_ASSERT_FALSE(open->must_be_new);
+    CU_ASSERT_TRUE(ria_slice_is_null(open->dead_topic)); /* unchanged */
+    queue_open_result_init(&result);
+    result.key_order = true;
+    consuming_answer_with(&s.c, &result);
+    CU_ASSERT_TRUE(consuming_answered(&s.c, 0, 200, "\"order\":\"key\""));
+
+    queueing_call(&s, 1, "PUT", QUEUEING_PATH, "{\"dead_letter_topic\":null}");
+    open = consuming_expect(&s.c, 1, GROUP_OP_QUEUE_OPEN);
+    CU_ASSERT_TRUE(!ria_slice_is_null(open->dead_topic) && open->dead_topic.size == 0);
+    CU_ASSERT_PTR_NULL(open->retry_ms);
+    result.made = true;
+    consuming_answer_with(&s.c, &result);
+    CU_ASSERT_TRUE(consuming_answered(&s.c, 1, 201, "\"dead_letter_topic\":null"));
+
+    queueing_call(&s, 2, "PUT", QUEUEING_PATH, "{\"dead_letter_topic\":\"one\"}");
+    CU_ASSERT_TRUE(consuming_answered(&s.c, 2, 400, "dead_letter_topic"));
+    queueing_fini(&s);
+}
+
+static const struct harness_test tests[] = {
+    HARNESS_TEST(making_and_changing_differ_in_the_dead_letter_topic),
+};
+
+HARNESS_MAIN(tests);
