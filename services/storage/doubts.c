@@ -5,24 +5,15 @@
 
 #include "common/assert.h"
 
-#include "schemas/gen/range_fetch_request.h"
-#include "schemas/gen/range_fetch_response.h"
-
 #include "services/storage/log_doubt.h"
+#include "services/storage/range_call.h"
 #include "services/storage/storage.h"
 
 enum {
-    STEP_US = 2000,           /* between two questions: other work comes first */
-    FETCH_SIZE = 1024 * 1024, /* of one */
-    FETCH_MS = 5000,          /* deadline of one */
-    QUIET_MS = 100,           /* a sync is in the way */
-    RETRY_MS_MIN = 1000,      /* nobody answers; doubles */
+    STEP_US = 2000,      /* between two questions: other work comes first */
+    QUIET_MS = 100,      /* a sync is in the way */
+    RETRY_MS_MIN = 1000, /* nobody answers; doubles */
     RETRY_MS_MAX = 60 * 1000,
-};
-
-/* A question under way. Outlives the turn if that ends first: then doubts is NULL. */
-struct doubt_call {
-    struct doubts *doubts;
 };
 
 struct doubts {
@@ -33,8 +24,8 @@ struct doubts {
 
     struct replica *replica; /* whose turn it is, the first in the queue; NULL: nobody's */
     struct log_doubt doubt;
-    bool comparing; /* doubt is known; else the history is asked for */
-    struct doubt_call *call;
+    bool comparing;          /* doubt is known; else the history is asked for */
+    struct range_call *call; /* the question under way */
 };
 
 static void wake_in(struct doubts *doubts, int64_t us)
@@ -46,9 +37,7 @@ static void wake_in(struct doubts *doubts, int64_t us)
 
 static void end_turn(struct doubts *doubts)
 {
-    if (doubts->call != NULL) {
-        RIA_STEAL(&doubts->call)->doubts = NULL;
-    }
+    range_call_forget(RIA_STEAL(&doubts->call));
     if (doubts->comparing) {
         log_doubt_fini(&doubts->doubt);
     }
@@ -133,17 +122,11 @@ static bool hear_end(struct replica *replica, const struct range_fetch_response 
 static void take_history(struct doubts *doubts, const struct range_fetch_response *response)
 {
     struct replica *replica = doubts->replica;
-    struct ria_arena *arena = &doubts->storage->arena;
-    struct leader_epoch_entry *epochs =
-        ria_arena_alloc_array(arena, response->epochs_count, sizeof(*epochs));
+    struct leader_epoch_entry *epochs = NULL;
 
-    if (epochs == NULL) {
+    if (range_call_epochs(doubts->storage, response, &epochs) != RIA_OK) {
         fail_turn(doubts);
         return;
-    }
-    for (uint32_t i = 0; i < response->epochs_count; i++) {
-        epochs[i] = (struct leader_epoch_entry
-        ){.epoch = response->epochs[i].epoch, .start_offset = response->epochs[i].start_offset};
     }
     if (!hear_end(replica, response)) {
         ask_again_in(doubts, QUIET_MS);
@@ -191,45 +174,19 @@ static void take_batches(struct doubts *doubts, struct ria_slice batches)
     ask_again_in(doubts, 0); /* there may be another */
 }
 
-/* Errors: those of the answer. */
-static ria_err open_answer(struct doubts *doubts, struct ria_msg *reply)
+static void on_answer(
+    void *arg, ria_err err, const struct range_fetch_response *response, struct ria_slice batches
+)
 {
-    struct storage *s = doubts->storage;
-    struct response_header header;
-    struct range_fetch_response response;
-    struct ria_slice body;
-    struct ria_slice payload;
+    struct doubts *doubts = arg;
 
-    RIA_TRY(envelope_open_reply(reply, API_RANGE_FETCH, &header, &body, &payload, NULL, 0));
-    ria_arena_reset(&s->arena);
-    RIA_TRY(envelope_decode_body(
-        schema_response(API_RANGE_FETCH), header.api_version, body, &s->arena, &response
-    ));
-    if (doubts->comparing) {
-        take_batches(doubts, payload);
-    } else {
-        take_history(doubts, &response);
-    }
-    return RIA_OK;
-}
-
-static void on_answer(void *arg, ria_err err, struct ria_msg *reply)
-{
-    struct doubt_call *call = arg;
-    struct doubts *doubts = call->doubts;
-
-    free(call);
-    if (doubts == NULL) {
-        ria_msg_free(reply);
-        return;
-    }
     doubts->call = NULL;
-    if (err == RIA_OK) {
-        err = open_answer(doubts, reply);
-        ria_msg_free(reply);
-    }
-    if (err != RIA_OK && doubts->replica != NULL) {
+    if (err != RIA_OK) {
         fail_turn(doubts);
+    } else if (doubts->comparing) {
+        take_batches(doubts, batches);
+    } else {
+        take_history(doubts, response);
     }
     wake_in(doubts, STEP_US);
 }
@@ -267,32 +224,14 @@ static void ask(struct doubts *doubts)
         .partition = partition_id_number(id),
         .from_offset = doubts->comparing ? doubts->doubt.next_offset : INT64_MAX,
         .to_offset = doubts->comparing ? doubts->doubt.to_offset : INT64_MAX,
-        .max_bytes = FETCH_SIZE,
     };
 
-    if (node == NULL) {
-        fail_turn(doubts);
-        return;
+    if (node != NULL) {
+        doubts->call = range_call_start(s, node, &request, on_answer, doubts);
     }
-    struct doubt_call *call = malloc(sizeof(*call));
-    struct ria_msg *msg = envelope_request(
-        API_RANGE_FETCH,
-        RANGE_FETCH_REQUEST_VERSION_MAX,
-        s->identity.node_id,
-        FETCH_MS,
-        &request,
-        0,
-        NULL
-    );
-    if (call == NULL || msg == NULL) {
-        free(call);
-        ria_msg_free(msg);
+    if (doubts->call == NULL) {
         fail_turn(doubts);
-        return;
     }
-    *call = (struct doubt_call){.doubts = doubts};
-    doubts->call = call;
-    ria_rpc_call(s->env->rpc, node->address, msg, FETCH_MS, on_answer, call);
 }
 
 static void begin_turn(struct doubts *doubts)

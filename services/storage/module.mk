@@ -57,6 +57,7 @@ STORAGE_SERVICE_SOURCES := $(addprefix services/storage/,\
   partition_isr.c \
   partition_produce.c \
   proposals.c \
+  range_call.c \
   registration.c \
   repair.c \
   replicas.c \

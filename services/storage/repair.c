@@ -5,25 +5,16 @@
 
 #include "common/assert.h"
 
-#include "schemas/gen/range_fetch_request.h"
-#include "schemas/gen/range_fetch_response.h"
-
 #include "services/storage/log_repair.h"
+#include "services/storage/range_call.h"
 #include "services/storage/storage.h"
 
 enum {
-    STEP_US = 2000,           /* between two steps: other work comes first */
-    SYNC_POLL_US = 10000,     /* while the disk works */
-    FETCH_SIZE = 1024 * 1024, /* of one RangeFetch */
-    FETCH_MS = 5000,          /* deadline of one */
-    FINDS_MAX = 64,           /* more damage found in one replica, until a repair ends well */
-    RETRY_MS_MIN = 1000,      /* no peer could help, or the disk is full */
+    STEP_US = 2000,       /* between two steps: other work comes first */
+    SYNC_POLL_US = 10000, /* while the disk works */
+    FINDS_MAX = 64,       /* more damage found in one replica, until a repair ends well */
+    RETRY_MS_MIN = 1000,  /* no peer could help, or the disk is full */
     RETRY_MS_MAX = 60 * 1000,
-};
-
-/* A RangeFetch under way. Outlives the repair if that ends first: then repairs is NULL. */
-struct range_call {
-    struct repairs *repairs;
 };
 
 struct repairs {
@@ -53,9 +44,7 @@ static const struct partition_id *id_of(const struct repairs *repairs)
 
 static void end_turn(struct repairs *repairs)
 {
-    if (repairs->call != NULL) {
-        RIA_STEAL(&repairs->call)->repairs = NULL;
-    }
+    range_call_forget(RIA_STEAL(&repairs->call));
     if (log_repair_is_syncing(repairs->repair)) {
         RIA_ASSERT(repairs->ending == NULL);
         log_repair_cancel(repairs->repair);
@@ -183,17 +172,9 @@ static ria_err take_batches(
 )
 {
     const struct partition *p = &repairs->replica->partition;
-    struct ria_arena *arena = &repairs->storage->arena;
-    struct leader_epoch_entry *epochs =
-        ria_arena_alloc_array(arena, response->epochs_count, sizeof(*epochs));
+    struct leader_epoch_entry *epochs = NULL;
 
-    if (epochs == NULL) {
-        return ria_arena_err(arena);
-    }
-    for (uint32_t i = 0; i < response->epochs_count; i++) {
-        epochs[i] = (struct leader_epoch_entry
-        ){.epoch = response->epochs[i].epoch, .start_offset = response->epochs[i].start_offset};
-    }
+    RIA_TRY(range_call_epochs(repairs->storage, response, &epochs));
     struct log_repair_source source = {
         .batches = batches,
         .epochs = epochs,
@@ -213,40 +194,18 @@ static bool is_own(ria_err err)
 }
 
 /* RIA_ERR_NOT_FOUND: it has nothing of the range, or does not know it to be committed. The same
- * errors may be the peer's: *out_own tells. */
-static ria_err open_answer(struct repairs *repairs, struct ria_msg *reply, bool *out_own)
+ * errors may be this node's own. */
+static void on_answer(
+    void *arg, ria_err err, const struct range_fetch_response *response, struct ria_slice batches
+)
 {
-    struct storage *s = repairs->storage;
-    struct response_header header;
-    struct range_fetch_response response;
-    struct ria_slice body;
-    struct ria_slice payload;
-
-    RIA_TRY(envelope_open_reply(reply, API_RANGE_FETCH, &header, &body, &payload, NULL, 0));
-    ria_arena_reset(&s->arena);
-    RIA_TRY(envelope_decode_body(
-        schema_response(API_RANGE_FETCH), header.api_version, body, &s->arena, &response
-    ));
-    ria_err err = take_batches(repairs, &response, payload);
-    *out_own = is_own(err) || (payload.size == 0 && err == RIA_ERR_CORRUPT);
-    return err;
-}
-
-static void on_answer(void *arg, ria_err err, struct ria_msg *reply)
-{
-    struct range_call *call = arg;
-    struct repairs *repairs = call->repairs;
+    struct repairs *repairs = arg;
     bool own = false;
 
-    free(call);
-    if (repairs == NULL) {
-        ria_msg_free(reply);
-        return;
-    }
     repairs->call = NULL;
     if (err == RIA_OK) {
-        err = open_answer(repairs, reply, &own);
-        ria_msg_free(reply);
+        err = take_batches(repairs, response, batches);
+        own = is_own(err) || (batches.size == 0 && err == RIA_ERR_CORRUPT);
     }
     if (err == RIA_OK) {
         repairs->peer = 0; /* of what follows, another one may be good again */
@@ -274,7 +233,6 @@ static bool ask(struct repairs *repairs)
     struct range_fetch_request request = {
         .topic_id = id_of(repairs)->topic_id,
         .partition = partition_id_number(id_of(repairs)),
-        .max_bytes = FETCH_SIZE,
     };
 
     if (node_id < 0) {
@@ -286,25 +244,8 @@ static bool ask(struct repairs *repairs)
         return true;
     }
     log_repair_wanted(repairs->repair, &request.from_offset, &request.to_offset);
-    struct range_call *call = malloc(sizeof(*call));
-    struct ria_msg *msg = envelope_request(
-        API_RANGE_FETCH,
-        RANGE_FETCH_REQUEST_VERSION_MAX,
-        s->identity.node_id,
-        FETCH_MS,
-        &request,
-        0,
-        NULL
-    );
-    if (call == NULL || msg == NULL) {
-        free(call);
-        ria_msg_free(msg);
-        return false;
-    }
-    *call = (struct range_call){.repairs = repairs};
-    repairs->call = call;
-    ria_rpc_call(s->env->rpc, node->address, msg, FETCH_MS, on_answer, call);
-    return true;
+    repairs->call = range_call_start(s, node, &request, on_answer, repairs);
+    return repairs->call != NULL;
 }
 
 /* ---- turns ---- */
