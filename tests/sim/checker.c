@@ -401,6 +401,38 @@ static void commit_record(struct checker *checker, const struct history_event *e
     }
 }
 
+/* May the log hold this value, and here? */
+static void check_place(
+    struct checker *checker,
+    const struct history_event *event,
+    const struct value_state *value,
+    bool is_copy
+)
+{
+    if (is_copy) {
+        checker_violate(
+            checker,
+            "stored-twice",
+            event->partition,
+            event->offset,
+            event->value,
+            "the log of node %" PRIu32 " holds it twice",
+            event->actor
+        );
+    }
+    if (value->outcome == OUTCOME_FAILED) {
+        checker_violate(
+            checker,
+            "failed-but-stored",
+            event->partition,
+            event->offset,
+            event->value,
+            "its producer was told it was not stored; node %" PRIu32 " holds it",
+            event->actor
+        );
+    }
+}
+
 static void on_record(struct checker *checker, const struct history_event *event)
 {
     struct log_state *log = &checker->log;
@@ -442,29 +474,8 @@ static void on_record(struct checker *checker, const struct history_event *event
         commit_record(checker, event);
         return;
     }
-    if (is_copy) {
-        checker_violate(
-            checker,
-            "stored-twice",
-            event->partition,
-            event->offset,
-            event->value,
-            "the log of node %" PRIu32 " holds it twice",
-            event->actor
-        );
-    }
+    check_place(checker, event, value, is_copy);
     value->in_log = log->id;
-    if (value->outcome == OUTCOME_FAILED) {
-        checker_violate(
-            checker,
-            "failed-but-stored",
-            event->partition,
-            event->offset,
-            event->value,
-            "its producer was told it was not stored; node %" PRIu32 " holds it",
-            event->actor
-        );
-    }
     check_order_in_log(checker, event);
     if (checker->partitions[event->partition].is_derived) {
         checker_note_derived(checker, event);
