@@ -5,9 +5,7 @@
 
 #include "common/assert.h"
 
-#include "schemas/gen/range_fetch_request.h"
-#include "schemas/gen/range_fetch_response.h"
-
+#include "services/storage/range_call.h"
 #include "services/storage/storage.h"
 
 enum {
@@ -158,18 +156,11 @@ static void begin_again(struct tail *tail)
 static ria_err check_history(const struct tail *tail, const struct range_fetch_response *response)
 {
     const struct partition_log *log = tail->replica->partition.log;
-    struct ria_arena *arena = &tail->tails->storage->arena;
     uint32_t count = response->epochs_count;
-    struct leader_epoch_entry *epochs = ria_arena_alloc_array(arena, count, sizeof(*epochs));
+    struct leader_epoch_entry *epochs = NULL;
     int64_t end_offset = partition_log_end_offset(log);
 
-    if (epochs == NULL) {
-        return ria_arena_err(arena);
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        epochs[i] = (struct leader_epoch_entry
-        ){.epoch = response->epochs[i].epoch, .start_offset = response->epochs[i].start_offset};
-    }
+    RIA_TRY(range_call_epochs(tail->tails->storage, response, &epochs));
     bool goes_on = count > 0 && response->end_offset > end_offset &&
                    response->log_start_offset <= end_offset &&
                    epochs[count - 1].epoch < tail->leader_epoch &&
