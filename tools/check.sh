@@ -21,10 +21,6 @@ part() {
 }
 
 generated_code_is_current() {
-    if [[ ! -f tools/schemagen.py ]]; then
-        echo 'check: there is no tools/schemagen.py yet'
-        return 0
-    fi
     python3 tools/schemagen.py --check
 }
 
@@ -64,6 +60,7 @@ paths_are_relative() {
 
 part format tools/format.sh --check "${folders[@]}"
 part layers tools/check_layers.sh "${folders[@]}"
+part 'sizes and purposes' tools/check_files.py "${folders[@]}"
 part 'generated code' generated_code_is_current
 part 'headers compile alone' headers_compile_alone
 part 'shell scripts parse' scripts_parse
