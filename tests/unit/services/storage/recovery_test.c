@@ -75,25 +75,25 @@ static void an_end_that_was_cut_is_doubted_until_that_is_settled(void)
 {
     int64_t segment = 0;
 
-    begin(61);
-    append_many(10, 100);
+    log_fixture_begin(f, 61);
+    log_fixture_append_many(f, 10, 100);
     log_fixture_sync(f);
-    uint64_t at = position_of(29, &segment);
+    uint64_t at = log_fixture_position_of(f, 29, &segment);
     log_fixture_crash(f, false);
-    open_again();
+    log_fixture_reopen(f);
     CU_ASSERT_FALSE(partition_log_tail_is_doubted(f->log)); /* it ends where a batch does */
     log_fixture_crash(f, false);
     log_fixture_damage(f, log_fixture_path(segment, ".log"), at + 70, "X", 1);
-    open_again();
+    log_fixture_reopen(f);
     CU_ASSERT_TRUE(partition_log_tail_is_doubted(f->log));
-    append_many(3, 100);
+    log_fixture_append_many(f, 3, 100);
     CU_ASSERT_EQUAL(log_fixture_close(f), RIA_OK);
-    open_again();
+    log_fixture_reopen(f);
     CU_ASSERT_TRUE(partition_log_tail_is_doubted(f->log));
     partition_log_settle_tail(f->log);
     CU_ASSERT_FALSE(partition_log_tail_is_doubted(f->log));
     log_fixture_crash(f, true);
-    open_again();
+    log_fixture_reopen(f);
     CU_ASSERT_FALSE(partition_log_tail_is_doubted(f->log));
     log_fixture_fini(f);
 }
@@ -101,12 +101,12 @@ static void an_end_that_was_cut_is_doubted_until_that_is_settled(void)
 /* partition.meta is small, and may be what rots next. */
 static void an_end_is_doubted_if_what_would_say_so_is_bad(void)
 {
-    begin(62);
-    append_many(10, 100);
+    log_fixture_begin(f, 62);
+    log_fixture_append_many(f, 10, 100);
     log_fixture_sync(f);
     log_fixture_crash(f, false);
     log_fixture_damage(f, LOG_FIXTURE_DIR "/partition.meta", 30, "X", 1);
-    open_again();
+    log_fixture_reopen(f);
     CU_ASSERT_TRUE(partition_log_tail_is_doubted(f->log));
     CU_ASSERT_EQUAL(log_fixture_verify(f, 0), 30);
     log_fixture_fini(f);
@@ -117,14 +117,14 @@ static void a_full_disk_does_not_keep_a_log_with_a_cut_end_from_opening(void)
     struct ria_fs_sim_faults faults = {.capacity_bytes = 1};
     int64_t segment = 0;
 
-    begin(63);
-    append_many(10, 100);
+    log_fixture_begin(f, 63);
+    log_fixture_append_many(f, 10, 100);
     log_fixture_sync(f);
-    uint64_t at = position_of(29, &segment);
+    uint64_t at = log_fixture_position_of(f, 29, &segment);
     log_fixture_crash(f, false);
     log_fixture_damage(f, log_fixture_path(segment, ".log"), at + 70, "X", 1);
     ria_fs_sim_set_faults(f->fs, &faults);
-    open_again();
+    log_fixture_reopen(f);
     CU_ASSERT_TRUE(partition_log_tail_is_doubted(f->log));
     CU_ASSERT_EQUAL(log_fixture_verify(f, 0), 25);
     faults.capacity_bytes = 0;
