@@ -14,6 +14,7 @@
 #include "schemas/gen/create_transform_request.h"
 #include "schemas/gen/delete_topic_request.h"
 #include "schemas/gen/elect_leader_request.h"
+#include "schemas/gen/elect_leader_response.h"
 #include "schemas/gen/messages.h"
 #include "schemas/gen/reassign_partitions_request.h"
 
@@ -372,10 +373,13 @@ static void on_due(struct ria_timer *timer, void *arg)
 
 static void on_forced(void *arg, ria_err err, const void *response, struct ria_slice payload)
 {
-    (void)arg;
-    (void)err; /* asked again until somebody leads */
-    (void)response;
+    const struct elect_leader_response *answer = response;
+    struct inspect_forced *forced = arg;
+
     (void)payload;
+    if (err == RIA_OK) { /* else he asks again until somebody leads */
+        forced->epoch = answer->leader_epoch;
+    }
 }
 
 void admin_rescue(struct admin *admin)
@@ -384,6 +388,7 @@ void admin_rescue(struct admin *admin)
     struct elect_leader_request request;
     uint32_t topic = 0;
 
+    inspect_check_elections(world);
     for (uint32_t p = 0; p < world->plan->partition_count; p++) {
         int32_t successor = plan_is_doomed(world->plan, p) ? -1 : inspect_successor(world, p);
         if (successor < 0) {
@@ -395,6 +400,7 @@ void admin_rescue(struct admin *admin)
         request.node = successor;
         request.partition_epoch = -1;
         request.force = true;
+        admin->forced[p].is_asked = true;
         trace_say(&world->trace, "an operator forces node %" PRId32 " to lead", successor);
         client_call(
             admin->node->client,
@@ -404,7 +410,7 @@ void admin_rescue(struct admin *admin)
             RIA_SLICE_NULL,
             CALL_TIMEOUT_MS,
             on_forced,
-            admin
+            &admin->forced[p]
         );
     }
 }
@@ -415,6 +421,9 @@ void admin_init(struct admin *admin, struct world *world)
 {
     *admin = (struct admin){.world = world};
     admin->node = &world->nodes[world->plan->producers[0].client];
+    for (uint32_t p = 0; p < PLAN_PARTITIONS_MAX; p++) {
+        admin->forced[p].epoch = -1;
+    }
     for (uint32_t i = 0; i < world->plan->admin_count; i++) {
         struct admin_op *op = &admin->ops[i];
         op->admin = admin;
@@ -428,6 +437,13 @@ void admin_start(struct admin *admin)
     for (uint32_t i = 0; i < admin->world->plan->admin_count; i++) {
         struct admin_op *op = &admin->ops[i];
         ria_timer_start(&admin->node->timers, &op->timer, op->plan->at_us);
+    }
+}
+
+void admin_check_forced(const struct admin *admin)
+{
+    for (uint32_t p = 0; p < admin->world->plan->partition_count; p++) {
+        inspect_check_forced(admin->world, p, &admin->forced[p]);
     }
 }
 

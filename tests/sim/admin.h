@@ -10,6 +10,7 @@
 #include "common/base.h"
 #include "common/timers.h"
 
+#include "tests/sim/inspect.h"
 #include "tests/sim/plan.h"
 
 struct world;
@@ -27,6 +28,7 @@ struct admin {
     struct world *world;
     struct sim_node *node; /* whose client asks */
     struct admin_op ops[PLAN_ADMIN_MAX];
+    struct inspect_forced forced[PLAN_PARTITIONS_MAX];
 };
 
 void admin_init(struct admin *admin, struct world *world);
@@ -43,8 +45,12 @@ bool admin_is_done(const struct admin *admin);
 void admin_report_stuck(const struct admin *admin);
 
 /* The faults have been over for long, and nobody leads some partition: its last replica in sync is
- * damaged where nobody can help. An operator forces the one with the newest log. */
+ * damaged where nobody can help. An operator forces the one with the newest log. That no fit one
+ * was left is judged (no-election). */
 void admin_rescue(struct admin *admin);
+
+/* At the end: clients are told of those whom he forced, and of nobody else. */
+void admin_check_forced(const struct admin *admin);
 
 /* The run is over. */
 void admin_close(struct admin *admin);

@@ -503,6 +503,51 @@ void inspector_glance(struct inspector *inspector)
     }
 }
 
+/* ---- leaders that an operator forces ---- */
+
+/* A member of the in-sync set that could lead; NULL: there is none. */
+static const struct sim_node *fit_member(const struct world *world, uint32_t partition)
+{
+    const struct sim_node *coordinator = &world->nodes[0];
+    struct storage_replica_info info;
+
+    for (uint32_t i = 0; coordinator->is_known[partition] && i < world->node_count; i++) {
+        const struct sim_node *node = &world->nodes[i];
+        if (describe(node, partition, &info) && !info.damaged && !info.failed &&
+            has_member(&coordinator->known[partition], storage_node_id(node->storage))) {
+            return node;
+        }
+    }
+    return NULL;
+}
+
+void inspect_check_elections(struct world *world)
+{
+    struct storage_replica_info leader;
+
+    for (uint32_t p = 0; p < world->plan->partition_count; p++) {
+        const struct sim_node *node = fit_member(world, p);
+        if (!plan_is_doomed(world->plan, p) && node != NULL && !find_leader(world, p, &leader)) {
+            world_break(
+                world,
+                "no-election",
+                p,
+                "nobody leads partition %" PRIu32 ", although %s is in sync and whole",
+                p,
+                node->name
+            );
+        }
+    }
+}
+
+const char *inspect_judge_forced(const struct inspect_forced *forced, int32_t told_epoch)
+{
+    if (told_epoch >= 0 && !forced->is_asked) {
+        return "forced-unasked";
+    }
+    return forced->epoch >= 0 && told_epoch < forced->epoch ? "forced-unsaid" : NULL;
+}
+
 /* ---- at the end ---- */
 
 static const struct cluster_partition *
@@ -519,6 +564,26 @@ metadata_of(const struct world *world, uint32_t partition, const struct sim_node
 static const struct sim_node *any_client(const struct world *world)
 {
     return &world->nodes[world->plan->producers[0].client];
+}
+
+void inspect_check_forced(
+    struct world *world, uint32_t partition, const struct inspect_forced *forced
+)
+{
+    const struct cluster_partition *known = metadata_of(world, partition, any_client(world));
+    const char *rule = known == NULL ? NULL : inspect_judge_forced(forced, known->forced_epoch);
+
+    if (rule != NULL) {
+        world_break(
+            world,
+            rule,
+            partition,
+            "clients are told that a leader was forced in epoch %" PRId32
+            " (-1: never), the operator of epoch %" PRId32,
+            known->forced_epoch,
+            forced->epoch
+        );
+    }
 }
 
 static bool is_in_sync(const struct world *world, uint32_t partition, const struct sim_node *node)

@@ -53,11 +53,34 @@ void inspector_glance(struct inspector *inspector);
  * since all that stands while it is down. */
 void inspect_note_durable(struct sim_node *node);
 
-/* The log end of the partition's leader; -1: there is none. */
 /* Where nobody leads, or is going to: the node id an operator would force, which has the newest log
  * of those that are whole. -1: somebody leads, or there is none. */
 int32_t inspect_successor(const struct world *world, uint32_t partition);
 
+/* Long after the faults. Breaks this rule:
+ *   no-election        where nobody leads, no member of the in-sync set that the coordinator has
+ *                      committed is up with a log that is whole: it should have been elected
+ */
+void inspect_check_elections(struct world *world);
+
+/* What an operator did about one partition. */
+struct inspect_forced {
+    bool is_asked;
+    int32_t epoch; /* that he was answered; -1: nothing was done, or the answer was lost */
+};
+
+/* NULL, or the rule that is broken if clients are told this newest forced epoch (-1 = none):
+ *   forced-unasked     nobody is forced to lead but by an operator
+ *   forced-unsaid      whom he forced is named: there records may be lost
+ */
+const char *inspect_judge_forced(const struct inspect_forced *forced, int32_t told_epoch);
+
+/* The same for a partition, at the end. */
+void inspect_check_forced(
+    struct world *world, uint32_t partition, const struct inspect_forced *forced
+);
+
+/* The log end of the partition's leader; -1: there is none. */
 int64_t inspect_leader_end(const struct world *world, uint32_t partition);
 
 /* The derived topic has as many records as its source demands; *out_missing are not there, -1: a

@@ -292,8 +292,11 @@ const char *plan_node_name(const struct plan *plan, uint32_t node);
 const char *plan_fault_name(plan_fault_kind kind);
 const char *plan_admin_name(plan_admin_kind kind);
 
-/* "kill,power-at" as bits. False: a name is none. */
-bool plan_parse_kinds(const char *text, uint32_t *out_kinds);
+/* "kill,power-at" as bits. False: a name is none; it begins at *out_bad. */
+bool plan_parse_kinds(const char *text, uint32_t *out_kinds, const char **out_bad);
+
+/* A line for each kind of fault: its name, what it does, whether it is drawn by itself. */
+void plan_print_kinds(FILE *out);
 
 void plan_format_fault(
     const struct plan *plan, const struct plan_fault *fault, char *out, size_t out_size

@@ -36,6 +36,8 @@ const char *plan_node_name(const struct plan *plan, uint32_t node)
 #define PLAN_NAME_(name, text, weight, about) text,
 static const char *const fault_names[] = {PLAN_FAULT_KINDS(PLAN_NAME_)};
 
+#define PLAN_ABOUT_(name, text, weight, about) {about, weight},
+
 #define PLAN_ADMIN_NAME_(name, text, about) text,
 static const char *const admin_names[] = {PLAN_ADMIN_KINDS(PLAN_ADMIN_NAME_)};
 
@@ -49,7 +51,20 @@ const char *plan_admin_name(plan_admin_kind kind)
     return admin_names[kind];
 }
 
-bool plan_parse_kinds(const char *text, uint32_t *out_kinds)
+void plan_print_kinds(FILE *out)
+{
+    static const struct {
+        const char *about;
+        int weight;
+    } kinds[] = {PLAN_FAULT_KINDS(PLAN_ABOUT_)};
+
+    for (size_t i = 0; i < RIA_COUNT(kinds); i++) {
+        const char *drawn = kinds[i].weight > 0 ? "" : " (only if asked for)";
+        (void)fprintf(out, "%-11s %s%s\n", fault_names[i], kinds[i].about, drawn);
+    }
+}
+
+bool plan_parse_kinds(const char *text, uint32_t *out_kinds, const char **out_bad)
 {
     uint32_t kinds = 0;
 
@@ -61,12 +76,14 @@ bool plan_parse_kinds(const char *text, uint32_t *out_kinds)
             kind++;
         }
         if (kind == PLAN_FAULT_KIND_COUNT) {
+            *out_bad = text;
             return false;
         }
         kinds |= UINT32_C(1) << kind;
         text += size + (text[size] == ',');
     }
     *out_kinds = kinds;
+    *out_bad = text;
     return kinds != 0;
 }
 

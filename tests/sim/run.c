@@ -68,8 +68,7 @@ static void run_until(struct run *run, int64_t until_us)
     }
 }
 
-/* Who reads one record of a key at a time may need long for many: as long as the backlog shrinks.
- */
+/* What groups have not got yet. */
 struct backlog {
     int64_t least;
     int64_t shrank_us;
@@ -85,14 +84,19 @@ static void look_at_backlog(struct backlog *backlog, const struct run *run)
     }
 }
 
-/* The faults are over. Returns what it took. Dead records that somebody took on and died with come
- * back late. */
+bool run_is_late(int64_t settled_us, bool is_whole, int64_t unchanged_us)
+{
+    bool gets_on = is_whole && unchanged_us < RUN_DEAD_US;
+
+    return settled_us >= (gets_on ? RUN_DRAIN_US : RUN_HEAL_US);
+}
+
+/* The faults are over. Returns what it took until all was well. */
 static int64_t settle(struct run *run)
 {
     struct world *world = &run->world;
     int64_t start_us = world->now_us;
-    int64_t heal_us = plan_has(world->plan, PLAN_ROT) ? RUN_REPAIR_US : RUN_HEAL_US;
-    int64_t rescue_us = RUN_HEAL_US;
+    int64_t rescue_us = plan_has(world->plan, PLAN_ROT) ? start_us + RUN_RESCUE_US : INT64_MAX;
     struct backlog backlog = {.least = INT64_MAX};
 
     nemesis_heal(&run->nemesis);
@@ -105,17 +109,19 @@ static int64_t settle(struct run *run)
         if (is_whole && backlog.least == 0) {
             break;
         }
-        if (heal_us == RUN_REPAIR_US && world->now_us - start_us >= rescue_us) {
+        if (world->now_us >= rescue_us) {
             admin_rescue(&run->workload.admin);
             rescue_us += RESCUE_US;
         }
-        if (world->now_us - start_us >= heal_us &&
-            !(is_whole && world->now_us - backlog.shrank_us < RUN_DEAD_US)) {
+        if (run_is_late(world->now_us - start_us, is_whole, world->now_us - backlog.shrank_us)) {
             workload_report_stuck(&run->workload);
             inspect_report_stuck(world);
             break;
         }
         run_until(run, world->now_us + SETTLE_US);
+    }
+    if (!world->is_broken) {
+        admin_check_forced(&run->workload.admin);
     }
     return world->now_us - start_us;
 }

@@ -12,10 +12,12 @@
 #include "tests/sim/checker.h"
 #include "tests/sim/plan.h"
 
-#define RUN_HEAL_US INT64_C(15000000)
-#define RUN_DEAD_US INT64_C(30000000) /* dead records that somebody died with come back so late */
-/* With rot: a hundred ranges come back one after the other, each with a sync. */
-#define RUN_REPAIR_US INT64_C(45000000)
+#define RUN_HEAL_US   INT64_C(15000000)
+#define RUN_RESCUE_US INT64_C(5000000) /* then an operator forces leaders where nobody can lead */
+/* Groups: dead records that somebody died with come back so late; and in all, however slowly who
+ * reads one record of a key at a time gets on. */
+#define RUN_DEAD_US  INT64_C(30000000)
+#define RUN_DRAIN_US INT64_C(60000000)
 
 struct run_result {
     struct checker_result verdict;
@@ -35,5 +37,9 @@ struct run_options {
     FILE *report;  /* NULL, or gets the plan before the run, and the violations after it */
     FILE *history; /* NULL, or gets the whole history */
 };
+
+/* So long after the faults (and the groups' backlog has been as it is since unchanged_us ago) it is
+ * too late for what is not well yet. is_whole: all but groups is. */
+bool run_is_late(int64_t settled_us, bool is_whole, int64_t unchanged_us);
 
 void run_seed(const struct run_options *options, struct run_result *out_result);

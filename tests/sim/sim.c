@@ -7,7 +7,8 @@
  *   sim --seeds=A..B [--jobs=N]
  *       many, quietly; the last line is "N passed, N failed"
  *
- * --faults=KIND,... lets the plans have faults of these kinds only, those that are off included.
+ * --faults=KIND,... lets the plans have faults of these kinds only, those that are off included;
+ * --faults=list says which there are.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -111,6 +112,23 @@ static const char *value_of(const char *arg, const char *name)
     return strncmp(arg, name, size) == 0 ? arg + size : NULL;
 }
 
+static bool parse_faults(const char *names, struct plan_choice *choice)
+{
+    const char *bad = NULL;
+
+    if (strcmp(names, "list") == 0) {
+        plan_print_kinds(stdout);
+        exit(0);
+    }
+    if (plan_parse_kinds(names, &choice->fault_kinds, &bad)) {
+        return true;
+    }
+    int size = (int)strcspn(bad, ",");
+    (void)fprintf(stderr, "sim: there is no fault \"%.*s\"; there are:\n", size, bad);
+    plan_print_kinds(stderr);
+    exit(EXIT_USAGE);
+}
+
 static bool parse_option(const char *arg, struct options *options)
 {
     const char *end = arg + strlen(arg);
@@ -125,7 +143,7 @@ static bool parse_option(const char *arg, struct options *options)
         return true;
     }
     if ((value = value_of(arg, "--faults=")) != NULL) {
-        return plan_parse_kinds(value, &options->choice.fault_kinds);
+        return parse_faults(value, &options->choice);
     }
     if ((value = value_of(arg, "--seed=")) != NULL) {
         options->has_seed = true;

@@ -173,10 +173,71 @@ static void cluster_with_a_dead_node_is_not_whole(void)
     liveness(false);
 }
 
+/* The leader is gone, and nobody has taken over: its followers are in sync, or nobody is. */
+static void election(bool bad)
+{
+    struct scene *s = begin();
+    struct coordinator_partition_info *known = s->world.nodes[0].known;
+    int32_t leader = known[0].leader;
+
+    for (uint32_t i = 0; i < s->world.node_count; i++) {
+        struct sim_node *node = &s->world.nodes[i];
+        if (node->storage != NULL && storage_node_id(node->storage) == leader) {
+            sim_node_kill(node, false);
+        }
+    }
+    for (uint32_t p = 0; !bad && p < s->plan.partition_count; p++) {
+        known[p].isr[0] = leader;
+        known[p].isr_count = 1;
+    }
+    inspect_check_elections(&s->world);
+    CU_ASSERT_EQUAL(count_broken(s, "no-election") > 0, bad);
+    end(s);
+}
+
+static void partition_that_nobody_leads_although_one_could_is_found(void)
+{
+    election(true);
+    election(false);
+}
+
+static void assert_judged(struct inspect_forced forced, int32_t told_epoch, const char *rule)
+{
+    const char *judged = inspect_judge_forced(&forced, told_epoch);
+
+    CU_ASSERT_STRING_EQUAL(judged == NULL ? "" : judged, rule);
+}
+
+static void forced_leader_that_nobody_asked_for_or_is_told_of_is_found(void)
+{
+    assert_judged((struct inspect_forced){.epoch = -1}, -1, "");
+    assert_judged((struct inspect_forced){.epoch = -1}, 3, "forced-unasked");
+    assert_judged((struct inspect_forced){.is_asked = true, .epoch = -1}, 3, "");
+    assert_judged((struct inspect_forced){.is_asked = true, .epoch = 3}, 3, "");
+    assert_judged((struct inspect_forced){.is_asked = true, .epoch = 3}, -1, "forced-unsaid");
+    assert_judged((struct inspect_forced){.is_asked = true, .epoch = 3}, 2, "forced-unsaid");
+}
+
+static void forced_leader_that_clients_are_not_told_of_is_found(void)
+{
+    struct scene *s = begin();
+    const struct inspect_forced nothing = {.epoch = -1};
+    const struct inspect_forced forced = {.is_asked = true, .epoch = 1};
+
+    inspect_check_forced(&s->world, 0, &nothing);
+    CU_ASSERT_EQUAL(count_broken(s, "forced-unsaid"), 0);
+    inspect_check_forced(&s->world, 0, &forced);
+    CU_ASSERT_EQUAL(count_broken(s, "forced-unsaid"), 1);
+    end(s);
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(commit_called_synced_that_a_member_has_only_in_its_cache_is_found),
     HARNESS_TEST(commit_that_a_dead_member_does_not_have_is_found),
     HARNESS_TEST(epoch_that_falls_at_the_coordinator_is_found),
     HARNESS_TEST(cluster_with_a_dead_node_is_not_whole),
+    HARNESS_TEST(partition_that_nobody_leads_although_one_could_is_found),
+    HARNESS_TEST(forced_leader_that_nobody_asked_for_or_is_told_of_is_found),
+    HARNESS_TEST(forced_leader_that_clients_are_not_told_of_is_found),
 };
 HARNESS_MAIN(tests);

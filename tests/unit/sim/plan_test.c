@@ -65,9 +65,10 @@ static void kinds_that_are_asked_for_are_the_only_ones(void)
 {
     static struct plan plan;
     struct plan_choice choice;
+    const char *bad = NULL;
     uint32_t count = 0;
 
-    CU_ASSERT_TRUE_FATAL(plan_parse_kinds("rot,kill-at", &choice.fault_kinds));
+    CU_ASSERT_TRUE_FATAL(plan_parse_kinds("rot,kill-at", &choice.fault_kinds, &bad));
     for (uint64_t seed = 1; seed <= 50; seed++) {
         plan_draw(&plan, seed, &choice);
         count += plan.fault_count;
@@ -77,8 +78,9 @@ static void kinds_that_are_asked_for_are_the_only_ones(void)
         }
     }
     CU_ASSERT(count > 50);
-    CU_ASSERT_FALSE(plan_parse_kinds("rot,kill-", &choice.fault_kinds));
-    CU_ASSERT_FALSE(plan_parse_kinds("", &choice.fault_kinds));
+    CU_ASSERT_FALSE(plan_parse_kinds("rot,kill-", &choice.fault_kinds, &bad));
+    CU_ASSERT_STRING_EQUAL(bad, "kill-");
+    CU_ASSERT_FALSE(plan_parse_kinds("", &choice.fault_kinds, &bad));
 }
 
 /* One disk at most breaks its promises, and then everything is on three. */
@@ -86,8 +88,9 @@ static void bad_disks_are_a_minority_of_every_partitions_replicas(void)
 {
     static struct plan plan;
     struct plan_choice choice;
+    const char *bad = NULL;
 
-    CU_ASSERT_TRUE_FATAL(plan_parse_kinds("rot,io-error,sync-error", &choice.fault_kinds));
+    CU_ASSERT_TRUE_FATAL(plan_parse_kinds("rot,io-error,sync-error", &choice.fault_kinds, &bad));
     for (uint64_t seed = 1; seed <= 200; seed++) {
         plan_draw(&plan, seed, &choice);
         for (uint32_t i = 1; i < plan.fault_count; i++) {

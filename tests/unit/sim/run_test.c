@@ -44,8 +44,21 @@ static void runs_do_something(void)
     CU_ASSERT(boots > 5 * 7);
 }
 
+/* Whoever does not come right is late after RUN_HEAL_US; groups that get on have longer, but an end,
+ * too. */
+static void nobody_has_for_ever_to_come_right(void)
+{
+    CU_ASSERT_FALSE(run_is_late(RUN_HEAL_US - 1, false, RUN_DEAD_US));
+    CU_ASSERT_TRUE(run_is_late(RUN_HEAL_US, false, 0));
+    CU_ASSERT_FALSE(run_is_late(RUN_HEAL_US, true, 0));
+    CU_ASSERT_TRUE(run_is_late(RUN_HEAL_US, true, RUN_DEAD_US));
+    CU_ASSERT_FALSE(run_is_late(RUN_DRAIN_US - 1, true, 0));
+    CU_ASSERT_TRUE(run_is_late(RUN_DRAIN_US, true, 0));
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(a_seed_gives_the_same_run_again),
     HARNESS_TEST(runs_do_something),
+    HARNESS_TEST(nobody_has_for_ever_to_come_right),
 };
 HARNESS_MAIN(tests);
