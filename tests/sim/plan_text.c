@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "tests/sim/plan.h"
+#include "tests/sim/world.h"
 
 const char *plan_node_name(const struct plan *plan, uint32_t node)
 {
@@ -38,6 +39,11 @@ static const char *const fault_names[] = {PLAN_FAULT_KINDS(PLAN_NAME_)};
 
 #define PLAN_ABOUT_(name, text, weight, about) {about, weight},
 
+static const struct {
+    const char *about;
+    int weight;
+} kinds[] = {PLAN_FAULT_KINDS(PLAN_ABOUT_)};
+
 #define PLAN_ADMIN_NAME_(name, text, about) text,
 static const char *const admin_names[] = {PLAN_ADMIN_KINDS(PLAN_ADMIN_NAME_)};
 
@@ -51,13 +57,14 @@ const char *plan_admin_name(plan_admin_kind kind)
     return admin_names[kind];
 }
 
+/* As the history's and the trace's times are. */
+static double on_clock(int64_t at_us)
+{
+    return (double)(WORLD_START_US + at_us) / 1e6;
+}
+
 void plan_print_kinds(FILE *out)
 {
-    static const struct {
-        const char *about;
-        int weight;
-    } kinds[] = {PLAN_FAULT_KINDS(PLAN_ABOUT_)};
-
     for (size_t i = 0; i < RIA_COUNT(kinds); i++) {
         const char *drawn = kinds[i].weight > 0 ? "" : " (only if asked for)";
         (void)fprintf(out, "%-11s %s%s\n", fault_names[i], kinds[i].about, drawn);
@@ -66,7 +73,7 @@ void plan_print_kinds(FILE *out)
 
 bool plan_parse_kinds(const char *text, uint32_t *out_kinds, const char **out_bad)
 {
-    uint32_t kinds = 0;
+    uint32_t bits = 0;
 
     while (text[0] != '\0') {
         size_t size = strcspn(text, ",");
@@ -79,12 +86,12 @@ bool plan_parse_kinds(const char *text, uint32_t *out_kinds, const char **out_ba
             *out_bad = text;
             return false;
         }
-        kinds |= UINT32_C(1) << kind;
+        bits |= UINT32_C(1) << kind;
         text += size + (text[size] == ',');
     }
-    *out_kinds = kinds;
+    *out_kinds = bits;
     *out_bad = text;
-    return kinds != 0;
+    return bits != 0;
 }
 
 void plan_format_fault(
@@ -94,17 +101,20 @@ void plan_format_fault(
     bool has_b =
         fault->kind == PLAN_PARTITION || fault->kind == PLAN_ONE_WAY || fault->kind == PLAN_RESET;
 
-    (void)snprintf(
+    int size = snprintf(
         out,
         out_size,
-        "%s %s%s%s amount=%" PRId64 " for=%.3fs",
+        "%s %s%s%s for=%.3fs",
         fault_names[fault->kind],
         plan_node_name(plan, fault->a),
         has_b ? " " : "",
         has_b ? plan_node_name(plan, fault->b) : "",
-        fault->amount,
         (double)fault->duration_us / 1e6
     );
+    bool has_amount = strstr(kinds[fault->kind].about, "amount") != NULL;
+    if (has_amount && size > 0 && (size_t)size < out_size) {
+        (void)snprintf(out + size, out_size - (size_t)size, " amount=%" PRId64, fault->amount);
+    }
 }
 
 static void print_disks(const struct plan *plan, FILE *out)
@@ -179,7 +189,7 @@ static void print_load(const struct plan *plan, FILE *out)
         (void)fprintf(
             out,
             "  %10.6f %s: topic %" PRIu32 ", amount %" PRId64 "\n",
-            (double)admin->at_us / 1e6,
+            on_clock(admin->at_us),
             admin_names[admin->kind],
             admin->topic,
             admin->amount
@@ -246,7 +256,7 @@ void plan_print(const struct plan *plan, FILE *out)
     (void)fprintf(
         out,
         "seed %" PRIu64 ": %" PRIu32 " nodes, latency %" PRId64 "..%" PRId64 " us, spike 1/%" PRIu32
-        " up to %" PRId64 " us, reset 1/%" PRIu32 ", linger %" PRId64 " us, chaos %.3f s\n",
+        " up to %" PRId64 " us, reset 1/%" PRIu32 ", linger %" PRId64 " us, faults until %.3f s\n",
         plan->seed,
         plan->node_count,
         plan->profile.latency_us_min,
@@ -255,7 +265,7 @@ void plan_print(const struct plan *plan, FILE *out)
         plan->profile.spike_us_max,
         plan->profile.reset_one_in,
         plan->profile.linger_us_max,
-        (double)plan->chaos_us / 1e6
+        on_clock(plan->chaos_us)
     );
     print_disks(plan, out);
     print_topics(plan, out);
@@ -265,7 +275,12 @@ void plan_print(const struct plan *plan, FILE *out)
     for (uint32_t i = 0; i < plan->fault_count; i++) {
         plan_format_fault(plan, &plan->faults[i], text, sizeof(text));
         (void)fprintf(
-            out, "  %10.6f fault %" PRIu32 ": %s\n", (double)plan->faults[i].at_us / 1e6, i, text
+            out,
+            "  %10.6f fault %" PRIu32 ": %-50s %s\n",
+            on_clock(plan->faults[i].at_us),
+            i,
+            text,
+            kinds[plan->faults[i].kind].about
         );
     }
 }

@@ -57,6 +57,10 @@ static void explain(const struct options *options, const struct shrink_trial *tr
     const struct run_options run = {.seed = plan->seed, .plan = plan, .report = stdout};
     shrink_try(&run, &again);
     free(plan);
+    (void)printf(
+        "what the rules say: tests/sim/checker.h, tests/sim/inspect.h; every frame and log line of "
+        "the first run: add --verbose\n"
+    );
 }
 
 static int run_one(const struct options *options)
