@@ -44,8 +44,8 @@ static void runs_do_something(void)
     CU_ASSERT(boots > 5 * 7);
 }
 
-/* Whoever does not come right is late after RUN_HEAL_US; groups that get on have longer, but an end,
- * too. */
+/* Whoever does not come right is late after RUN_HEAL_US; groups that get on have longer, but an
+ * end, too. */
 static void nobody_has_for_ever_to_come_right(void)
 {
     CU_ASSERT_FALSE(run_is_late(RUN_HEAL_US - 1, false, RUN_DEAD_US));
