@@ -17,6 +17,7 @@ enum {
     POLL_MS = 10,             /* for room for a call, and for the disk */
     AGAIN_MAX = 10,
     NOBODY = -1,
+    NOWHERE = -1,
 };
 
 /* A call under way. Outlives the question if that ends first: then tail is NULL. */
@@ -29,7 +30,9 @@ struct tail_call {
 struct tail_peer {
     int32_t node_id;
     bool answered;
-    bool has_more; /* its log goes on where this one ends */
+    bool has_more;      /* its log goes on where this one ends */
+    bool is_damaged;    /* and cannot be read there: of no use until this is over */
+    int64_t damaged_at; /* NOWHERE, or where that failed once: next time it knows its good part */
     int32_t last_epoch;
     int64_t end_offset;
     int64_t retry_us; /* not asked before */
@@ -97,12 +100,13 @@ static void tail_free(struct tail *tail)
     free(tail);
 }
 
+/* Who may have what this log lacks: did not answer, or cannot read it any more. */
 static uint32_t count_silent(const struct tail *tail)
 {
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < tail->peer_count; i++) {
-        count += tail->peers[i].answered ? 0 : 1;
+        count += tail->peers[i].answered && !tail->peers[i].is_damaged ? 0 : 1;
     }
     return count;
 }
@@ -229,6 +233,16 @@ static bool is_own(ria_err err)
     return err == RIA_ERR_NO_SPACE || err == RIA_ERR_NOMEM || err == RIA_ERR_LIMIT;
 }
 
+/* Its own repair asks the same replicas that are asked here, so there is nothing to wait for. */
+static void note_damage(struct tail *tail, struct tail_peer *peer)
+{
+    int64_t at = partition_log_end_offset(tail->replica->partition.log);
+
+    peer->is_damaged = peer->damaged_at == at;
+    peer->damaged_at = at;
+    tail->is_decided = false;
+}
+
 static void on_answer(void *arg, ria_err err, struct ria_msg *reply)
 {
     struct tail_call *call = arg;
@@ -248,7 +262,9 @@ static void on_answer(void *arg, ria_err err, struct ria_msg *reply)
         err = tail->replica->partition.role == PARTITION_IDLE ? open_answer(call, reply) : RIA_OK;
         ria_msg_free(reply);
     }
-    if (err != RIA_OK && call->fetches && !is_own(err)) {
+    if (err == RIA_ERR_CORRUPT && call->fetches) {
+        note_damage(tail, peer);
+    } else if (err != RIA_OK && call->fetches && !is_own(err)) {
         begin_again(tail);
     }
     if (err != RIA_OK) {
@@ -333,8 +349,9 @@ static int32_t choose(const struct tail *tail)
     int32_t best = NOBODY;
 
     for (uint32_t i = 0; i < tail->peer_count; i++) {
-        if (tail->peers[i].answered && tail->peers[i].has_more &&
-            (best == NOBODY || is_better(&tail->peers[i], &tail->peers[best]))) {
+        const struct tail_peer *peer = &tail->peers[i];
+        if (peer->answered && peer->has_more && !peer->is_damaged &&
+            (best == NOBODY || is_better(peer, &tail->peers[best]))) {
             best = (int32_t)i;
         }
     }
@@ -445,7 +462,8 @@ static void add_peers(struct tail *tail, const struct cluster_partition *assigne
 {
     for (uint32_t i = 0; i < assigned->replica_count; i++) {
         if (assigned->replicas[i] != tail->tails->storage->identity.node_id) {
-            tail->peers[tail->peer_count++] = (struct tail_peer){.node_id = assigned->replicas[i]};
+            tail->peers[tail->peer_count++] =
+                (struct tail_peer){.node_id = assigned->replicas[i], .damaged_at = NOWHERE};
         }
     }
 }

@@ -470,6 +470,9 @@ static void temper(struct plan *plan)
     for (uint32_t i = 0; i < plan->admin_count; i++) {
         temper_setting(plan, &plan->admin[i], loses_power, loses_disk);
     }
+    if (plan_has(plan, PLAN_ROT)) {
+        plan_spare_dead_letters(plan);
+    }
 }
 
 void plan_draw(struct plan *plan, uint64_t seed, const struct plan_choice *choice)

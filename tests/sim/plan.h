@@ -192,8 +192,6 @@ struct plan_consumer {
     uint32_t nacks_one_in;   /* queue, from here on: a record */
     uint32_t rejects_one_in;
     uint32_t is_late_one_in; /* what it was given: it says what it has to say past the deadline */
-    uint32_t look_ahead;
-    uint32_t dead_max;
 };
 
 /* Who reads a topic's live stream, over HTTP. */
@@ -280,6 +278,10 @@ uint32_t plan_draw_client(const struct plan *plan, struct ria_rand *rand);
 /* ---- plan_groups.c ---- */
 
 void plan_draw_groups(struct plan *plan, struct ria_rand *rand);
+
+/* No record dies. With rot an operator may have to force a leader, and he looks after the plan's
+ * topics only. */
+void plan_spare_dead_letters(struct plan *plan);
 
 /* ---- plan_text.c ---- */
 

@@ -12,6 +12,7 @@ enum {
     OPERATE_US_MIN = 2 * 1000 * 1000,
     ORDERED_THINK_US_MIN = 50 * 1000,
     ORDERED_KEYS_MIN = 3,
+    DELIVERIES_MAX = 1000, /* a queue's limit */
 };
 
 /* Topics that live to the end. The first one does. */
@@ -54,8 +55,6 @@ static void draw_consumer(struct plan *plan, struct ria_rand *rand)
         .nacks_one_in = seldom(rand, 5, 50),
         .rejects_one_in = seldom(rand, 5, 100),
         .is_late_one_in = seldom(rand, 10, 50),
-        .look_ahead = seldom(rand, 1, 100),
-        .dead_max = (uint32_t)plan_between_log(rand, 1, 20),
     };
 }
 
@@ -86,6 +85,16 @@ static void draw_group(struct plan *plan, bool is_queue, struct ria_rand *rand)
         draw_consumer(plan, rand);
     }
     plan->group_count++;
+}
+
+void plan_spare_dead_letters(struct plan *plan)
+{
+    for (uint32_t i = 0; i < plan->group_count; i++) {
+        plan->groups[i].deliveries_max = DELIVERIES_MAX;
+    }
+    for (uint32_t i = 0; i < plan->consumer_count; i++) {
+        plan->consumers[i].rejects_one_in = 0;
+    }
 }
 
 /* ---- what operators do to them ---- */
