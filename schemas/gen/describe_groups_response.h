@@ -84,7 +84,8 @@ struct describe_groups_response_described_group {
     /* Queues: delays after failures. */
     int32_t *retry_ms;
     uint32_t retry_ms_count;
-    /* Queues: where dead records go, empty = nowhere. */
+    /* Queues: where dead records go, empty = nowhere, {topic}.{group}.dead = to one of the
+     * topic's own. */
     struct ria_slice dead_topic;
     /* Ascending by name. */
     struct describe_groups_response_described_group_member *members;

@@ -22,7 +22,8 @@ struct queue_open {
      * unchanged. May be null. */
     int32_t *retry_ms;
     uint32_t retry_ms_count;
-    /* Where dead records go, empty = nowhere; null = nowhere or unchanged. May be null. */
+    /* Where dead records go, empty = nowhere, {topic}.{group}.dead = to one of the topic's own;
+     * null = nowhere or unchanged. May be null. */
     struct ria_slice dead_topic;
 };
 

@@ -19,6 +19,8 @@ static size_t queue_open_result_size_(const struct queue_open_result *m, int16_t
     size += ria_count_size(m->retry_ms_count, true);
     size += (size_t)m->retry_ms_count * 4;
     size += ria_string_size(m->dead_topic, true);
+    size += ria_count_size(m->topics_count, true);
+    size += (size_t)m->topics_count * 16;
     size += 1; /* no tagged fields */
     return size;
 }
@@ -37,6 +39,10 @@ static void queue_open_result_encode_(const struct queue_open_result *m, int16_t
         ria_write_i32(w, m->retry_ms[i]);
     }
     ria_write_string(w, m->dead_topic, true, false, 200);
+    ria_write_count(w, m->topics, m->topics_count, true, false, 1000);
+    for (uint32_t i = 0; i < m->topics_count; i++) {
+        ria_write_uuid(w, m->topics[i]);
+    }
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -55,6 +61,10 @@ static void queue_open_result_decode_(struct queue_open_result *out, int16_t ver
         out->retry_ms[i] = ria_read_i32(r);
     }
     out->dead_topic = ria_read_string(r, true, false, 200);
+    out->topics = ria_read_array(r, arena, (struct ria_array_shape){true, false, 1000, 16, sizeof(*out->topics)}, &out->topics_count);
+    for (uint32_t i = 0; i < out->topics_count && r->err == RIA_OK; i++) {
+        out->topics[i] = ria_read_uuid(r);
+    }
     ria_read_tags_unknown(r);
 }
 

@@ -19,8 +19,11 @@ struct queue_open_result {
     /* Delays. */
     int32_t *retry_ms;
     uint32_t retry_ms_count;
-    /* Dead-letter topic, empty = none. */
+    /* Dead-letter topic, empty = none, {topic}.{group}.dead = each topic has its own. */
     struct ria_slice dead_topic;
+    /* Topics that the group has received from, by id: the settings hold for them. */
+    struct ria_uuid *topics;
+    uint32_t topics_count;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */

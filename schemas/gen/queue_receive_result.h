@@ -60,7 +60,7 @@ struct queue_receive_result {
     bool full;
     /* The group's. */
     bool key_order;
-    /* The group's, empty = none. */
+    /* The group's, empty = none, {topic}.{group}.dead = one of the topic's own. */
     struct ria_slice dead_topic;
     /* The group's change number, for WatchGroups. */
     int64_t changed;

@@ -4,6 +4,8 @@
 
 #include "common/assert.h"
 
+#include "services/shared/queue_dead.h"
+
 struct group_row queue_defaults(void)
 {
     return (struct group_row){
@@ -13,6 +15,13 @@ struct group_row queue_defaults(void)
         .retry_ms = RIA_SLICE_EMPTY,
         .dead_topic = RIA_SLICE_EMPTY,
     };
+}
+
+ria_err queue_check_dead_topic(struct apply *apply, struct ria_slice setting)
+{
+    bool is_pattern = ria_slice_equal(setting, RIA_SLICE_LITERAL(QUEUE_DEAD_DEFAULT));
+
+    return setting.size == 0 || is_pattern ? RIA_OK : apply_check_name(apply, setting);
 }
 
 /* ---- life ---- */

@@ -46,6 +46,9 @@ struct queue_call {
 /* Settings that a new group begins with: lock_ms and what follows it. */
 struct group_row queue_defaults(void);
 
+/* Is it a topic's name, QUEUE_DEAD_DEFAULT, or empty? Errors: RIA_ERR_INVALID. */
+ria_err queue_check_dead_topic(struct apply *apply, struct ria_slice setting) RIA_MUST_USE;
+
 /* After the group was found: reads its retry schedule. */
 void queue_call_init(struct queue_call *queue, struct group_call *call);
 

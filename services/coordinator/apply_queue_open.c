@@ -9,8 +9,12 @@
 #include "schemas/gen/queue_open_result.h"
 
 #include "services/coordinator/apply_queue.h"
+#include "services/coordinator/rows.h"
 
-enum { RETRIES_TEXT_SIZE = GROUP_RETRIES_MAX * 11 + 1 }; /* ten digits and a comma each */
+enum {
+    RETRIES_TEXT_SIZE = GROUP_RETRIES_MAX * 11 + 1, /* ten digits and a comma each */
+    TOPICS_LISTED_MAX = 1000,                       /* in an answer */
+};
 
 static ria_err check_retries(struct group_call *call, const struct queue_open *request)
 {
@@ -47,7 +51,7 @@ static ria_err check_request(struct group_call *call, const struct queue_open *r
     }
     RIA_TRY(apply_check_range(apply, "keyOrder", request->key_order, -1, 1));
     RIA_TRY(check_retries(call, request));
-    return request->dead_topic.size == 0 ? RIA_OK : apply_check_name(apply, request->dead_topic);
+    return queue_check_dead_topic(apply, request->dead_topic);
 }
 
 /* The delays as text, in the arena. */
@@ -91,6 +95,28 @@ take_settings(struct group_call *call, const struct queue_open *request, struct 
     return request->retry_ms != NULL ? format_retries(call, request, &row->retry_ms) : RIA_OK;
 }
 
+/* Which topics the settings hold for, as far as the group has read them. */
+static ria_err list_topics(const struct queue_call *queue, struct queue_open_result *result)
+{
+    struct rows rows = rows_of(queue->call->arena, sizeof(struct ria_uuid));
+    struct meta_stmt *stmt = meta_query(queue->call->db, META_GROUP_TOPICS);
+    bool ok = true;
+
+    meta_bind_int(stmt, 1, queue->call->group.id);
+    meta_bind_int(stmt, 2, TOPICS_LISTED_MAX);
+    while (ok && meta_step(stmt)) {
+        struct ria_uuid *topic = rows_add(&rows);
+        ok = topic != NULL;
+        if (ok) {
+            *topic = meta_column_uuid(stmt, 0);
+        }
+    }
+    meta_done(stmt);
+    result->topics = rows.items;
+    result->topics_count = rows.count;
+    return ok ? RIA_OK : ria_arena_err(queue->call->arena);
+}
+
 static ria_err fill_result(const struct queue_call *queue, struct queue_open_result *result)
 {
     const struct group_row *group = &queue->call->group;
@@ -109,7 +135,7 @@ static ria_err fill_result(const struct queue_call *queue, struct queue_open_res
     result->retry_ms = retry_ms;
     result->retry_ms_count = queue->retry_count;
     result->dead_topic = group->dead_topic;
-    return RIA_OK;
+    return list_topics(queue, result);
 }
 
 ria_err apply_queue_open(struct group_call *call, const void *body, void *result)

@@ -566,7 +566,7 @@ ria_err apply_queue_receive(struct group_call *call, const void *body, void *res
     RIA_TRY(check_request(call, request));
     RIA_TRY(group_check_topic(call, "topicId", &request->topic_id, &r.partition_count));
     if (request->new_dead_topic.size > 0) {
-        RIA_TRY(apply_check_name(call->apply, request->new_dead_topic));
+        RIA_TRY(queue_check_dead_topic(call->apply, request->new_dead_topic));
         defaults.dead_topic = request->new_dead_topic;
     }
     RIA_TRY(group_find_or_make(call, request->group, GROUP_QUEUE, &defaults));

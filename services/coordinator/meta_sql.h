@@ -252,6 +252,8 @@
         " FROM group_members WHERE group_id = ?1 AND deadline > ?2 ORDER BY name")                  \
     X(GROUP_MEMBER_TOPICS, "SELECT DISTINCT topic_id FROM group_subscriptions WHERE group_id = ?1"  \
         " AND name = ?2 ORDER BY topic_id")                                                         \
+    X(GROUP_TOPICS, "SELECT DISTINCT topic_id FROM group_partitions WHERE group_id = ?1"            \
+        " ORDER BY topic_id LIMIT ?2")                                                              \
     X(GROUP_PARTITIONS_LISTED, "SELECT p.topic_id, p.partition, p.position, p.committed_ms,"        \
         " p.metadata, p.member, p.lease_id, p.holder, p.deadline, p.next, p.frontier, m.deadline,"  \
         " p.unsettled, p.discarded, p.space, p.leased, p.waiting, p.dead"                           \

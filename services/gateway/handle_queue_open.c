@@ -13,6 +13,7 @@
 #include "services/gateway/group_fetch.h"
 #include "services/gateway/queue_input.h"
 #include "services/gateway/queue_names.h"
+#include "services/shared/queue_dead.h"
 
 enum { DELIVERIES_MAX = 1000, RETRIES_MAX = 32, RETRY_MS_MAX = 2147483647 };
 
@@ -22,7 +23,6 @@ struct opening {
     struct cluster_topic *topic;
     struct queue_open body;
     struct ria_slice dead_topic; /* as given; null: not given */
-    struct ria_slice dead_default;
     struct group_op op;
 };
 
@@ -30,9 +30,35 @@ static void ask(struct opening *opening, bool must_be_new);
 
 /* --- answering ---------------------------------------------------------------------------------*/
 
+/* The path's topic, and the others that the group reads: what was set holds for them, too. */
+static ria_err render_topics(
+    const struct opening *opening, const struct queue_open_result *said, struct ria_buf *out
+)
+{
+    const struct cluster *cluster = opening->gateway->cluster;
+
+    RIA_TRY(ria_buf_append_str(out, ",\"topics\":["));
+    RIA_TRY(ria_json_append_string(out, ria_slice_cstr(opening->topic->name)));
+    for (uint32_t i = 0; i < said->topics_count; i++) {
+        const struct cluster_topic *topic = cluster_topic_by_id(cluster, &said->topics[i]);
+        if (topic != NULL && topic != opening->topic) {
+            RIA_TRY(ria_buf_append_str(out, ","));
+            RIA_TRY(ria_json_append_string(out, ria_slice_cstr(topic->name)));
+        }
+    }
+    return ria_buf_append_str(out, "]");
+}
+
 static ria_err
 render(const struct opening *opening, const struct queue_open_result *said, struct ria_buf *out)
 {
+    struct ria_slice dead_topic = queue_dead_resolve(
+        &opening->request->arena, said->dead_topic, opening->topic->name, opening->body.group
+    );
+
+    if (ria_slice_is_null(dead_topic)) {
+        return RIA_ERR_NOMEM;
+    }
     RIA_TRY(ria_buf_append_str(out, "{\"topic\":"));
     RIA_TRY(ria_json_append_string(out, ria_slice_cstr(opening->topic->name)));
     RIA_TRY(ria_buf_append_str(out, ",\"group\":"));
@@ -47,9 +73,10 @@ render(const struct opening *opening, const struct queue_open_result *said, stru
     RIA_TRY(admin_render_ids(said->retry_ms, said->retry_ms_count, out));
     RIA_TRY(ria_buf_append_str(out, ",\"dead_letter_topic\":"));
     RIA_TRY(
-        said->dead_topic.size == 0 ? ria_buf_append_str(out, "null")
-                                   : ria_json_append_string(out, said->dead_topic)
+        dead_topic.size == 0 ? ria_buf_append_str(out, "null")
+                             : ria_json_append_string(out, dead_topic)
     );
+    RIA_TRY(render_topics(opening, said, out));
     return ria_buf_append_str(out, "}\n");
 }
 
@@ -86,7 +113,7 @@ static void ask(struct opening *opening, bool must_be_new)
     opening->body.must_be_new = must_be_new;
     opening->body.dead_topic = opening->dead_topic;
     if (must_be_new && opening->dead_topic.data == NULL) {
-        opening->body.dead_topic = opening->dead_default;
+        opening->body.dead_topic = RIA_SLICE_LITERAL(QUEUE_DEAD_DEFAULT);
     }
     opening->op = (struct group_op){
         .kind = GROUP_OP_QUEUE_OPEN,
@@ -111,19 +138,14 @@ static bool refuse(struct opening *opening, const char *field, const char *rule)
     return false;
 }
 
-/* null or a name. */
+/* null, a name, or what stands for the default. */
 static bool take_dead_topic(struct queue_input *input, struct opening *opening)
 {
     struct ria_arena *arena = &opening->request->arena;
     const json_t *given = json_object_get(input->in.document, "dead_letter_topic");
     char reason[FAILURE_MESSAGE_MAX];
 
-    opening->dead_default = queue_dead_topic(arena, input->topic->name, input->in.group);
     opening->dead_topic = RIA_SLICE_NULL;
-    if (ria_slice_is_null(opening->dead_default)) {
-        request_fail_err(opening->request, RIA_ERR_NOMEM, "");
-        return false;
-    }
     if (given == NULL) {
         return true;
     }
@@ -132,6 +154,9 @@ static bool take_dead_topic(struct queue_input *input, struct opening *opening)
         return true;
     }
     opening->dead_topic = document_scalar(given, arena);
+    if (ria_slice_equal(opening->dead_topic, RIA_SLICE_LITERAL(QUEUE_DEAD_DEFAULT))) {
+        return true;
+    }
     if (!json_is_string(given) ||
         topic_name_check(opening->dead_topic, reason, sizeof(reason)) != RIA_OK) {
         return refuse(opening, "dead_letter_topic", "must be the name of a topic, or null");

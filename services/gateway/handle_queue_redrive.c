@@ -380,8 +380,11 @@ static void open_group(struct redrive *redrive)
 static bool find_letters(struct redrive *redrive, const struct describe_groups_response *found)
 {
     struct failure failure;
-    struct ria_slice dead_topic = found->groups[0].dead_topic;
-    const char *name = ria_arena_strdup(&redrive->request->arena, dead_topic);
+    struct ria_arena *arena = &redrive->request->arena;
+    struct ria_slice dead_topic = queue_dead_resolve(
+        arena, found->groups[0].dead_topic, redrive->topic->name, redrive->describe.name
+    );
+    const char *name = ria_arena_strdup(arena, dead_topic);
 
     if (name == NULL) {
         request_fail_err(redrive->request, RIA_ERR_NOMEM, "");

@@ -10,6 +10,7 @@
 #include "services/gateway/gateway.h"
 #include "services/gateway/positions.h"
 #include "services/gateway/queue_input.h"
+#include "services/gateway/queue_names.h"
 
 enum { ENDS_TIMEOUT_MS = 3000 };
 
@@ -33,6 +34,13 @@ struct queue_view {
 static ria_err
 render_settings(const struct queue_view *view, const described_group *group, struct ria_buf *out)
 {
+    struct ria_slice dead_topic = queue_dead_resolve(
+        &view->request->arena, group->dead_topic, view->topic->name, view->group
+    );
+
+    if (ria_slice_is_null(dead_topic)) {
+        return RIA_ERR_NOMEM;
+    }
     RIA_TRY(ria_buf_append_str(out, "{\"topic\":"));
     RIA_TRY(ria_json_append_string(out, ria_slice_cstr(view->topic->name)));
     RIA_TRY(ria_buf_append_str(out, ",\"group\":"));
@@ -46,8 +54,8 @@ render_settings(const struct queue_view *view, const described_group *group, str
     ));
     RIA_TRY(admin_render_ids(group->retry_ms, group->retry_ms_count, out));
     RIA_TRY(ria_buf_append_str(out, ",\"dead_letter_topic\":"));
-    return group->dead_topic.size == 0 ? ria_buf_append_str(out, "null")
-                                       : ria_json_append_string(out, group->dead_topic);
+    return dead_topic.size == 0 ? ria_buf_append_str(out, "null")
+                                : ria_json_append_string(out, dead_topic);
 }
 
 struct queue_counts {

@@ -429,7 +429,9 @@ static bool take_dead(struct burial *burial, const struct queue_receive_result *
     struct queue_read *read = &burial->read;
     int64_t count = 0;
 
-    burial->dead_name = ria_arena_strdup(&burial->arena, result->dead_topic);
+    struct ria_slice name =
+        queue_dead_resolve(&burial->arena, result->dead_topic, burial->topic->name, burial->group);
+    burial->dead_name = ria_arena_strdup(&burial->arena, name);
     read->grants = ria_arena_alloc_array(&burial->arena, result->dead_count, sizeof(*read->grants));
     if (burial->dead_name == NULL || read->grants == NULL) {
         return false;

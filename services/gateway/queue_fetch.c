@@ -11,7 +11,7 @@
 #include "services/gateway/deliver_at.h"
 #include "services/gateway/group_fetch.h"
 #include "services/gateway/queue_bury.h"
-#include "services/gateway/queue_names.h"
+#include "services/shared/queue_dead.h"
 
 enum {
     ROUND_ARENA_MAX = 16 * 1024 * 1024,
@@ -649,10 +649,7 @@ static ria_err build(struct queue_fetch *fetch)
     body->look_ahead = body->look_ahead < 0 ? 0 : body->look_ahead;
     if (!fetch->is_admin) {
         body->dead_max = QUEUE_DEAD_MAX;
-        body->new_dead_topic = queue_dead_topic(&fetch->round, fetch->topic->name, fetch->group);
-        if (ria_slice_is_null(body->new_dead_topic)) {
-            return ria_arena_err(&fetch->round);
-        }
+        body->new_dead_topic = RIA_SLICE_LITERAL(QUEUE_DEAD_DEFAULT);
     }
     RIA_TRY(add_starts(fetch));
     return add_ends(fetch);

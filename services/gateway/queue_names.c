@@ -6,6 +6,8 @@
 #include "common/crc.h"
 #include "common/limits.h"
 
+#include "services/shared/queue_dead.h"
+
 enum {
     SUFFIX_SIZE = 5,      /* ".dead" */
     SUM_SIZE = 9,         /* "-" and eight digits */
@@ -47,6 +49,17 @@ queue_dead_topic(struct ria_arena *arena, const char *topic, struct ria_slice gr
     }
     memcpy(name + size, ".dead", SUFFIX_SIZE + 1);
     return ria_slice_of(name, size + SUFFIX_SIZE);
+}
+
+struct ria_slice queue_dead_resolve(
+    struct ria_arena *arena, struct ria_slice setting, const char *topic, struct ria_slice group
+)
+{
+    if (setting.size == 0) {
+        return RIA_SLICE_EMPTY;
+    }
+    bool is_default = ria_slice_equal(setting, RIA_SLICE_LITERAL(QUEUE_DEAD_DEFAULT));
+    return is_default ? queue_dead_topic(arena, topic, group) : setting;
 }
 
 struct ria_slice queue_redrive_group(struct ria_arena *arena, struct ria_slice group)

@@ -175,6 +175,29 @@ def records_of_a_key_keep_their_order_under_nacks():
             assert values == sorted(values), (key, values)
 
 
+def letters_of(cluster, topic):
+    reply = cluster.get("/v1/topics/%s/partitions/0/records?offset=0" % topic)
+    return [r["value"] for r in reply.json()["records"]] if reply.status == 200 else []
+
+
+def settings_are_of_the_group_but_each_topic_has_its_own_dead_letters():
+    with running(gateways=1, transform=0) as cluster:
+        for topic, status in (("qa", 201), ("qb", 200)):
+            cluster.create_topic(topic, partitions=1)
+            made = put(cluster, "w", topic, max_deliveries=1)
+            assert made.status == status, made
+            assert made.json()["dead_letter_topic"] == topic + ".w.dead", made
+            assert topic in made.json()["topics"], made
+            assert cluster.post("/v1/topics/%s/records" % topic, '"%s"' % topic).status == 200
+            got = records(cluster, "w", topic=topic, wait_ms=5000)
+            assert say(cluster, "w", "reject", [got[0]["lock"]], topic=topic).status == 200
+        made = put(cluster, "w", "qb", lock_ms=5000)
+        assert made.json()["topics"] == ["qb", "qa"], made
+        for topic in ("qa", "qb"):
+            wait_for(lambda name=topic: letters_of(cluster, name + ".w.dead") == [name],
+                     "the letter of " + topic)
+
+
 def dead_letters_keep_the_record_and_are_put_back():
     with running(gateways=2, transform=0) as cluster:
         cluster.create_topic("t", partitions=2)
@@ -413,6 +436,7 @@ if __name__ == "__main__":
         a_late_ack_is_a_conflict_and_the_record_is_delivered_again,
         a_parked_receive_is_answered_when_something_is_ready,
         records_of_a_key_keep_their_order_under_nacks,
+        settings_are_of_the_group_but_each_topic_has_its_own_dead_letters,
         dead_letters_keep_the_record_and_are_put_back,
         a_record_is_delivered_at_its_time_to_queues_only,
         bad_calls_are_clear_errors,

@@ -3847,42 +3847,51 @@ static const struct vector_length queue_open_v0_mixed_lengths[] = {
     {33, LENGTH_COMPACT, true, 0},
 };
 
-static const struct queue_open_result queue_open_result_v0_empty = {.made = false, .lock_ms = 0, .deliveries_max = 0, .key_order = false, .retry_ms = NULL, .retry_ms_count = 0, .dead_topic = {(const uint8_t *)"", 0}};
+static const struct queue_open_result queue_open_result_v0_empty = {.made = false, .lock_ms = 0, .deliveries_max = 0, .key_order = false, .retry_ms = NULL, .retry_ms_count = 0, .dead_topic = {(const uint8_t *)"", 0}, .topics = NULL, .topics_count = 0};
 static const uint8_t queue_open_result_v0_empty_bytes[] = {
-    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x01, 0x00
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x01, 0x01, 0x00
 };
 static const struct vector_length queue_open_result_v0_empty_lengths[] = {
     {10, LENGTH_COMPACT, false, 32},
     {11, LENGTH_COMPACT, false, 200},
-    {12, LENGTH_COMPACT, true, 0},
+    {12, LENGTH_COMPACT, false, 1000},
+    {13, LENGTH_COMPACT, true, 0},
 };
 
-static const struct queue_open_result queue_open_result_v0_full = {.made = true, .lock_ms = 2099900500, .deliveries_max = 2076108926, .key_order = true, .retry_ms = (int32_t[]){2028525778, -130853657}, .retry_ms_count = 2, .dead_topic = {(const uint8_t *)"dead_topic-13", 13}};
+static const struct queue_open_result queue_open_result_v0_full = {.made = true, .lock_ms = 2099900500, .deliveries_max = 2076108926, .key_order = true, .retry_ms = (int32_t[]){2028525778, -130853657}, .retry_ms_count = 2, .dead_topic = {(const uint8_t *)"dead_topic-13", 13}, .topics = (struct ria_uuid[]){{{105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115, 116, 117, 118, 119, 120}}, {{112, 113, 114, 115, 116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 127}}}, .topics_count = 2};
 static const uint8_t queue_open_result_v0_full_bytes[] = {
     0x01, 0x7d, 0x29, 0xf0, 0x54, 0x7b, 0xbe, 0xe8, 0x7e, 0x01, 0x03, 0x78, 0xe8, 0xd8, 0xd2,
     0xf8, 0x33, 0x54, 0xe7, 0x0e, 0x64, 0x65, 0x61, 0x64, 0x5f, 0x74, 0x6f, 0x70, 0x69, 0x63,
-    0x2d, 0x31, 0x33, 0x00
+    0x2d, 0x31, 0x33, 0x03, 0x69, 0x6a, 0x6b, 0x6c, 0x6d, 0x6e, 0x6f, 0x70, 0x71, 0x72, 0x73,
+    0x74, 0x75, 0x76, 0x77, 0x78, 0x70, 0x71, 0x72, 0x73, 0x74, 0x75, 0x76, 0x77, 0x78, 0x79,
+    0x7a, 0x7b, 0x7c, 0x7d, 0x7e, 0x7f, 0x00
 };
 static const uint8_t queue_open_result_v0_full_newer[] = {
     0x01, 0x7d, 0x29, 0xf0, 0x54, 0x7b, 0xbe, 0xe8, 0x7e, 0x01, 0x03, 0x78, 0xe8, 0xd8, 0xd2,
     0xf8, 0x33, 0x54, 0xe7, 0x0e, 0x64, 0x65, 0x61, 0x64, 0x5f, 0x74, 0x6f, 0x70, 0x69, 0x63,
-    0x2d, 0x31, 0x33, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
+    0x2d, 0x31, 0x33, 0x03, 0x69, 0x6a, 0x6b, 0x6c, 0x6d, 0x6e, 0x6f, 0x70, 0x71, 0x72, 0x73,
+    0x74, 0x75, 0x76, 0x77, 0x78, 0x70, 0x71, 0x72, 0x73, 0x74, 0x75, 0x76, 0x77, 0x78, 0x79,
+    0x7a, 0x7b, 0x7c, 0x7d, 0x7e, 0x7f, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
 };
 static const struct vector_length queue_open_result_v0_full_lengths[] = {
     {10, LENGTH_COMPACT, false, 32},
     {19, LENGTH_COMPACT, false, 200},
-    {33, LENGTH_COMPACT, true, 0},
+    {33, LENGTH_COMPACT, false, 1000},
+    {66, LENGTH_COMPACT, true, 0},
 };
 
-static const struct queue_open_result queue_open_result_v0_mixed = {.made = true, .lock_ms = 2147483647, .deliveries_max = 2147483647, .key_order = true, .retry_ms = (int32_t[]){2147483647}, .retry_ms_count = 1, .dead_topic = {(const uint8_t *)"dead_topic-12", 13}};
+static const struct queue_open_result queue_open_result_v0_mixed = {.made = true, .lock_ms = 2147483647, .deliveries_max = 2147483647, .key_order = true, .retry_ms = (int32_t[]){2147483647}, .retry_ms_count = 1, .dead_topic = {(const uint8_t *)"dead_topic-12", 13}, .topics = (struct ria_uuid[]){{{98, 99, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113}}}, .topics_count = 1};
 static const uint8_t queue_open_result_v0_mixed_bytes[] = {
     0x01, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x01, 0x02, 0x7f, 0xff, 0xff, 0xff,
-    0x0e, 0x64, 0x65, 0x61, 0x64, 0x5f, 0x74, 0x6f, 0x70, 0x69, 0x63, 0x2d, 0x31, 0x32, 0x00
+    0x0e, 0x64, 0x65, 0x61, 0x64, 0x5f, 0x74, 0x6f, 0x70, 0x69, 0x63, 0x2d, 0x31, 0x32, 0x02,
+    0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x6a, 0x6b, 0x6c, 0x6d, 0x6e, 0x6f, 0x70,
+    0x71, 0x00
 };
 static const struct vector_length queue_open_result_v0_mixed_lengths[] = {
     {10, LENGTH_COMPACT, false, 32},
     {15, LENGTH_COMPACT, false, 200},
-    {29, LENGTH_COMPACT, true, 0},
+    {29, LENGTH_COMPACT, false, 1000},
+    {46, LENGTH_COMPACT, true, 0},
 };
 
 static const struct queue_receive queue_receive_v0_empty = {.group = {(const uint8_t *)"", 0}, .topic_id = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, .consumer = {(const uint8_t *)"", 0}, .lock_ms = -1, .records_max = 0, .look_ahead = 0, .dead_max = 0, .new_dead_topic = {(const uint8_t *)"", 0}, .floors = NULL, .floors_count = 0, .starts = NULL, .starts_count = 0, .ends = NULL, .ends_count = 0, .read_id = INT64_C(0), .heard_below = INT64_C(0)};
@@ -5653,9 +5662,9 @@ static const struct vector vectors[] = {
     {"QueueOpen", "empty", 0, &queue_open_v0_empty, queue_open_v0_empty_bytes, 14, NULL, 0, queue_open_v0_empty_lengths, RIA_COUNT(queue_open_v0_empty_lengths)},
     {"QueueOpen", "full", 0, &queue_open_v0_full, queue_open_v0_full_bytes, 193, queue_open_v0_full_newer, sizeof(queue_open_v0_full_newer), queue_open_v0_full_lengths, RIA_COUNT(queue_open_v0_full_lengths)},
     {"QueueOpen", "mixed", 0, &queue_open_v0_mixed, queue_open_v0_mixed_bytes, 34, NULL, 0, queue_open_v0_mixed_lengths, RIA_COUNT(queue_open_v0_mixed_lengths)},
-    {"QueueOpenResult", "empty", 0, &queue_open_result_v0_empty, queue_open_result_v0_empty_bytes, 13, NULL, 0, queue_open_result_v0_empty_lengths, RIA_COUNT(queue_open_result_v0_empty_lengths)},
-    {"QueueOpenResult", "full", 0, &queue_open_result_v0_full, queue_open_result_v0_full_bytes, 34, queue_open_result_v0_full_newer, sizeof(queue_open_result_v0_full_newer), queue_open_result_v0_full_lengths, RIA_COUNT(queue_open_result_v0_full_lengths)},
-    {"QueueOpenResult", "mixed", 0, &queue_open_result_v0_mixed, queue_open_result_v0_mixed_bytes, 30, NULL, 0, queue_open_result_v0_mixed_lengths, RIA_COUNT(queue_open_result_v0_mixed_lengths)},
+    {"QueueOpenResult", "empty", 0, &queue_open_result_v0_empty, queue_open_result_v0_empty_bytes, 14, NULL, 0, queue_open_result_v0_empty_lengths, RIA_COUNT(queue_open_result_v0_empty_lengths)},
+    {"QueueOpenResult", "full", 0, &queue_open_result_v0_full, queue_open_result_v0_full_bytes, 67, queue_open_result_v0_full_newer, sizeof(queue_open_result_v0_full_newer), queue_open_result_v0_full_lengths, RIA_COUNT(queue_open_result_v0_full_lengths)},
+    {"QueueOpenResult", "mixed", 0, &queue_open_result_v0_mixed, queue_open_result_v0_mixed_bytes, 47, NULL, 0, queue_open_result_v0_mixed_lengths, RIA_COUNT(queue_open_result_v0_mixed_lengths)},
     {"QueueReceive", "empty", 0, &queue_receive_v0_empty, queue_receive_v0_empty_bytes, 55, NULL, 0, queue_receive_v0_empty_lengths, RIA_COUNT(queue_receive_v0_empty_lengths)},
     {"QueueReceive", "full", 0, &queue_receive_v0_full, queue_receive_v0_full_bytes, 167, queue_receive_v0_full_newer, sizeof(queue_receive_v0_full_newer), queue_receive_v0_full_lengths, RIA_COUNT(queue_receive_v0_full_lengths)},
     {"QueueReceive", "mixed", 0, &queue_receive_v0_mixed, queue_receive_v0_mixed_bytes, 128, NULL, 0, queue_receive_v0_mixed_lengths, RIA_COUNT(queue_receive_v0_mixed_lengths)},

@@ -60,6 +60,29 @@ static void what_is_not_named_stays_as_it_is(void)
     queue_world_close(&w);
 }
 
+static void the_default_dead_letter_topic_is_kept_as_a_pattern(void)
+{
+    struct queue_world w;
+
+    queue_world_open(&w, 1);
+    struct queue_open settings = queue_world_settings(&w);
+    settings.dead_topic = RIA_SLICE_LITERAL("{topic}.{group}.dead");
+    CU_ASSERT_EQUAL(queue_world_set(&w, &settings), RIA_OK);
+    CU_ASSERT_TRUE(ria_slice_equal(w.opened.dead_topic, settings.dead_topic));
+    CU_ASSERT_EQUAL(w.opened.topics_count, 0);
+    w.ends[0] = 1;
+    CU_ASSERT_EQUAL(queue_world_receive(&w, 1), RIA_OK);
+    CU_ASSERT_TRUE(ria_slice_equal(w.received.dead_topic, settings.dead_topic));
+    settings = queue_world_settings(&w);
+    CU_ASSERT_EQUAL(queue_world_set(&w, &settings), RIA_OK);
+    CU_ASSERT_EQUAL_FATAL(w.opened.topics_count, 1); /* it has received from it */
+    struct ria_uuid topic = fixture_uuid(QUEUE_TOPIC);
+    CU_ASSERT_TRUE(ria_uuid_equal(w.opened.topics[0], topic));
+    settings.dead_topic = RIA_SLICE_LITERAL("{topic}.dead");
+    CU_ASSERT_EQUAL(queue_world_set(&w, &settings), RIA_ERR_INVALID);
+    queue_world_close(&w);
+}
+
 static void one_that_must_be_new_may_not_exist(void)
 {
     struct queue_world w;
@@ -132,6 +155,7 @@ static void queues_that_are_not_there_have_no_leases(void)
 static const struct harness_test tests[] = {
     HARNESS_TEST(a_new_group_has_the_defaults),
     HARNESS_TEST(what_is_not_named_stays_as_it_is),
+    HARNESS_TEST(the_default_dead_letter_topic_is_kept_as_a_pattern),
     HARNESS_TEST(one_that_must_be_new_may_not_exist),
     HARNESS_TEST(values_beyond_the_limits_name_the_field),
     HARNESS_TEST(queues_that_are_not_there_have_no_leases),

@@ -17,7 +17,7 @@ static void making_and_changing_differ_in_the_dead_letter_topic(void)
     CU_ASSERT_EQUAL(open->key_order, 1);
     CU_ASSERT_EQUAL(open->lock_ms, -1);
     CU_ASSERT_EQUAL_FATAL(open->retry_ms_count, 2);
-    CU_ASSERT_TRUE(ria_slice_equal(open->dead_topic, RIA_SLICE_LITERAL("one.g.dead")));
+    CU_ASSERT_TRUE(ria_slice_equal(open->dead_topic, RIA_SLICE_LITERAL("{topic}.{group}.dead")));
     consuming_refuse(&s.c, RIA_ERR_EXISTS, "");
     open = consuming_expect(&s.c, 1, GROUP_OP_QUEUE_OPEN);
     CU_ASSERT_FALSE(open->must_be_new);
@@ -40,8 +40,47 @@ static void making_and_changing_differ_in_the_dead_letter_topic(void)
     queueing_fini(&s);
 }
 
+/* Settings are the group's: it was made for one topic, whose name was stored as the default. */
+static void the_default_dead_letter_topic_is_each_topics_own(void)
+{
+    struct queueing s;
+    struct queue_open_result result;
+    struct ria_uuid topics[2];
+
+    queueing_init(&s);
+    queue_open_result_init(&result);
+    result.dead_topic = RIA_SLICE_LITERAL("{topic}.{group}.dead");
+    topics[0] = s.c.one->id;
+    topics[1] = s.dead->id;
+    result.topics = topics;
+    result.topics_count = 2;
+    queueing_call(&s, 0, "PUT", QUEUEING_PATH, "{\"max_deliveries\":2}");
+    (void)consuming_expect(&s.c, 1, GROUP_OP_QUEUE_OPEN);
+    consuming_answer_with(&s.c, &result);
+    CU_ASSERT_TRUE(consuming_answered(&s.c, 0, 200, "\"dead_letter_topic\":\"one.g.dead\""));
+    CU_ASSERT_TRUE(consuming_answered(&s.c, 0, 200, "\"topics\":[\"one\",\"one.g.dead\"]"));
+
+    queueing_call(&s, 1, "PUT", "/v1/queues/one.g.dead/g", "{\"max_deliveries\":2}");
+    (void)consuming_expect(&s.c, 1, GROUP_OP_QUEUE_OPEN);
+    consuming_answer_with(&s.c, &result);
+    CU_ASSERT_TRUE(consuming_answered(&s.c, 1, 200, "\"dead_letter_topic\":\"one.g.dead.g.dead\""));
+    CU_ASSERT_TRUE(consuming_answered(&s.c, 1, 200, "\"topics\":[\"one.g.dead\",\"one\"]"));
+
+    /* Groups that were made before keep their name, until somebody says otherwise. */
+    result.dead_topic = RIA_SLICE_LITERAL("other.g.dead");
+    queueing_call(
+        &s, 2, "PUT", QUEUEING_PATH, "{\"dead_letter_topic\":\"{topic}.{group}.dead\"}"
+    );
+    const struct queue_open *open = consuming_expect(&s.c, 1, GROUP_OP_QUEUE_OPEN);
+    CU_ASSERT_TRUE(ria_slice_equal(open->dead_topic, RIA_SLICE_LITERAL("{topic}.{group}.dead")));
+    consuming_answer_with(&s.c, &result);
+    CU_ASSERT_TRUE(consuming_answered(&s.c, 2, 200, "\"dead_letter_topic\":\"other.g.dead\""));
+    queueing_fini(&s);
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(making_and_changing_differ_in_the_dead_letter_topic),
+    HARNESS_TEST(the_default_dead_letter_topic_is_each_topics_own),
 };
 
 HARNESS_MAIN(tests);

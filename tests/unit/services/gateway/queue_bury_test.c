@@ -24,7 +24,7 @@ static void give_dead(struct queueing *s, int64_t offset)
     queue_receive_result_init(&result);
     result.dead = &dead;
     result.dead_count = 1;
-    result.dead_topic = RIA_SLICE_LITERAL("one.g.dead");
+    result.dead_topic = RIA_SLICE_LITERAL("{topic}.{group}.dead");
     consuming_answer_with(&s->c, &result);
 }
 
