@@ -233,12 +233,19 @@ static bool is_committed(const struct group_fetch *fetch, const group_lost *lost
 
 static ria_err take_lost(struct group_fetch *fetch, const struct group_read_result *result)
 {
+    group_lost *before = fetch->lost;
+
     if (result->lost_count == 0) {
         return RIA_OK;
     }
-    fetch->lost = ria_arena_alloc_array(fetch->arena, result->lost_count, sizeof(*fetch->lost));
+    fetch->lost = ria_arena_alloc_array(
+        fetch->arena, fetch->lost_count + result->lost_count, sizeof(*fetch->lost)
+    );
     if (fetch->lost == NULL) {
         return ria_arena_err(fetch->arena);
+    }
+    for (uint32_t i = 0; i < fetch->lost_count; i++) {
+        fetch->lost[i] = before[i];
     }
     for (uint32_t i = 0; i < result->lost_count; i++) {
         if (!is_committed(fetch, &result->lost[i])) {

@@ -76,7 +76,7 @@ struct group_fetch {
     /* out */
     struct group_held *held; /* those with msg != NULL have records */
     uint32_t held_count;
-    group_lost *lost; /* commits that count no more */
+    group_lost *lost; /* commits that count no more. What is in it at the start stays */
     uint32_t lost_count;
     int32_t epoch; /* the member's, -1: none */
     int64_t generation;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/json.h"
 #include "common/utf8.h"
 
 #include "services/gateway/cursor.h"
@@ -311,26 +312,29 @@ static bool fail_cursor(
     return false;
 }
 
+static bool is_there(const struct cluster_topic *topic)
+{
+    return topic != NULL && !topic->deleted;
+}
+
+static void take_gone(const struct cursor_topic *topic, struct group_cursor *out)
+{
+    for (uint32_t i = 0; i < topic->count; i++) {
+        if (topic->entries[i].lease > 0) {
+            out->gone[out->gone_count++] =
+                (struct group_cursor_gone){topic->id, topic->entries[i].partition};
+        }
+    }
+}
+
 static bool take_entries(
     struct group_input *input,
     const char *name,
     const struct cursor_topic *topic,
-    struct group_cursor_entry *entries,
-    uint32_t *count
+    const struct cluster_topic *known,
+    struct group_cursor *out
 )
 {
-    const struct cluster_topic *known = cluster_topic_by_id(input->gateway->cluster, &topic->id);
-
-    if (known == NULL || known->deleted) {
-        return fail_cursor(
-            input,
-            410,
-            "stale_cursor",
-            name,
-            "a topic of the cursor does not exist any more (one of the same name is another one); "
-            "go on without the cursor"
-        );
-    }
     for (uint32_t i = 0; i < topic->count; i++) {
         const struct cursor_entry *from = &topic->entries[i];
         if (from->partition >= known->partition_count) {
@@ -339,7 +343,7 @@ static bool take_entries(
             );
         }
         if (from->lease > 0) {
-            entries[(*count)++] = (struct group_cursor_entry){
+            out->entries[out->count++] = (struct group_cursor_entry){
                 .partition = known->partitions[from->partition],
                 .lease = from->lease,
                 .offset = from->offset,
@@ -349,12 +353,44 @@ static bool take_entries(
     return true;
 }
 
+/* What belongs to topics that are gone does not hold up the rest. */
+static bool take_topics(
+    struct group_input *input,
+    const char *name,
+    const struct cursor *cursor,
+    struct group_cursor *out
+)
+{
+    bool any = cursor->topic_count == 0;
+
+    for (uint32_t i = 0; i < cursor->topic_count; i++) {
+        const struct cursor_topic *topic = &cursor->topics[i];
+        const struct cluster_topic *known =
+            cluster_topic_by_id(input->gateway->cluster, &topic->id);
+        if (!is_there(known)) {
+            take_gone(topic, out);
+            continue;
+        }
+        any = true;
+        if (!take_entries(input, name, topic, known, out)) {
+            return false;
+        }
+    }
+    return any || fail_cursor(
+                      input,
+                      410,
+                      "stale_cursor",
+                      name,
+                      "no topic of the cursor exists any more (one of the same name is another "
+                      "one); go on without the cursor"
+                  );
+}
+
 bool group_input_cursor_text(
     struct group_input *input,
     const char *name,
     struct ria_slice text,
-    struct group_cursor_entry **out_entries,
-    uint32_t *out_count
+    struct group_cursor *out_cursor
 )
 {
     struct ria_uuid cluster_id_now = cluster_id(input->gateway->cluster);
@@ -362,8 +398,7 @@ bool group_input_cursor_text(
     struct failure failure;
     struct cursor cursor;
 
-    *out_entries = NULL;
-    *out_count = 0;
+    *out_cursor = (struct group_cursor){0};
     if (ria_slice_is_null(text) || text.size == 0) {
         return true;
     }
@@ -380,28 +415,47 @@ bool group_input_cursor_text(
     if (cursor.group != cursor_group_hash(input->group)) {
         return fail_cursor(input, 400, "other_cursor", name, "the cursor is of another group");
     }
-    *out_entries = ria_arena_alloc_array(arena, CURSOR_ENTRIES_MAX, sizeof(**out_entries));
-    if (*out_entries == NULL) {
+    out_cursor->entries =
+        ria_arena_alloc_array(arena, CURSOR_ENTRIES_MAX, sizeof(*out_cursor->entries));
+    out_cursor->gone = ria_arena_alloc_array(arena, CURSOR_ENTRIES_MAX, sizeof(*out_cursor->gone));
+    if (out_cursor->entries == NULL || out_cursor->gone == NULL) {
         request_fail_err(input->request, RIA_ERR_NOMEM, "");
         return false;
     }
-    for (uint32_t i = 0; i < cursor.topic_count; i++) {
-        if (!take_entries(input, name, &cursor.topics[i], *out_entries, out_count)) {
-            return false;
-        }
-    }
-    return true;
+    return take_topics(input, name, &cursor, out_cursor);
 }
 
 bool group_input_cursor(
-    struct group_input *input,
-    const char *name,
-    struct group_cursor_entry **out_entries,
-    uint32_t *out_count
+    struct group_input *input, const char *name, struct group_cursor *out_cursor
 )
 {
     struct ria_slice text;
 
     return group_input_text(input, name, &text) &&
-           group_input_cursor_text(input, name, text, out_entries, out_count);
+           group_input_cursor_text(input, name, text, out_cursor);
+}
+
+ria_err group_input_render_lost(
+    const struct cluster *cluster, const struct ria_uuid *topic_id, struct ria_buf *out
+)
+{
+    const struct cluster_topic *topic = cluster_topic_by_id(cluster, topic_id);
+    char id[RIA_UUID_TEXT_SIZE];
+
+    RIA_TRY(ria_buf_append_str(out, "\"topic\":"));
+    RIA_TRY(
+        topic == NULL ? ria_buf_append_str(out, "null")
+                      : ria_json_append_string(out, ria_slice_cstr(topic->name))
+    );
+    if (is_there(topic)) {
+        return RIA_OK;
+    }
+    bool is_anew = topic != NULL && cluster_topic_by_name(cluster, topic->name) != NULL;
+    ria_uuid_format(*topic_id, id);
+    return ria_buf_printf(
+        out,
+        ",\"topic_id\":\"%s\",\"reason\":\"%s\"",
+        id,
+        is_anew ? "topic_recreated" : "topic_deleted"
+    );
 }

@@ -83,12 +83,24 @@ struct group_cursor_entry {
     int64_t offset;
 };
 
-/* The cursor in parameter `name`; absent: none. Its topics are there, its partitions too. */
+/* And of a partition whose topic was deleted: it cannot be committed any more. */
+struct group_cursor_gone {
+    struct ria_uuid topic_id;
+    int32_t partition;
+};
+
+/* In the request's arena. */
+struct group_cursor {
+    struct group_cursor_entry *entries;
+    uint32_t count;
+    struct group_cursor_gone *gone;
+    uint32_t gone_count;
+};
+
+/* The cursor in parameter `name`; absent: none. Refused with 410 if none of its topics is there any
+ * more. */
 bool group_input_cursor(
-    struct group_input *input,
-    const char *name,
-    struct group_cursor_entry **out_entries,
-    uint32_t *out_count
+    struct group_input *input, const char *name, struct group_cursor *out_cursor
 );
 
 /* The same of a text that comes in another way; null or empty: none. */
@@ -96,6 +108,11 @@ bool group_input_cursor_text(
     struct group_input *input,
     const char *name,
     struct ria_slice text,
-    struct group_cursor_entry **out_entries,
-    uint32_t *out_count
+    struct group_cursor *out_cursor
 );
+
+/* Members of an object that names a lost commit's topic: "topic" and, if that was deleted, its
+ * "topic_id" and the "reason"; its name is null if this gateway has never known it. */
+ria_err group_input_render_lost(
+    const struct cluster *cluster, const struct ria_uuid *topic_id, struct ria_buf *out
+) RIA_MUST_USE;

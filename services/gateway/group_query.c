@@ -16,26 +16,34 @@ bool group_query_commits(
     struct group_input *input, const char *name, struct ria_slice text, struct group_fetch *fetch
 )
 {
-    struct group_cursor_entry *entries = NULL;
+    struct ria_arena *arena = &input->request->arena;
+    struct group_cursor cursor;
 
-    bool fine = ria_slice_is_null(text)
-                    ? group_input_cursor(input, name, &entries, &fetch->commit_count)
-                    : group_input_cursor_text(input, name, text, &entries, &fetch->commit_count);
+    bool fine = ria_slice_is_null(text) ? group_input_cursor(input, name, &cursor)
+                                        : group_input_cursor_text(input, name, text, &cursor);
     if (!fine) {
         return false;
     }
-    fetch->commits =
-        ria_arena_alloc_array(&input->request->arena, fetch->commit_count, sizeof(*fetch->commits));
-    if (fetch->commits == NULL) {
+    fetch->commit_count = cursor.count;
+    fetch->commits = ria_arena_alloc_array(arena, cursor.count, sizeof(*fetch->commits));
+    fetch->lost = ria_arena_alloc_array(arena, cursor.gone_count, sizeof(*fetch->lost));
+    if (fetch->commits == NULL || fetch->lost == NULL) {
         request_fail_err(input->request, RIA_ERR_NOMEM, "");
         return false;
     }
     for (uint32_t i = 0; i < fetch->commit_count; i++) {
         fetch->commits[i] = (struct group_read_group_read_commit){
-            .topic_id = entries[i].partition->topic->id,
-            .partition = entries[i].partition->number,
-            .lease_id = entries[i].lease,
-            .offset = entries[i].offset,
+            .topic_id = cursor.entries[i].partition->topic->id,
+            .partition = cursor.entries[i].partition->number,
+            .lease_id = cursor.entries[i].lease,
+            .offset = cursor.entries[i].offset,
+        };
+    }
+    for (uint32_t i = 0; i < cursor.gone_count; i++) {
+        fetch->lost[fetch->lost_count++] = (group_lost){
+            .topic_id = cursor.gone[i].topic_id,
+            .partition = cursor.gone[i].partition,
+            .position = -1,
         };
     }
     return true;

@@ -17,7 +17,8 @@ bool group_query_names(struct group_input *input, struct group_fetch *fetch);
 /* from, on_out_of_range */
 bool group_query_policies(struct group_input *input, struct group_fetch *fetch);
 
-/* The cursor to commit: the text, or if it is null the parameter `name`. In the request's arena. */
+/* The cursor to commit: the text, or if it is null the parameter `name`. In the request's arena.
+ * What is of topics that are gone is in fetch->lost. */
 bool group_query_commits(
     struct group_input *input, const char *name, struct ria_slice text, struct group_fetch *fetch
 );

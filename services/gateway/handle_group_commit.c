@@ -17,8 +17,7 @@ struct group_word {
     struct request *request;
     commit_verb verb;
     bool keep; /* of a commit: the leases go on */
-    struct group_cursor_entry *entries;
-    uint32_t count;
+    struct group_cursor cursor;
     struct group_commit commit;
     struct group_leave leave;
     struct commit_check check;
@@ -38,7 +37,7 @@ static bool is_done(const struct group_word *word, uint32_t i, const committed *
     if (word->verb != VERB_COMMIT) {
         return word->verb == VERB_RELEASE && repeated;
     }
-    return said->position == word->entries[i].offset;
+    return said->position == word->cursor.entries[i].offset;
 }
 
 static ria_err render_entry(
@@ -63,6 +62,18 @@ static ria_err render_entry(
     return ria_buf_append_str(out, "}");
 }
 
+static ria_err render_gone(
+    const struct group_word *word,
+    const struct group_cursor_gone *gone,
+    bool first,
+    struct ria_buf *out
+)
+{
+    RIA_TRY(ria_buf_append_str(out, first ? "{" : ",{"));
+    RIA_TRY(group_input_render_lost(word->gateway->cluster, &gone->topic_id, out));
+    return ria_buf_printf(out, ",\"partition\":%d,\"position\":null}", (int)gone->partition);
+}
+
 /* Entries that were done, or those that were not. */
 static ria_err render_list(
     const struct group_word *word,
@@ -76,9 +87,13 @@ static ria_err render_list(
 
     for (uint32_t i = 0; i < result->entries_count; i++) {
         if (is_done(word, i, &result->entries[i], repeated) == done) {
-            RIA_TRY(render_entry(word, &word->entries[i], &result->entries[i], first, out));
+            RIA_TRY(render_entry(word, &word->cursor.entries[i], &result->entries[i], first, out));
             first = false;
         }
+    }
+    for (uint32_t i = 0; !done && i < word->cursor.gone_count; i++) {
+        RIA_TRY(render_gone(word, &word->cursor.gone[i], first, out));
+        first = false;
     }
     return RIA_OK;
 }
@@ -129,7 +144,7 @@ static void committed_all(struct group_op *op, const struct group_op_result *res
     struct ria_buf out;
     uint32_t done = 0;
 
-    if (result->err == RIA_OK && said->entries_count != word->count) {
+    if (result->err == RIA_OK && said->entries_count != word->cursor.count) {
         request_fail_err(word->request, RIA_ERR_MALFORMED, "");
         return;
     }
@@ -141,7 +156,7 @@ static void committed_all(struct group_op *op, const struct group_op_result *res
     for (uint32_t i = 0; i < said->entries_count; i++) {
         done += is_done(word, i, &said->entries[i], result->repeated);
     }
-    bool none = done == 0 && word->count > 0;
+    bool none = done == 0 && word->cursor.count > 0;
     ria_buf_init(&out, DOCUMENT_MAX);
     ria_err err = render(word, said, result->repeated, none, &out);
     gateway_respond_json(word->request, none ? 409 : 200, err, &out);
@@ -199,20 +214,20 @@ static ria_err build(struct group_word *word, struct ria_slice group, int64_t le
     group_commit_init(body);
     body->group = group;
     body->lease_ms = (int32_t)lease_ms;
-    body->entries = ria_arena_alloc_array(arena, word->count, sizeof(*body->entries));
-    word->check.at = ria_arena_alloc_array(arena, word->count, sizeof(*word->check.at));
+    body->entries = ria_arena_alloc_array(arena, word->cursor.count, sizeof(*body->entries));
+    word->check.at = ria_arena_alloc_array(arena, word->cursor.count, sizeof(*word->check.at));
     if (body->entries == NULL || word->check.at == NULL) {
         return ria_arena_err(arena);
     }
-    for (uint32_t i = 0; i < word->count; i++) {
+    for (uint32_t i = 0; i < word->cursor.count; i++) {
         struct group_commit_group_commit_entry *to = &body->entries[body->entries_count++];
         group_commit_group_commit_entry_init(to);
-        to->topic_id = word->entries[i].partition->topic->id;
-        to->partition = word->entries[i].partition->number;
-        to->lease_id = word->entries[i].lease;
-        to->offset = word->verb == VERB_COMMIT ? word->entries[i].offset : -1;
+        to->topic_id = word->cursor.entries[i].partition->topic->id;
+        to->partition = word->cursor.entries[i].partition->number;
+        to->lease_id = word->cursor.entries[i].lease;
+        to->offset = word->verb == VERB_COMMIT ? word->cursor.entries[i].offset : -1;
         to->keep = word->verb == VERB_EXTEND || word->keep;
-        word->check.at[i] = (struct marks_at){word->entries[i].partition, to->offset - 1};
+        word->check.at[i] = (struct marks_at){word->cursor.entries[i].partition, to->offset - 1};
     }
     return RIA_OK;
 }
@@ -249,7 +264,7 @@ static void say(struct gateway *gateway, struct request *request, commit_verb ve
     if (word == NULL || !group_input_open(&input, gateway, request, known[verb])) {
         return;
     }
-    bool fine = group_input_cursor(&input, "cursor", &word->entries, &word->count) &&
+    bool fine = group_input_cursor(&input, "cursor", &word->cursor) &&
                 group_input_text(&input, "cursor", &text) &&
                 group_input_text(&input, "member", &member) &&
                 (verb != VERB_COMMIT || group_input_flag(&input, "keep", &word->keep)) &&
@@ -283,7 +298,7 @@ static void say(struct gateway *gateway, struct request *request, commit_verb ve
     }
     word->check.marks = &gateway->marks;
     word->check.leaders = &gateway->leaders;
-    word->check.count = word->count;
+    word->check.count = word->cursor.count;
     word->check.timeout_ms = gateway->options.request_timeout_ms;
     word->check.done = checked;
     word->check.arg = word;

@@ -254,14 +254,11 @@ static ria_err render_lost(const struct group_reader *reader, struct ria_buf *ou
 {
     for (uint32_t i = 0; i < reader->fetch.lost_count; i++) {
         const group_lost *lost = &reader->fetch.lost[i];
-        RIA_TRY(ria_buf_append_str(out, i > 0 ? ",{\"topic\":" : "{\"topic\":"));
-        RIA_TRY(ria_json_append_string(out, ria_slice_cstr(topic_name(reader, &lost->topic_id))));
-        RIA_TRY(ria_buf_printf(
-            out,
-            ",\"partition\":%d,\"position\":%lld}",
-            (int)lost->partition,
-            (long long)lost->position
-        ));
+        RIA_TRY(ria_buf_append_str(out, i > 0 ? ",{" : "{"));
+        RIA_TRY(group_input_render_lost(reader->gateway->cluster, &lost->topic_id, out));
+        RIA_TRY(ria_buf_printf(out, ",\"partition\":%d,\"position\":", (int)lost->partition));
+        RIA_TRY(admin_render_known(lost->position, out));
+        RIA_TRY(ria_buf_append_str(out, "}"));
     }
     return RIA_OK;
 }

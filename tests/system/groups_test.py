@@ -291,6 +291,24 @@ def wrong_cursors_and_positions_are_clear_errors():
         assert len(read(cluster, odd).json()["records"]) == 1
 
 
+def what_was_read_of_living_topics_is_committed_when_another_was_deleted():
+    with running(gateways=1, transform=0) as cluster:
+        cluster.create_topic("a", partitions=1)
+        cluster.create_topic("b", partitions=1)
+        for topic in ("a", "b"):
+            assert cluster.post("/v1/topics/%s/records" % topic, "1").status == 200
+        page = cluster.get("/v1/groups/g/records?topics=a,b&wait_ms=5000").json()
+        assert sorted(p["topic"] for p in page["partitions"]) == ["a", "b"], page
+        assert cluster.request("DELETE", "/v1/topics/b").status in (200, 204)
+        done = cluster.post("/v1/groups/g/commit", {"cursor": page["cursor"]})
+        assert done.status == 200, done
+        assert done.json()["committed"] == [{"topic": "a", "partition": 0, "position": 1}], done
+        lost = done.json()["lost"]
+        assert [(l["topic"], l["reason"]) for l in lost] == [("b", "topic_deleted")], done
+        again = cluster.get("/v1/groups/g/records?topics=a&after=" + page["cursor"])
+        assert again.status == 200 and again.json()["lost"] == lost, again
+
+
 if __name__ == "__main__":
     main([
         one_consumer_follows_its_cursor_through_any_gateway,
@@ -301,4 +319,5 @@ if __name__ == "__main__":
         operators_see_and_reset_a_group,
         the_command_line_consumes_as_one_of_a_group,
         wrong_cursors_and_positions_are_clear_errors,
+        what_was_read_of_living_topics_is_committed_when_another_was_deleted,
     ])

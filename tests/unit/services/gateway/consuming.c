@@ -11,6 +11,7 @@
 #include "schemas/gen/list_offsets_response.h"
 #include "schemas/gen/watch_response.h"
 
+#include "services/gateway/cursor.h"
 #include "services/gateway/service.h"
 #include "tests/lib/harness.h"
 
@@ -289,6 +290,31 @@ void consuming_give_records(struct consuming *s, int64_t offset, int count)
     world_reply(&s->world, fetch, &response, bytes);
     batch_builder_fini(&builder);
     world_run(&s->world);
+}
+
+const char *
+consuming_with_both(const struct consuming *s, const char *before, char out[CONSUMING_PATH_MAX])
+{
+    const struct cursor_entry entries[] = {{0, 9, 11}, {0, 5, 12}};
+    struct cursor_topic topics[] = {{s->t->id, &entries[0], 1}, {s->one->id, &entries[1], 1}};
+    const struct cursor cursor = {
+        .kind = CURSOR_GROUP,
+        .group = cursor_group_hash(RIA_SLICE_LITERAL("g")),
+        .topics = topics,
+        .topic_count = 2,
+    };
+    const struct ria_uuid cluster_id = {{1}};
+    char text[CURSOR_TEXT_MAX + 1];
+    size_t size = 0;
+
+    if (memcmp(&topics[0].id, &topics[1].id, sizeof(topics[0].id)) > 0) {
+        const struct cursor_topic first = topics[0];
+        topics[0] = topics[1];
+        topics[1] = first;
+    }
+    CU_ASSERT_EQUAL_FATAL(cursor_encode(&cursor, &cluster_id, text, &size), RIA_OK);
+    (void)snprintf(out, CONSUMING_PATH_MAX, "%s%.500s", before, text);
+    return out;
 }
 
 void consuming_read_two(struct consuming *s)

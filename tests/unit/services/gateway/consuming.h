@@ -57,6 +57,11 @@ const char *consuming_with_cursor(
     const struct consuming *s, int i, const char *before, char out[CONSUMING_PATH_MAX]
 );
 
+/* Group g's cursor of partition 0 of t (lease 11, behind 8) and of one (lease 12, behind 4), in
+ * `out` behind `before`. */
+const char *
+consuming_with_both(const struct consuming *s, const char *before, char out[CONSUMING_PATH_MAX]);
+
 /* --- the coordinator ---------------------------------------------------------------------------*/
 
 /* The next request has this many operations, the first of this kind, whose body is returned. */

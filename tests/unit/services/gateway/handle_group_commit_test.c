@@ -75,6 +75,32 @@ static void a_cursor_is_committed_without_reading(void)
     consuming_fini(&s);
 }
 
+static void a_commit_names_what_it_has_of_topics_that_went(void)
+{
+    struct consuming s;
+    char path[CONSUMING_PATH_MAX];
+    char body[BODY_MAX];
+
+    consuming_init(&s);
+    consuming_read_two(&s);
+    s.one->deleted = true;
+    world_publish(&s.world);
+    world_run(&s.world);
+    (void
+    )snprintf(body, sizeof(body), "{\"cursor\":\"%.900s\"}", consuming_with_both(&s, "", path));
+    consuming_post(&s, 1, "/v1/groups/g/commit", body);
+    const struct group_commit *commit = consuming_expect_commit(&s);
+    CU_ASSERT_EQUAL_FATAL(commit->entries_count, 1);
+    CU_ASSERT_EQUAL(commit->entries[0].offset, 9);
+    answer_commit(&s, RIA_OK, 9);
+    CU_ASSERT_TRUE(consuming_answered(&s, 1, 200, "\"committed\":[{\"topic\":\"t\""));
+    CU_ASSERT_TRUE(consuming_answered(&s, 1, 200, "\"lost\":[{\"topic\":\"one\",\"topic_id\":\""));
+    CU_ASSERT_TRUE(consuming_answered(
+        &s, 1, 200, "\",\"reason\":\"topic_deleted\",\"partition\":0,\"position\":null}]"
+    ));
+    consuming_fini(&s);
+}
+
 static void a_commit_that_counts_no_more_is_a_conflict(void)
 {
     struct consuming s;
@@ -145,6 +171,7 @@ static void a_member_leaves(void)
 static const struct harness_test tests[] = {
     HARNESS_TEST(a_gateway_that_has_just_started_judges_no_cursor),
     HARNESS_TEST(a_cursor_is_committed_without_reading),
+    HARNESS_TEST(a_commit_names_what_it_has_of_topics_that_went),
     HARNESS_TEST(a_commit_that_counts_no_more_is_a_conflict),
     HARNESS_TEST(leases_are_extended_and_given_back),
     HARNESS_TEST(a_member_leaves),

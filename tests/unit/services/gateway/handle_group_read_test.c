@@ -426,6 +426,55 @@ static void a_cursor_of_another_group_or_of_a_topic_that_went_is_refused(void)
     consuming_fini(&s);
 }
 
+static void drop_one(struct consuming *s)
+{
+    s->one->deleted = true;
+    world_publish(&s->world);
+    world_run(&s->world);
+}
+
+/* One of two topics was deleted: nothing was committed, and the other's lease stayed out. */
+static void a_topic_that_went_does_not_hold_up_the_others_commits(void)
+{
+    struct consuming s;
+    char path[CONSUMING_PATH_MAX];
+
+    consuming_init(&s);
+    consuming_read_two(&s);
+    drop_one(&s);
+    consuming_get(&s, 1, consuming_with_both(&s, "/v1/groups/g/records?topics=t&after=", path));
+    const struct group_read *read = consuming_expect_read(&s);
+    CU_ASSERT_EQUAL_FATAL(read->commits_count, 1);
+    CU_ASSERT_EQUAL(read->commits[0].lease_id, 11);
+    CU_ASSERT_EQUAL(read->commits[0].offset, 9);
+    consuming_grant(&s, 1, 9);
+    consuming_give_records(&s, 9, 1);
+    CU_ASSERT_TRUE(consuming_answered(&s, 1, 200, "\"lost\":[{\"topic\":\"one\",\"topic_id\":\""));
+    CU_ASSERT_TRUE(consuming_answered(
+        &s, 1, 200, "\",\"reason\":\"topic_deleted\",\"partition\":0,\"position\":null}]"
+    ));
+    consuming_fini(&s);
+}
+
+static void a_topic_that_was_made_anew_is_another_one(void)
+{
+    struct consuming s;
+    char path[CONSUMING_PATH_MAX];
+
+    consuming_init(&s);
+    consuming_read_two(&s);
+    drop_one(&s);
+    (void)world_add_topic(&s.world, "one", 1);
+    world_publish(&s.world);
+    world_run(&s.world);
+    consuming_get(&s, 1, consuming_with_both(&s, "/v1/groups/g/records?topics=t&after=", path));
+    CU_ASSERT_EQUAL(consuming_expect_read(&s)->commits_count, 1);
+    consuming_grant(&s, 1, 9);
+    consuming_give_records(&s, 9, 1);
+    CU_ASSERT_TRUE(consuming_answered(&s, 1, 200, "\"reason\":\"topic_recreated\""));
+    consuming_fini(&s);
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(one_call_joins_leases_and_reads),
     HARNESS_TEST(the_next_call_commits_the_cursor),
@@ -439,6 +488,8 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(what_is_lost_and_has_no_room_is_counted),
     HARNESS_TEST(a_commit_that_was_repeated_is_not_lost),
     HARNESS_TEST(a_repeated_commit_that_others_may_have_overtaken_is_lost),
+    HARNESS_TEST(a_topic_that_went_does_not_hold_up_the_others_commits),
+    HARNESS_TEST(a_topic_that_was_made_anew_is_another_one),
     HARNESS_TEST(a_head_leases_nothing),
     HARNESS_TEST(a_topic_that_is_a_queue_is_refused),
     HARNESS_TEST(refusals_have_their_status),
