@@ -16,6 +16,7 @@
 #include "schemas/batch.h"
 
 #include "services/cli/cli.h"
+#include "services/cli/follow.h"
 
 enum {
     PATH_MAX_BYTES = 2048,
@@ -29,7 +30,7 @@ enum {
 struct source {
     int partition;
     int64_t next_offset; /* of the next record to print */
-    int64_t end_offset;  /* stop here; INT64_MAX with --follow */
+    int64_t end_offset;  /* stop here; INT64_MAX: never */
     struct http_reply page;
     struct ria_slice rest; /* batches of the page that are not begun */
     struct batch_iter iter;
@@ -42,8 +43,8 @@ struct consumer {
     struct cli *cli;
     char topic[PATH_MAX_BYTES - 256]; /* escaped */
     cli_output output;
-    bool follow;
-    long long max; /* records still to print; -1 = no limit */
+    struct follow *follow; /* NULL: to the end as it is now */
+    long long max;         /* records still to print; -1 = no limit */
     struct source *sources;
     size_t source_count;
     struct ria_buf line;
@@ -51,6 +52,36 @@ struct consumer {
 };
 
 /* ---- reading ---- */
+
+/* While following, a gateway that dies, or can do nothing for now, is no reason to end. Stopped:
+ * CLI_OK, and the page has no records. */
+static int get_page(struct consumer *consumer, const char *path, struct http_reply *page)
+{
+    static const char type[] = "application/vnd.riacho.batch";
+
+    for (;;) {
+        ria_err err =
+            http_client_call(consumer->cli->client, "GET", path, NULL, type, NULL, 0, page);
+        if (err == RIA_OK && page->status < 300) {
+            if (consumer->follow != NULL) {
+                follow_answered(consumer->follow);
+            }
+            return CLI_OK;
+        }
+        bool goes_on =
+            consumer->follow != NULL && err != RIA_ERR_TOO_LARGE && follow_is_for_now(page);
+        if (!goes_on && err != RIA_OK) {
+            return cli_fail("%s: %s", http_client_gateway(consumer->cli->client), page->error);
+        }
+        if (!goes_on) {
+            return cli_fail_reply(page);
+        }
+        if (!follow_again(consumer->follow, page)) {
+            page->status = 0;
+            return CLI_OK;
+        }
+    }
+}
 
 /* Ask for the next page. An empty one is no error. */
 static int read_page(struct consumer *consumer, struct source *source)
@@ -67,24 +98,11 @@ static int read_page(struct consumer *consumer, struct source *source)
         PAGE_BYTES
     );
     source->rest = RIA_SLICE_NULL;
-    ria_err err = http_client_call(
-        consumer->cli->client,
-        "GET",
-        path,
-        NULL,
-        "application/vnd.riacho.batch",
-        NULL,
-        0,
-        &source->page
-    );
-    if (err != RIA_OK) {
-        return cli_fail("%s: %s", consumer->cli->gateway, source->page.error);
+    int status = get_page(consumer, path, &source->page);
+    if (status == CLI_OK && source->page.status == 200) {
+        source->rest = ria_buf_slice(&source->page.body);
     }
-    if (source->page.status >= 300) {
-        return cli_fail_reply(&source->page);
-    }
-    source->rest = ria_buf_slice(&source->page.body);
-    return CLI_OK;
+    return status;
 }
 
 /* Put the next record of the page into source->record; has_record says whether there was one. */
@@ -255,11 +273,16 @@ static bool all_done(const struct consumer *consumer)
     return true;
 }
 
+static bool is_stopped(const struct consumer *consumer)
+{
+    return consumer->follow != NULL && follow_is_stopped(consumer->follow);
+}
+
 static int consume(struct consumer *consumer)
 {
     const struct timespec pause = {.tv_nsec = FOLLOW_PAUSE_MS * 1000000L};
 
-    while (consumer->max != 0 && !all_done(consumer)) {
+    while (consumer->max != 0 && !all_done(consumer) && !is_stopped(consumer)) {
         for (size_t i = 0; i < consumer->source_count; i++) {
             struct source *source = &consumer->sources[i];
             int status = source->has_record ? CLI_OK : fill(consumer, source);
@@ -268,14 +291,14 @@ static int consume(struct consumer *consumer)
             }
         }
         struct source *source = earliest(consumer);
-        if (source == NULL) {
+        if (source == NULL && !is_stopped(consumer)) {
             (void)fflush(stdout);
             (void)nanosleep(&pause, NULL);
             continue;
         }
         /* Go on with this one while it stays the earliest: a page is not asked for record by
          * record. */
-        do {
+        while (source != NULL) {
             int status = print_record(consumer, source);
             if (status != CLI_OK) {
                 return status;
@@ -284,7 +307,9 @@ static int consume(struct consumer *consumer)
             if (next_in_page(source) != RIA_OK) {
                 return cli_fail("partition %d: damaged batch", source->partition);
             }
-        } while (consumer->max != 0 && source->has_record && earliest(consumer) == source);
+            bool stays = consumer->max != 0 && source->has_record && earliest(consumer) == source;
+            source = stays ? source : NULL;
+        }
     }
     return CLI_OK;
 }
@@ -344,7 +369,7 @@ static int place_source(struct consumer *consumer, struct source *source, const 
             source->next_offset = start;
         }
     }
-    source->end_offset = consumer->follow ? INT64_MAX : end;
+    source->end_offset = end;
     json_decref(offsets);
     return status;
 }
@@ -391,6 +416,23 @@ static void consumer_fini(struct consumer *consumer)
     ria_json_fini(&consumer->json);
 }
 
+/* To be told to stop is no failure. */
+static int follow_topic(struct consumer *consumer)
+{
+    struct follow follow;
+
+    if (!follow_open(&follow, consumer->cli)) {
+        return CLI_FAILED;
+    }
+    consumer->follow = &follow;
+    for (size_t i = 0; i < consumer->source_count; i++) {
+        consumer->sources[i].end_offset = INT64_MAX;
+    }
+    int status = consume(consumer);
+    follow_close(&follow);
+    return status;
+}
+
 /* Options in the order of cli_consume()'s table. */
 static int consume_as_group(
     struct cli *cli, const struct cli_option *options, const struct consumer *consumer, char *topics
@@ -401,7 +443,7 @@ static int consume_as_group(
         .group = options[5].value,
         .member = options[6].value,
         .from_end = from != NULL && strcmp(from, "end") == 0,
-        .follow = consumer->follow,
+        .follow = options[4].value != NULL,
         .max = consumer->max,
         .output = consumer->output,
     };
@@ -443,7 +485,6 @@ int cli_consume(struct cli *cli, int argc, char **argv)
         cli_output_of(options[3].value, &consumer.output) != CLI_OK) {
         return CLI_USAGE;
     }
-    consumer.follow = options[4].value != NULL;
     if (options[5].value != NULL) {
         return consume_as_group(cli, options, &consumer, argv[0]);
     }
@@ -455,7 +496,9 @@ int cli_consume(struct cli *cli, int argc, char **argv)
     ria_json_init(&consumer.json);
     int status =
         find_partitions(&consumer, only, options[0].value != NULL ? options[0].value : "beginning");
-    if (status == CLI_OK) {
+    if (status == CLI_OK && options[4].value != NULL) {
+        status = follow_topic(&consumer);
+    } else if (status == CLI_OK) {
         status = consume(&consumer);
     }
     consumer_fini(&consumer);

@@ -2,7 +2,8 @@
  *
  * Each call commits what the one before gave (after=CURSOR); the last is committed when everything
  * was printed. What is printed and not committed, because the program was killed in between, comes
- * again: at least once.
+ * again: at least once. When it is told to stop, or the reader of its output has gone, it gives
+ * back what it has, and a named member leaves.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "common/json.h"
 
 #include "services/cli/cli.h"
+#include "services/cli/follow.h"
 #include "services/cli/record_line.h"
 
 enum {
@@ -21,7 +23,9 @@ enum {
 struct group_consumer {
     struct cli *cli;
     const struct cli_consume_group *options;
-    char cursor[HTTP_CURSOR_MAX];
+    struct follow follow;
+    char cursor[HTTP_CURSOR_MAX];    /* behind what was printed, and is not committed */
+    char unprinted[HTTP_CURSOR_MAX]; /* behind what is being printed */
     char group[1024];
     char topics[2048];
     char member[1024];
@@ -53,6 +57,37 @@ static long long print_page(struct group_consumer *consumer)
 
 /* ---- calls ---- */
 
+/* While following, a gateway that dies, or can do nothing for now, is no reason to end. */
+static int get_page(struct group_consumer *consumer, const char *path)
+{
+    struct http_reply *reply = &consumer->reply;
+    struct follow *follow = &consumer->follow;
+
+    for (;;) {
+        ria_err err = http_client_call(
+            consumer->cli->client, "GET", path, NULL, "application/x-ndjson", NULL, 0, reply
+        );
+        if (err == RIA_OK && reply->status < 300) {
+            follow_answered(follow);
+            return CLI_OK;
+        }
+        if (follow_is_stopped(follow)) {
+            return CLI_OK;
+        }
+        bool goes_on = consumer->options->follow && follow->was_answered &&
+                       err != RIA_ERR_TOO_LARGE && follow_is_for_now(reply);
+        if (!goes_on && err != RIA_OK) {
+            return cli_fail("%s: %s", http_client_gateway(consumer->cli->client), reply->error);
+        }
+        if (!goes_on) {
+            return cli_fail_reply(reply);
+        }
+        if (!follow_again(follow, reply)) {
+            return CLI_OK;
+        }
+    }
+}
+
 static int call_read(struct group_consumer *consumer)
 {
     const struct cli_consume_group *options = consumer->options;
@@ -79,49 +114,86 @@ static int call_read(struct group_consumer *consumer)
     if (used < 0 || (size_t)used >= sizeof(path)) {
         return cli_usage("the names of the topics are too long together");
     }
-    ria_err err = http_client_call(
-        consumer->cli->client, "GET", path, NULL, "application/x-ndjson", NULL, 0, &consumer->reply
-    );
-    if (err != RIA_OK) {
-        return cli_fail("%s: %s", consumer->cli->gateway, consumer->reply.error);
-    }
-    return consumer->reply.status < 300 ? CLI_OK : cli_fail_reply(&consumer->reply);
+    return get_page(consumer, path);
 }
 
+/* Says of the cursor, once to each gateway if need be. The status, 0: no answer. */
+static long say(struct group_consumer *consumer, const char *verb, const char *cursor)
+{
+    struct http_reply *reply = &consumer->reply;
+    char path[PATH_MAX_BYTES];
+    char body[HTTP_CURSOR_MAX + 32];
+    int size = snprintf(body, sizeof(body), "{\"cursor\":\"%s\"}", cursor);
+
+    (void)snprintf(path, sizeof(path), "/v1/groups/%s/%s", consumer->group, verb);
+    for (size_t i = 0; i < http_client_gateways(consumer->cli->client); i++) {
+        ria_err err = http_client_call(
+            consumer->cli->client, "POST", path, "application/json", NULL, body, (size_t)size, reply
+        );
+        if (err == RIA_OK && !follow_is_for_now(reply)) {
+            break;
+        }
+        http_client_next(consumer->cli->client);
+    }
+    return reply->status;
+}
+
+/* What was printed is committed, what was not is given back. */
 static int commit(struct group_consumer *consumer)
 {
-    char path[PATH_MAX_BYTES];
-    json_t *answer = NULL;
-
+    if (consumer->unprinted[0] != '\0') {
+        (void)say(consumer, "release", consumer->unprinted);
+        return CLI_FAILED; /* said */
+    }
     if (consumer->cursor[0] == '\0') {
         return CLI_OK;
     }
-    json_t *body = json_pack("{s:s}", "cursor", consumer->cursor);
-    (void)snprintf(path, sizeof(path), "/v1/groups/%s/commit", consumer->group);
-    int status = cli_call(consumer->cli, "POST", path, body, &answer);
-    json_decref(body);
-    json_decref(answer);
-    return status;
+    long status = say(consumer, "commit", consumer->cursor);
+    if (status == 0) {
+        return cli_fail(
+            "%s: %s", http_client_gateway(consumer->cli->client), consumer->reply.error
+        );
+    }
+    return status < 300 ? CLI_OK : cli_fail_reply(&consumer->reply);
 }
 
-static int run(struct group_consumer *consumer)
+static int consume(struct group_consumer *consumer)
 {
     bool more = true;
 
-    while (more && consumer->left != 0) {
+    while (more && consumer->left != 0 && !follow_is_stopped(&consumer->follow)) {
         int status = call_read(consumer);
-        if (status != CLI_OK) {
+        if (status != CLI_OK || consumer->follow.is_stopped) {
             return status;
         }
+        memcpy(consumer->unprinted, consumer->reply.cursor, sizeof(consumer->unprinted));
+        consumer->cursor[0] = '\0'; /* it was committed */
         long long count = print_page(consumer);
         if (count < 0) {
             return cli_fail("a record cannot be written to standard output");
         }
-        memcpy(consumer->cursor, consumer->reply.cursor, sizeof(consumer->cursor));
+        memcpy(consumer->cursor, consumer->unprinted, sizeof(consumer->cursor));
+        consumer->unprinted[0] = '\0';
         consumer->left -= consumer->left > 0 ? count : 0;
         more = consumer->options->follow || count > 0;
     }
-    return commit(consumer);
+    return CLI_OK;
+}
+
+/* However it ends, nothing of the group stays with a program that is not there. */
+static int run(struct group_consumer *consumer)
+{
+    if (!follow_open(&consumer->follow, consumer->cli)) {
+        return CLI_FAILED;
+    }
+    int status = consume(consumer);
+    follow_last_calls(&consumer->follow);
+    int last = commit(consumer);
+    if (consumer->options->member != NULL) {
+        follow_leave(&consumer->follow, consumer->options->group, consumer->options->member);
+    }
+    follow_close(&consumer->follow);
+    return status != CLI_OK ? status : last;
 }
 
 int cli_consume_group(struct cli *cli, const struct cli_consume_group *options, char *topics)

@@ -7,17 +7,15 @@
  * printed and not committed comes again: at least once.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "common/json.h"
 
 #include "services/cli/cli.h"
 #include "services/cli/event_lines.h"
+#include "services/cli/follow.h"
 #include "services/cli/http_stream.h"
 #include "services/cli/record_line.h"
 
@@ -29,8 +27,6 @@ enum {
     SILENCE_MS = 20000, /* a gateway that says nothing for so long is gone */
     STEP_MS = 1000,
     SAVE_MS = 1000, /* commits, and cursors into the file, at most so often */
-    PAUSE_MS_MIN = 100,
-    PAUSE_MS_MAX = 2000,
 };
 
 /* What ended a connection, or the command. */
@@ -44,6 +40,7 @@ typedef enum stream_end {
 struct streaming {
     struct cli *cli;
     const char *group;       /* NULL: the stream of a topic */
+    const char *member;      /* NULL: none */
     const char *resume_path; /* NULL: none */
     char path[PATH_MAX_BYTES];
     cli_output output;
@@ -52,13 +49,10 @@ struct streaming {
     char saved[HTTP_CURSOR_MAX];  /* what was committed, or is in the file */
     int64_t saved_ms;
     int64_t heard_ms;
-    int pause_ms;
-    bool was_open; /* some gateway has answered */
-    bool is_kept;  /* everything that was printed was committed, or is in the file */
-    bool is_told;  /* that the stream broke */
+    bool is_kept; /* everything that was printed was committed, or is in the file */
     bool has_ended;
     stream_end end;
-    int signal_fd;
+    struct follow follow;
     struct event_lines events;
     struct ria_json json;
     struct http_reply reply;
@@ -153,9 +147,7 @@ static bool take_bytes(void *arg, struct ria_slice bytes)
     struct streaming *s = arg;
 
     s->heard_ms = now_ms();
-    s->pause_ms = PAUSE_MS_MIN;
-    s->was_open = true;
-    s->is_told = false;
+    follow_answered(&s->follow);
     if (event_lines_feed(&s->events, bytes, take_event, s) != RIA_OK) {
         (void)cli_fail("an event of the gateway is too large");
         end(s, STREAM_FAILED);
@@ -245,20 +237,10 @@ static void settle(struct streaming *s)
 
 /* ---- connections ---- */
 
-/* Ctrl-C, or SIGTERM. */
-static bool is_interrupted(const struct streaming *s)
-{
-    struct signalfd_siginfo info;
-
-    return read(s->signal_fd, &info, sizeof(info)) > 0;
-}
-
 /* For now, or for good. */
 static stream_end refused(struct streaming *s)
 {
-    long status = s->reply.status;
-
-    if (status == 429 || status == 503) {
+    if (follow_is_for_now(&s->reply)) {
         return STREAM_AGAIN;
     }
     (void)cli_fail_reply(&s->reply);
@@ -286,9 +268,9 @@ static stream_end connection(struct streaming *s)
         return STREAM_FAILED;
     }
     while (state == HTTP_STREAM_GOES_ON && !s->has_ended) {
-        state = http_stream_step(stream, s->signal_fd, STEP_MS);
+        state = http_stream_step(stream, s->follow.signal_fd, STEP_MS);
         settle(s);
-        if (is_interrupted(s)) {
+        if (follow_is_stopped(&s->follow)) {
             end(s, STREAM_INTERRUPTED);
         } else if (now_ms() - s->heard_ms > SILENCE_MS) {
             (void)snprintf(s->reply.error, sizeof(s->reply.error), "it says nothing");
@@ -301,43 +283,12 @@ static stream_end connection(struct streaming *s)
     }
     /* Before the connection ends: the gateway gives the leases back then, and they count no more.
      */
+    if (s->end != STREAM_AGAIN) {
+        follow_last_calls(&s->follow);
+    }
     s->is_kept = save(s, s->end != STREAM_AGAIN);
     http_stream_close(stream);
     return s->end;
-}
-
-/* Once for each time that it breaks. */
-static void tell_broken(struct streaming *s)
-{
-    const struct http_reply *reply = &s->reply;
-
-    if (!s->is_told) {
-        s->is_told = true;
-        if (reply->error[0] != '\0' || reply->status == 200 || reply->status == 0) {
-            (void)fprintf(
-                stderr,
-                "riacho: %s: %s; going on at another gateway, or when there is one\n",
-                http_client_gateway(s->cli->client),
-                reply->error[0] != '\0' ? reply->error : "the stream has ended"
-            );
-        } else {
-            (void)cli_fail_reply(reply);
-        }
-    }
-}
-
-/* False: interrupted. */
-static bool pause_between(struct streaming *s)
-{
-    sigset_t set;
-    const struct timespec time = {
-        .tv_sec = s->pause_ms / 1000, .tv_nsec = (long)(s->pause_ms % 1000) * 1000000L};
-
-    (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGINT);
-    (void)sigaddset(&set, SIGTERM);
-    s->pause_ms = s->pause_ms * 2 > PAUSE_MS_MAX ? PAUSE_MS_MAX : s->pause_ms * 2;
-    return sigtimedwait(&set, NULL, &time) < 0;
 }
 
 /* Until it is done. A list of gateways of which none has ever answered is a mistake, not a failure
@@ -352,13 +303,12 @@ static stream_end run(struct streaming *s)
             return how;
         }
         bool is_refused = s->reply.status != 0;
-        if (!s->was_open && !is_refused && ++failures == http_client_gateways(s->cli->client)) {
+        if (!s->follow.was_answered && !is_refused &&
+            ++failures == http_client_gateways(s->cli->client)) {
             (void)cli_fail("%s: %s", http_client_gateway(s->cli->client), s->reply.error);
             return STREAM_FAILED;
         }
-        tell_broken(s);
-        http_client_next(s->cli->client);
-        if (!pause_between(s)) {
+        if (!follow_again(&s->follow, &s->reply)) {
             return STREAM_INTERRUPTED;
         }
     }
@@ -508,34 +458,25 @@ static bool take_cursor(struct streaming *s, const char *cursor)
     return true;
 }
 
-/* SIGINT and SIGTERM are read from a descriptor: what was printed is committed before the end. */
-static bool open_signals(struct streaming *s)
-{
-    sigset_t set;
-
-    (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGINT);
-    (void)sigaddset(&set, SIGTERM);
-    (void)sigprocmask(SIG_BLOCK, &set, NULL);
-    s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    return s->signal_fd >= 0;
-}
-
 static int stream(struct streaming *s)
 {
-    if (!open_signals(s)) {
-        return cli_fail("signals: %s", strerror(errno));
+    if (!follow_open(&s->follow, s->cli)) {
+        return CLI_FAILED;
     }
-    s->pause_ms = PAUSE_MS_MIN;
     s->saved_ms = now_ms();
     event_lines_init(&s->events);
     ria_json_init(&s->json);
     http_reply_init(&s->reply);
-    int status = finish(s, run(s));
+    stream_end how = run(s);
+    follow_last_calls(&s->follow);
+    int status = finish(s, how);
+    if (s->member != NULL) {
+        follow_leave(&s->follow, s->group, s->member);
+    }
     http_reply_fini(&s->reply);
     ria_json_fini(&s->json);
     event_lines_fini(&s->events);
-    (void)close(s->signal_fd);
+    follow_close(&s->follow);
     return status;
 }
 
@@ -544,7 +485,7 @@ static bool check(const struct cli_option *options, const struct streaming *s)
 {
     bool has_cursor = options[3].value != NULL;
 
-    if (s->group == NULL && options[6].value != NULL) {
+    if (s->group == NULL && s->member != NULL) {
         (void)cli_usage("--member wants --group, too");
     } else if (s->group != NULL && s->resume_path != NULL) {
         (void)cli_usage("--resume does not go with --group: the group remembers where it is");
@@ -567,6 +508,7 @@ static bool take_arguments(
 
     s->group = options[5].value;
     s->resume_path = options[4].value;
+    s->member = options[6].value;
     s->left = -1;
     if (!check(options, s) ||
         (options[2].value != NULL && !cli_number("--max", options[2].value, 1, INT64_MAX, &s->left)
@@ -580,7 +522,7 @@ static bool take_arguments(
             return false;
         }
     }
-    if ((options[6].value != NULL && !append(s, "&member=", options[6].value)) ||
+    if ((s->member != NULL && !append(s, "&member=", s->member)) ||
         (options[8].value != NULL && !append(s, "&on_out_of_range=", options[8].value))) {
         return false;
     }

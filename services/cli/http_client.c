@@ -22,6 +22,9 @@ struct http_client {
     char *gateways[GATEWAYS_MAX];
     size_t count;
     size_t current;
+    int timeout_ms;
+    bool (*stops)(void *arg); /* NULL: nothing ends a call */
+    void *stops_arg;
 };
 
 /* Cut at the commas, without slashes at their ends. */
@@ -48,6 +51,7 @@ ria_err http_client_new(const char *gateways, struct http_client **out_client)
     if (client == NULL) {
         return RIA_ERR_NOMEM;
     }
+    client->timeout_ms = CALL_TIMEOUT_MS;
     client->text = strdup(gateways);
     client->curl = curl_easy_init();
     if (client->text == NULL || client->curl == NULL) {
@@ -71,6 +75,15 @@ const char *http_client_gateway(const struct http_client *client)
 size_t http_client_gateways(const struct http_client *client)
 {
     return client->count;
+}
+
+void http_client_limit(
+    struct http_client *client, int timeout_ms, bool (*stops)(void *arg), void *arg
+)
+{
+    client->timeout_ms = timeout_ms;
+    client->stops = stops;
+    client->stops_arg = arg;
 }
 
 void http_client_next(struct http_client *client)
@@ -135,6 +148,19 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
     return size * count;
 }
 
+/* Other than 0 ends the call. */
+static int
+on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_off_t up_total, curl_off_t up)
+{
+    const struct http_client *client = arg;
+
+    (void)down_total;
+    (void)down;
+    (void)up_total;
+    (void)up;
+    return client->stops(client->stops_arg) ? 1 : 0;
+}
+
 static struct curl_slist *
 make_headers(const char *content_type, const char *accept, struct curl_slist *headers)
 {
@@ -168,7 +194,7 @@ static void set_options(
     (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
     (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
-    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)CALL_TIMEOUT_MS);
+    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)client->timeout_ms);
     (void)curl_easy_setopt(curl, CURLOPT_TCP_NODELAY, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
     (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -177,6 +203,11 @@ static void set_options(
     (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, reply);
     (void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
     (void)curl_easy_setopt(curl, CURLOPT_HEADERDATA, reply);
+    if (client->stops != NULL) {
+        (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+        (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+        (void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, client);
+    }
     if (body != NULL) {
         (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
         (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body_size);

@@ -34,6 +34,12 @@ const char *http_client_gateway(const struct http_client *client);
 size_t http_client_gateways(const struct http_client *client);
 void http_client_next(struct http_client *client);
 
+/* How long a call may take from now on, and what may end it sooner (NULL: nothing): stops is asked
+ * about once a second, and whenever something comes. */
+void http_client_limit(
+    struct http_client *client, int timeout_ms, bool (*stops)(void *arg), void *arg
+);
+
 void http_reply_init(struct http_reply *reply);
 void http_reply_clear(struct http_reply *reply);
 void http_reply_fini(struct http_reply *reply);

@@ -39,6 +39,7 @@ static const char *const help[] = {
     "                [--output json|value|raw]\n"
     "                           as one of a group, from where it is; commits what was printed;\n"
     "                           --from is for a group that is new\n"
+    "                           --follow: on and on, at the next gateway if one dies\n"
     "  stream TOPIC [--from beginning|end|PARTITION:OFFSET,...|TIME] [--partition N]\n"
     "                [--filter F]... [--cursor C | --resume FILE] [--max N]\n"
     "                [--on-out-of-range error|earliest|latest] [--output json|value|raw]\n"

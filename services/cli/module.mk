@@ -15,6 +15,7 @@ $(eval $(call program,riacho,\
   services/cli/cmd_stream.c \
   services/cli/cmd_topic.c \
   services/cli/cmd_transform.c \
+  services/cli/follow.c \
   services/cli/group_pages.c \
   services/cli/http_client.c \
   services/cli/http_stream.c \
