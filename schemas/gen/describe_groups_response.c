@@ -193,7 +193,7 @@ static void describe_groups_response_described_group_encode_(const struct descri
     ria_write_bool(w, m->key_order);
     ria_write_count(w, m->retry_ms, m->retry_ms_count, true, false, 32);
     for (uint32_t i = 0; i < m->retry_ms_count; i++) {
-        ria_write_i32(w, m->retry_ms[i]);
+        ria_write_u32(w, m->retry_ms[i]);
     }
     ria_write_string(w, m->dead_topic, true, false, 200);
     ria_write_count(w, m->members, m->members_count, true, false, 10000);
@@ -224,7 +224,7 @@ static void describe_groups_response_described_group_decode_(struct describe_gro
     out->key_order = ria_read_bool(r);
     out->retry_ms = ria_read_array(r, arena, (struct ria_array_shape){true, false, 32, 4, sizeof(*out->retry_ms)}, &out->retry_ms_count);
     for (uint32_t i = 0; i < out->retry_ms_count && r->err == RIA_OK; i++) {
-        out->retry_ms[i] = ria_read_i32(r);
+        out->retry_ms[i] = ria_read_u32(r);
     }
     out->dead_topic = ria_read_string(r, true, false, 200);
     out->members = ria_read_array(r, arena, (struct ria_array_shape){true, false, 10000, 22, sizeof(*out->members)}, &out->members_count);

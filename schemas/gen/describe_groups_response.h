@@ -82,7 +82,7 @@ struct describe_groups_response_described_group {
     /* Queues: order per key. */
     bool key_order;
     /* Queues: delays after failures. */
-    int32_t *retry_ms;
+    uint32_t *retry_ms;
     uint32_t retry_ms_count;
     /* Queues: where dead records go, empty = nowhere, {topic}.{group}.dead = to one of the
      * topic's own. */

@@ -41,7 +41,7 @@ static void queue_open_encode_(const struct queue_open *m, int16_t version, stru
     ria_write_i8(w, m->key_order);
     ria_write_count(w, m->retry_ms, m->retry_ms_count, true, true, 32);
     for (uint32_t i = 0; i < m->retry_ms_count; i++) {
-        ria_write_i32(w, m->retry_ms[i]);
+        ria_write_u32(w, m->retry_ms[i]);
     }
     ria_write_string(w, m->dead_topic, true, true, 200);
     ria_write_uvarint(w, 0); /* no tagged fields */
@@ -60,7 +60,7 @@ static void queue_open_decode_(struct queue_open *out, int16_t version, struct r
     out->key_order = ria_read_i8(r);
     out->retry_ms = ria_read_array(r, arena, (struct ria_array_shape){true, true, 32, 4, sizeof(*out->retry_ms)}, &out->retry_ms_count);
     for (uint32_t i = 0; i < out->retry_ms_count && r->err == RIA_OK; i++) {
-        out->retry_ms[i] = ria_read_i32(r);
+        out->retry_ms[i] = ria_read_u32(r);
     }
     out->dead_topic = ria_read_string(r, true, true, 200);
     ria_read_tags_unknown(r);

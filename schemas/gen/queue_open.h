@@ -20,7 +20,7 @@ struct queue_open {
     int8_t key_order;
     /* Delays after the first, second, ... failure, the last one for ever; null = none or
      * unchanged. May be null. */
-    int32_t *retry_ms;
+    uint32_t *retry_ms;
     uint32_t retry_ms_count;
     /* Where dead records go, empty = nowhere, {topic}.{group}.dead = to one of the topic's own;
      * null = nowhere or unchanged. May be null. */

@@ -17,7 +17,7 @@ struct queue_open_result {
     /* Order per key. */
     bool key_order;
     /* Delays. */
-    int32_t *retry_ms;
+    uint32_t *retry_ms;
     uint32_t retry_ms_count;
     /* Dead-letter topic, empty = none, {topic}.{group}.dead = each topic has its own. */
     struct ria_slice dead_topic;

@@ -179,7 +179,7 @@ static bool set_retries(json_t *body, const char *text)
     bool fine = true;
 
     for (char *item; fine && (item = strsep(&rest, ",")) != NULL;) {
-        fine = cli_number("retry-ms", item, 0, INT32_MAX, &value) &&
+        fine = cli_number("retry-ms", item, 0, 2592000000LL, &value) &&
                json_array_append_new(array, json_integer(value)) == 0;
     }
     if (fine && json_array_size(array) > RETRIES_MAX) {

@@ -96,6 +96,29 @@ static void print_help(FILE *out)
     }
 }
 
+/* The lines of one command: those that begin with its name, and what is indented below them. */
+static void print_help_of(const char *command)
+{
+    size_t length = strlen(command);
+    bool is_its_own = false;
+
+    (void)fputs("usage: riacho [--gateway=URL,...] [--json] COMMAND ...\n\n", stdout);
+    for (size_t i = 0; i < RIA_COUNT(help); i++) {
+        for (const char *line = help[i]; *line != '\0';) {
+            size_t size = strcspn(line, "\n") + 1;
+            if (strncmp(line, "   ", 3) != 0) {
+                is_its_own = strncmp(line, "  ", 2) == 0 &&
+                             strncmp(line + 2, command, length) == 0 &&
+                             (line[2 + length] == ' ' || line[2 + length] == '\n');
+            }
+            if (is_its_own) {
+                (void)fwrite(line, 1, size, stdout);
+            }
+            line += size;
+        }
+    }
+}
+
 struct command {
     const char *name;
     int (*run)(struct cli *cli, int argc, char **argv);
@@ -162,6 +185,16 @@ static int drop_json_flag(struct cli *cli, int argc, char **argv)
     return kept;
 }
 
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--help") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     const char *from_environment = getenv("RIACHO_GATEWAY");
@@ -188,6 +221,8 @@ int main(int argc, char **argv)
     }
     if (command == NULL) {
         status = cli_usage("\"%s\" is not a command", argv[at]);
+    } else if (wants_help(argc - at - 1, argv + at + 1)) {
+        print_help_of(command->name);
     } else {
         int rest = drop_json_flag(&cli, argc - at - 1, argv + at + 1);
         status = command->run(&cli, rest, argv + at + 1);

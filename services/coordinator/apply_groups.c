@@ -373,11 +373,26 @@ ria_err group_check_topic(
     struct meta_stmt *stmt = meta_query(call->db, META_TOPIC_BY_ID);
 
     meta_bind_uuid(stmt, 1, topic_id);
-    bool found = meta_step(stmt) && meta_column_int(stmt, 1) == 0;
+    bool known = meta_step(stmt);
+    bool found = known && meta_column_int(stmt, 1) == 0;
     if (found) {
         *out_partition_count = (int32_t)meta_column_int(stmt, 2);
     }
+    ria_err err = RIA_ERR_UNKNOWN_TOPIC;
+    if (known && !found) {
+        struct ria_slice name = meta_column_text(stmt, 0);
+        err = apply_fail(
+            call->apply,
+            err,
+            "%s: topic \"" RIA_SLICE_FMT "\" was deleted",
+            field,
+            RIA_SLICE_ARG(name)
+        );
+    }
     meta_done(stmt);
+    if (known && !found) {
+        return err;
+    }
     if (!found) {
         char id[RIA_UUID_TEXT_SIZE];
         ria_uuid_format(*topic_id, id);

@@ -146,19 +146,27 @@ ria_err apply_get_partition(
     }
     struct meta_stmt *stmt = meta_query(apply->db, META_TOPIC_BY_ID);
     meta_bind_uuid(stmt, 1, topic_id);
-    bool exists = meta_step(stmt) && meta_column_int(stmt, 1) == 0;
-    meta_done(stmt);
+    bool known = meta_step(stmt);
+    bool exists = known && meta_column_int(stmt, 1) == 0;
+    struct ria_slice name = known ? meta_column_text(stmt, 0) : RIA_SLICE_EMPTY;
+    ria_err err = exists ? RIA_ERR_UNKNOWN_PARTITION : RIA_ERR_UNKNOWN_TOPIC;
     ria_uuid_format(*topic_id, id);
-    if (!exists) {
-        return apply_fail(apply, RIA_ERR_UNKNOWN_TOPIC, "topicId %s does not exist", id);
+    if (!known) {
+        err = apply_fail(apply, err, "topicId %s does not exist", id);
+    } else if (!exists) {
+        err =
+            apply_fail(apply, err, "topic \"" RIA_SLICE_FMT "\" was deleted", RIA_SLICE_ARG(name));
+    } else {
+        err = apply_fail(
+            apply,
+            err,
+            "partition %" PRId32 " of topic " RIA_SLICE_FMT " does not exist",
+            partition,
+            RIA_SLICE_ARG(name)
+        );
     }
-    return apply_fail(
-        apply,
-        RIA_ERR_UNKNOWN_PARTITION,
-        "partition %" PRId32 " of topicId %s does not exist",
-        partition,
-        id
-    );
+    meta_done(stmt);
+    return err;
 }
 
 /* ---- writing them ---- */

@@ -39,7 +39,7 @@ struct queue_call {
     struct group_call *call;
     struct queue_row row;
     int64_t rows_before; /* row_count as it was read */
-    int32_t retry_ms[GROUP_RETRIES_MAX];
+    uint32_t retry_ms[GROUP_RETRIES_MAX];
     uint32_t retry_count;
 };
 

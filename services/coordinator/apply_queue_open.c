@@ -63,7 +63,7 @@ format_retries(struct group_call *call, const struct queue_open *request, struct
 
     for (uint32_t i = 0; i < request->retry_ms_count; i++) {
         int n = snprintf(
-            text + used, sizeof(text) - used, "%s%" PRId32, i == 0 ? "" : ",", request->retry_ms[i]
+            text + used, sizeof(text) - used, "%s%" PRIu32, i == 0 ? "" : ",", request->retry_ms[i]
         );
         used += n > 0 ? (size_t)n : 0;
     }
@@ -121,7 +121,7 @@ static ria_err fill_result(const struct queue_call *queue, struct queue_open_res
 {
     const struct group_row *group = &queue->call->group;
     struct ria_arena *arena = queue->call->arena;
-    int32_t *retry_ms = ria_arena_alloc_array(arena, queue->retry_count, sizeof(*retry_ms));
+    uint32_t *retry_ms = ria_arena_alloc_array(arena, queue->retry_count, sizeof(*retry_ms));
 
     if (retry_ms == NULL) {
         return ria_arena_err(arena);

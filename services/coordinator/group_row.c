@@ -119,7 +119,7 @@ ria_err group_row_write_settings(struct meta_db *db, const struct group_row *row
 }
 
 /* Digits, separated by commas. */
-uint32_t group_row_retries(const struct group_row *row, int32_t out_delays_ms[GROUP_RETRIES_MAX])
+uint32_t group_row_retries(const struct group_row *row, uint32_t out_delays_ms[GROUP_RETRIES_MAX])
 {
     struct ria_slice text = row->retry_ms;
     uint32_t count = 0;
@@ -130,9 +130,9 @@ uint32_t group_row_retries(const struct group_row *row, int32_t out_delays_ms[GR
             out_delays_ms[count++] = 0;
         }
         if (text.data[i] != ',') {
-            int32_t *delay_ms = &out_delays_ms[count - 1];
+            uint32_t *delay_ms = &out_delays_ms[count - 1];
             RIA_ASSERT(text.data[i] >= '0' && text.data[i] <= '9');
-            *delay_ms = *delay_ms * 10 + (text.data[i] - '0');
+            *delay_ms = *delay_ms * 10 + (uint32_t)(text.data[i] - '0');
         }
     }
     return count;

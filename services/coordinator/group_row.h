@@ -69,7 +69,7 @@ ria_err group_row_write(struct meta_db *db, const struct group_row *row) RIA_MUS
 ria_err group_row_write_settings(struct meta_db *db, const struct group_row *row) RIA_MUST_USE;
 
 /* The delays of retry_ms, which only QueueOpen writes; how many there are. */
-uint32_t group_row_retries(const struct group_row *row, int32_t out_delays_ms[GROUP_RETRIES_MAX]);
+uint32_t group_row_retries(const struct group_row *row, uint32_t out_delays_ms[GROUP_RETRIES_MAX]);
 
 /* An id for a new lease. */
 int64_t group_row_next_lease(struct group_row *row);

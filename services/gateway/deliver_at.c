@@ -49,6 +49,16 @@ bool deliver_at_parse(struct ria_slice text, int64_t *out_ms)
     return parse_digits(text, out_ms) || (stream_query_time(text, out_ms) && *out_ms >= 0);
 }
 
+const char *deliver_at_rule(struct ria_slice value, int64_t max_ms)
+{
+    int64_t at_ms = 0;
+
+    if (!parse_digits(value, &at_ms)) {
+        return "must be milliseconds since 1970";
+    }
+    return at_ms <= max_ms ? NULL : "may be at most 30 days ahead";
+}
+
 bool deliver_at_header(struct ria_arena *arena, int64_t at_ms, struct batch_record_header *out)
 {
     char *text = ria_arena_alloc(arena, TEXT_MAX);

@@ -287,6 +287,10 @@ bool group_input_topics(
     if (!group_input_text(input, name, &rest)) {
         return false;
     }
+    if (!ria_slice_is_null(rest) && rest.size == 0) {
+        fail_parameter(input->request, name, "is empty: it wants names, with commas between");
+        return false;
+    }
     while (!ria_slice_is_null(rest)) {
         const uint8_t *comma = rest.size == 0 ? NULL : memchr(rest.data, ',', rest.size);
         size_t size = comma == NULL ? rest.size : (size_t)(comma - rest.data);

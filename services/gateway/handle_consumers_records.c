@@ -416,7 +416,9 @@ static void opened(struct consumer_call *call)
             call->request,
             40903,
             "subscription",
-            "the instance has no subscription, and no partitions were assigned"
+            "the instance has no subscription, and no partitions were assigned, or all of its "
+            "topics "
+            "were deleted"
         );
         return;
     }

@@ -14,6 +14,7 @@
 #include "schemas/gen/group_reset_result.h"
 
 #include "services/gateway/admin.h"
+#include "services/gateway/deliver_at.h"
 #include "services/gateway/document.h"
 #include "services/gateway/gateway.h"
 #include "services/gateway/group_fetch.h"
@@ -314,13 +315,25 @@ static bool take_target(struct group_input *input, struct resetting *resetting)
 {
     static const char *const words[] = {"", "earliest", "latest", NULL};
     struct failure failure;
+    struct ria_slice time = RIA_SLICE_NULL;
     int64_t timestamp = -1;
     int64_t offset = -1;
     int word = 0;
 
     if (!group_input_word(input, "to", words, &word) ||
-        !group_input_i64(input, "timestamp", 0, INT64_MAX, -1, &timestamp) ||
+        !group_input_text(input, "timestamp", &time) ||
         !group_input_i64(input, "offset", 0, INT64_MAX, -1, &offset)) {
+        return false;
+    }
+    if (!ria_slice_is_null(time) && !deliver_at_parse(time, &timestamp)) {
+        failure_set(
+            &failure,
+            400,
+            "invalid",
+            "timestamp",
+            "timestamp must be a time (RFC 3339), or milliseconds since 1970"
+        );
+        request_fail(input->request, &failure);
         return false;
     }
     if ((word != 0) + (timestamp >= 0) + (offset >= 0) != 1) {

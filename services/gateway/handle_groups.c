@@ -15,6 +15,7 @@
 #include "services/gateway/gateway.h"
 #include "services/gateway/group_input.h"
 #include "services/gateway/positions.h"
+#include "services/gateway/queue_input.h"
 #include "services/gateway/record_times.h"
 
 enum {
@@ -180,7 +181,7 @@ static bool copy_partitions(struct ria_arena *arena, described_group *group)
 
 static bool copy_settings(struct ria_arena *arena, described_group *group)
 {
-    int32_t *retry_ms = ria_arena_alloc_array(arena, group->retry_ms_count, sizeof(*retry_ms));
+    uint32_t *retry_ms = ria_arena_alloc_array(arena, group->retry_ms_count, sizeof(*retry_ms));
 
     if (retry_ms != NULL && group->retry_ms_count > 0) {
         memcpy(retry_ms, group->retry_ms, group->retry_ms_count * sizeof(*retry_ms));
@@ -341,7 +342,7 @@ static ria_err render_settings(const described_group *group, struct ria_buf *out
         (int)group->deliveries_max,
         group->key_order ? "key" : "none"
     ));
-    RIA_TRY(admin_render_ids(group->retry_ms, group->retry_ms_count, out));
+    RIA_TRY(queue_render_delays(group->retry_ms, group->retry_ms_count, out));
     RIA_TRY(ria_buf_append_str(out, ",\"dead_letter_topic\":"));
     return render_name(group->dead_topic, out);
 }

@@ -13,8 +13,6 @@
 #include "services/gateway/group_fetch.h"
 #include "services/gateway/queue_input.h"
 
-#define DELAY_MS_MAX (INT64_C(30) * 24 * 60 * 60 * 1000)
-
 struct queue_word {
     struct gateway *gateway;
     struct request *request;
@@ -287,7 +285,7 @@ static bool take_delay(struct queue_input *input, struct queue_word *word)
     word->delay_ms = -1;
     switch (word->verb) {
     case QUEUE_FAILED:
-        return group_input_i64(in, "delay_ms", 0, DELAY_MS_MAX, -1, &word->delay_ms);
+        return group_input_i64(in, "delay_ms", 0, QUEUE_DELAY_MS_MAX, -1, &word->delay_ms);
     case QUEUE_EXTEND:
         return group_input_i64(
             in, "lock_ms", GROUP_LEASE_MS_MIN, GROUP_LEASE_MS_MAX, -1, &word->delay_ms

@@ -15,7 +15,7 @@
 #include "services/gateway/queue_names.h"
 #include "services/shared/queue_dead.h"
 
-enum { DELIVERIES_MAX = 1000, RETRIES_MAX = 32, RETRY_MS_MAX = 2147483647 };
+enum { DELIVERIES_MAX = 1000, RETRIES_MAX = 32 };
 
 struct opening {
     struct gateway *gateway;
@@ -70,7 +70,7 @@ render(const struct opening *opening, const struct queue_open_result *said, stru
         (int)said->deliveries_max,
         said->key_order ? "key" : "none"
     ));
-    RIA_TRY(admin_render_ids(said->retry_ms, said->retry_ms_count, out));
+    RIA_TRY(queue_render_delays(said->retry_ms, said->retry_ms_count, out));
     RIA_TRY(ria_buf_append_str(out, ",\"dead_letter_topic\":"));
     RIA_TRY(
         dead_topic.size == 0 ? ria_buf_append_str(out, "null")
@@ -187,10 +187,12 @@ static bool take_retries(struct queue_input *input, struct opening *opening)
     for (size_t i = 0; i < count; i++) {
         const json_t *item = json_array_get(given, i);
         json_int_t value = json_integer_value(item);
-        if (!json_is_integer(item) || value < 0 || value > RETRY_MS_MAX) {
-            return refuse(opening, "retry_ms", "must be delays from 0 to 2147483647 milliseconds");
+        if (!json_is_integer(item) || value < 0 || value > QUEUE_DELAY_MS_MAX) {
+            return refuse(
+                opening, "retry_ms", "must be whole numbers from 0 to 2592000000 (30 days)"
+            );
         }
-        opening->body.retry_ms[opening->body.retry_ms_count++] = (int32_t)value;
+        opening->body.retry_ms[opening->body.retry_ms_count++] = (uint32_t)value;
     }
     return true;
 }

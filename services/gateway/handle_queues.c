@@ -52,7 +52,7 @@ render_settings(const struct queue_view *view, const described_group *group, str
         (int)group->deliveries_max,
         group->key_order ? "key" : "none"
     ));
-    RIA_TRY(admin_render_ids(group->retry_ms, group->retry_ms_count, out));
+    RIA_TRY(queue_render_delays(group->retry_ms, group->retry_ms_count, out));
     RIA_TRY(ria_buf_append_str(out, ",\"dead_letter_topic\":"));
     return dead_topic.size == 0 ? ria_buf_append_str(out, "null")
                                 : ria_json_append_string(out, dead_topic);

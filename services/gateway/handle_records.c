@@ -263,7 +263,8 @@ static void take_header(void *arg, struct ria_slice name, struct ria_slice value
     };
 }
 
-static bool take_headers(struct request *request, struct produce_record *record)
+static bool
+take_headers(struct request *request, int64_t deliver_at_max, struct produce_record *record)
 {
     struct header_list list = {.request = request};
 
@@ -275,6 +276,15 @@ static bool take_headers(struct request *request, struct produce_record *record)
     if (list.headers == NULL || list.no_memory) {
         request_fail_err(request, RIA_ERR_NOMEM, "");
         return false;
+    }
+    for (uint32_t i = 0; i < list.count; i++) {
+        const struct batch_record_header *header = &list.headers[i];
+        if (ria_slice_equal(header->name, RIA_SLICE_LITERAL(DELIVER_AT_HEADER))) {
+            const char *rule = deliver_at_rule(header->value, deliver_at_max);
+            if (rule != NULL) {
+                return bad_header(request, HEADER_PREFIX DELIVER_AT_HEADER, rule);
+            }
+        }
     }
     record->headers = list.headers;
     record->header_count = list.count;
@@ -320,7 +330,8 @@ static bool read_single(struct gateway *gateway, struct request *request, int32_
     record->partition = partition;
     /* An empty body is an empty value, not a tombstone. */
     record->value = request->body.data == NULL ? RIA_SLICE_EMPTY : request->body;
-    return take_key(request, record) && take_headers(request, record) &&
+    return take_key(request, record) &&
+           take_headers(request, gateway->records.deliver_at_max, record) &&
            header_i64(request, "Riacho-Timestamp", INT64_MAX, &record->timestamp_ms, &present);
 }
 

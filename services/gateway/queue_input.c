@@ -131,3 +131,12 @@ bool queue_input_locks(
     *out_count = (uint32_t)count;
     return take_all(input, locks, *out_locks, *out_count);
 }
+
+ria_err queue_render_delays(const uint32_t *delays_ms, uint32_t count, struct ria_buf *out)
+{
+    RIA_TRY(ria_buf_append_str(out, "["));
+    for (uint32_t i = 0; i < count; i++) {
+        RIA_TRY(ria_buf_printf(out, "%s%u", i > 0 ? "," : "", (unsigned)delays_ms[i]));
+    }
+    return ria_buf_append_str(out, "]");
+}

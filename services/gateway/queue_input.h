@@ -9,6 +9,8 @@
 #include "services/gateway/group_input.h"
 #include "services/gateway/queue_lock.h"
 
+#define QUEUE_DELAY_MS_MAX (INT64_C(30) * 24 * 60 * 60 * 1000)
+
 enum {
     QUEUE_LOCKS_MAX = 1000, /* of one call */
     QUEUE_REASON_MAX = 255,
@@ -39,3 +41,7 @@ struct queue_named_lock {
 bool queue_input_locks(
     struct queue_input *input, struct queue_named_lock **out_locks, uint32_t *out_count
 );
+
+/* "[0,50]" */
+ria_err
+queue_render_delays(const uint32_t *delays_ms, uint32_t count, struct ria_buf *out) RIA_MUST_USE;

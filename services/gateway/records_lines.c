@@ -127,8 +127,13 @@ static bool add_header(
         return record_wrong(set, name, "headers", failure, "has more than 256 entries");
     }
     struct batch_record_header *header = &headers[record->header_count++];
-    return take_bytes(set, name, ENCODING_TEXT, "headers", &header->name, failure) &&
-           take_header_value(set, value, &header->value, failure);
+    if (!take_bytes(set, name, ENCODING_TEXT, "headers", &header->name, failure) ||
+        !take_header_value(set, value, &header->value, failure)) {
+        return false;
+    }
+    bool is_time = ria_slice_equal(header->name, RIA_SLICE_LITERAL(DELIVER_AT_HEADER));
+    const char *rule = is_time ? deliver_at_rule(header->value, set->deliver_at_max) : NULL;
+    return rule == NULL || record_wrong(set, value, "headers." DELIVER_AT_HEADER, failure, rule);
 }
 
 static bool take_headers(

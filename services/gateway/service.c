@@ -409,6 +409,12 @@ void gateway_handle(void *arg, struct request *request)
     request->route->handler(gateway, request);
 }
 
+/* Others do not store: nothing was done is what every refusal means. */
+static bool stores_records(const struct route *route)
+{
+    return route->handler == handle_records_write || route->handler == handle_v2_produce;
+}
+
 void gateway_refuse(void *arg, struct request *request, int status, const char *text)
 {
     const struct gateway *gateway = arg;
@@ -426,7 +432,9 @@ void gateway_refuse(void *arg, struct request *request, int status, const char *
                 ? (long long)gateway->options.body_max
                 : (long long)ROUTE_DOCUMENT_MAX
         );
-        failure.outcome = OUTCOME_NOT_STORED;
+        if (request->route != NULL && stores_records(request->route)) {
+            failure.outcome = OUTCOME_NOT_STORED;
+        }
         break;
     case 429:
         failure_overloaded(&failure);

@@ -309,6 +309,39 @@ def what_was_read_of_living_topics_is_committed_when_another_was_deleted():
         assert again.status == 200 and again.json()["lost"] == lost, again
 
 
+def values_are_refused_and_taken_alike_everywhere():
+    with running(gateways=1, transform=0) as cluster:
+        cluster.create_topic("t", partitions=1)
+        headers = {"Riacho-Timestamp": "1700000000000"}
+        assert cluster.post("/v1/topics/t/records", "1", headers=headers).status == 200
+        for time in (1700000000000, "1700000000000", "2023-11-14T22:13:20Z"):
+            reply = cluster.post("/v1/groups/g/reset", {
+                "timestamp": time, "create": True, "topics": ["t"]})
+            assert reply.status == 200 and reply.json()["partitions"][0]["to"] == 0, reply
+        reply = cluster.post("/v1/groups/g/reset", {"timestamp": "soon"})
+        assert reply.status == 400 and "RFC 3339" in reply.json()["error"]["message"], reply
+        # The delivery time as a header like any other.
+        late = str(10 ** 17 - 1)
+        reply = cluster.post("/v1/topics/t/records", "1",
+                             headers={"Riacho-Header-riacho-deliver-at": late})
+        assert reply.status == 400 and "30 days" in reply.json()["error"]["message"], reply
+        line = '{"value":1,"headers":{"riacho-deliver-at":"%s"}}'
+        typed = {"Content-Type": "application/x-ndjson"}
+        reply = cluster.post("/v1/topics/t/records", line % late, headers=typed)
+        assert reply.status == 422 and "30 days" in reply.json()["error"]["message"], reply
+        assert cluster.post("/v1/topics/t/records", line % 5, headers=typed).status == 200
+        # A delay of 30 days, and a commit's body that is too large, which is no record.
+        path = "/v1/queues/t/q"
+        made = cluster.request("PUT", path, {"retry_ms": [0, 2592000000]})
+        assert made.status == 201 and made.json()["retry_ms"] == [0, 2592000000], made
+        assert cluster.get(path).json()["retry_ms"] == [0, 2592000000]
+        reply = cluster.post("/v1/groups/g/commit", {"cursor": "x" * 70000})
+        assert reply.status == 413 and "outcome" not in reply.json()["error"], reply
+        for command in ("topic", "group", "queue", "consume", "transform", "node"):
+            out = cluster.cli(command, "--help").stdout.decode()
+            assert out.startswith("usage: riacho") and "\n  %s " % command in out, out
+
+
 if __name__ == "__main__":
     main([
         one_consumer_follows_its_cursor_through_any_gateway,
@@ -320,4 +353,5 @@ if __name__ == "__main__":
         the_command_line_consumes_as_one_of_a_group,
         wrong_cursors_and_positions_are_clear_errors,
         what_was_read_of_living_topics_is_committed_when_another_was_deleted,
+        values_are_refused_and_taken_alike_everywhere,
     ])

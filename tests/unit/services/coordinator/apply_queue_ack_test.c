@@ -209,7 +209,7 @@ static void a_nack_that_frees_nothing_earlier_wakes_nobody(void)
 static void without_a_delay_the_schedule_counts(void)
 {
     struct queue_world w;
-    static int32_t delays[] = {100, 500};
+    static uint32_t delays[] = {100, 500};
 
     set_up(&w);
     w.ends[0] = 1;

@@ -27,7 +27,7 @@ static void a_new_group_has_the_defaults(void)
 static void what_is_not_named_stays_as_it_is(void)
 {
     struct queue_world w;
-    int32_t delays[] = {0, 1000, 2147483647};
+    uint32_t delays[] = {0, 1000, UINT32_C(2592000000)}; /* 30 days */
 
     queue_world_open(&w, 1);
     struct queue_open settings = queue_world_settings(&w);
@@ -100,7 +100,7 @@ static void one_that_must_be_new_may_not_exist(void)
 static void values_beyond_the_limits_name_the_field(void)
 {
     struct queue_world w;
-    int32_t delays[33] = {-1};
+    uint32_t delays[33] = {UINT32_C(2592000001)};
 
     queue_world_open(&w, 1);
     struct queue_open settings = queue_world_settings(&w);

@@ -22,7 +22,7 @@ static void set_up(struct queue_world *w, int32_t partitions, int64_t end)
  */
 static void set_limits(struct queue_world *w, int32_t deliveries_max, const char *dead_topic)
 {
-    static int32_t delays[] = {100, 500};
+    static uint32_t delays[] = {100, 500};
     struct queue_open settings = queue_world_settings(w);
 
     settings.deliveries_max = deliveries_max;

@@ -131,7 +131,7 @@ static void step(struct limits *l)
 
 static void begin(struct limits *l, uint64_t seed)
 {
-    static int32_t no_delay[] = {0};
+    static uint32_t no_delay[] = {0};
     struct queue_open settings;
 
     memset(l, 0, sizeof(*l));

@@ -734,7 +734,7 @@ static void check_all_finished(struct model *m)
 static void run_seed(uint64_t seed, bool key_order, bool has_dead_topic)
 {
     struct model *m = calloc(1, sizeof(*m));
-    int32_t retry_ms = RETRY_MS;
+    uint32_t retry_ms = RETRY_MS;
 
     CU_ASSERT_PTR_NOT_NULL_FATAL(m);
     queue_world_open(&m->w, PARTITIONS);

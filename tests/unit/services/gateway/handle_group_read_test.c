@@ -380,6 +380,7 @@ static void parameters_are_checked_before_anybody_is_asked(void)
         const char *part;
     } rows[] = {
         {"/v1/groups/g/records", "topics is missing"},
+        {"/v1/groups/g/records?topics=", "topics is empty"},
         {"/v1/groups/g/records?topics=t&wait=5", "there is no query parameter wait"},
         {"/v1/groups/g/records?topics=t&from=middle", "from must be one of earliest latest"},
         {"/v1/groups/g/records?topics=t&lease_ms=999", "lease_ms must be a whole number"},

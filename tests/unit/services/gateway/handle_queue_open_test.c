@@ -35,6 +35,8 @@ static void making_and_changing_differ_in_the_dead_letter_topic(void)
     consuming_answer_with(&s.c, &result);
     CU_ASSERT_TRUE(consuming_answered(&s.c, 1, 201, "\"dead_letter_topic\":null"));
 
+    queueing_call(&s, 0, "PUT", QUEUEING_PATH, "{\"retry_ms\":[2592000001]}");
+    CU_ASSERT_TRUE(consuming_answered(&s.c, 0, 400, "0 to 2592000000 (30 days)"));
     queueing_call(&s, 2, "PUT", QUEUEING_PATH, "{\"dead_letter_topic\":\"one\"}");
     CU_ASSERT_TRUE(consuming_answered(&s.c, 2, 400, "dead_letter_topic"));
     queueing_fini(&s);
@@ -68,9 +70,7 @@ static void the_default_dead_letter_topic_is_each_topics_own(void)
 
     /* Groups that were made before keep their name, until somebody says otherwise. */
     result.dead_topic = RIA_SLICE_LITERAL("other.g.dead");
-    queueing_call(
-        &s, 2, "PUT", QUEUEING_PATH, "{\"dead_letter_topic\":\"{topic}.{group}.dead\"}"
-    );
+    queueing_call(&s, 2, "PUT", QUEUEING_PATH, "{\"dead_letter_topic\":\"{topic}.{group}.dead\"}");
     const struct queue_open *open = consuming_expect(&s.c, 1, GROUP_OP_QUEUE_OPEN);
     CU_ASSERT_TRUE(ria_slice_equal(open->dead_topic, RIA_SLICE_LITERAL("{topic}.{group}.dead")));
     consuming_answer_with(&s.c, &result);
