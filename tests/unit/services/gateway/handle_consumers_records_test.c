@@ -87,6 +87,7 @@ static void polls_are_refused_before_anything_is_read(void)
     (void)instance_expect_member(&s);
     instance_tell(&s);
     CU_ASSERT_TRUE(instance_answered(&s, 409, "{\"error_code\":40903,"));
+    CU_ASSERT_TRUE(instance_answered(&s, 409, "or all of its topics were deleted"));
     instance_begin(&s, "GET", INSTANCE_PATH "/records", NULL);
     s.c.fakes[0].request.is_head = true;
     instance_send(&s);
