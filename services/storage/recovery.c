@@ -144,7 +144,12 @@ static ria_err scan(struct recovery *r, uint32_t i)
     if (!segment->index_saved && i + 1 < r->log->segment_count) {
         note_index_missing(r, segment);
     }
-    RIA_TRY(segment_reserve(segment, 0)); /* what the index covers, to go on from there */
+    ria_err err = segment_reserve(segment, 0); /* what the index covers, to go on from there */
+    if (err == RIA_ERR_CORRUPT) {
+        segment_forget_index(segment); /* a batch that it covers is bad, too: all is looked at */
+    } else if (err != RIA_OK) {
+        return err;
+    }
     struct recovery_scan job = {
         .log = r->log,
         .segment = segment,

@@ -83,6 +83,22 @@ ria_err segment_reserve(struct segment *segment, uint32_t more)
     return time_index_reserve(&segment->times, more);
 }
 
+void segment_forget_index(struct segment *segment)
+{
+    offset_index_fini(&segment->offsets);
+    time_index_fini(&segment->times);
+    offset_index_init(&segment->offsets);
+    time_index_init(&segment->times);
+    segment->offsets_loaded = true;
+    segment->times_loaded = true;
+    segment->index_saved = false;
+    segment->name_synced = false;
+    segment->size = 0;
+    segment->synced_size = 0;
+    segment->next_offset = segment->base_offset;
+    segment->max_timestamp = -1;
+}
+
 ria_err segment_write(struct segment *segment, struct ria_slice batches)
 {
     struct ria_file *file = NULL;

@@ -78,6 +78,9 @@ ria_err segment_create(struct segment *segment) RIA_MUST_USE;
  */
 ria_err segment_reserve(struct segment *segment, uint32_t more) RIA_MUST_USE;
 
+/* As if there were no index files, and the log file were empty. */
+void segment_forget_index(struct segment *segment);
+
 /* Write whole batches behind the last one; segment_note() makes them part of the segment.
  * Errors: RIA_ERR_NO_SPACE, RIA_ERR_LIMIT, RIA_ERR_NOMEM: the file is as it was.
  * RIA_ERR_IO: unknown bytes may be behind the last batch. */

@@ -132,6 +132,29 @@ static void a_full_disk_does_not_keep_a_log_with_a_cut_end_from_opening(void)
     log_fixture_fini(f);
 }
 
+/* The index was made again from headers, one of which was bad: the log did not open. */
+static void a_bad_index_over_a_bad_batch_does_not_keep_a_log_from_opening(void)
+{
+    int64_t segment = 0;
+
+    log_fixture_begin(f, 64);
+    log_fixture_append_many(f, 5, 100);
+    CU_ASSERT_EQUAL(log_fixture_close(f), RIA_OK);
+    log_fixture_reopen(f);
+    log_fixture_append_many(f, 3, 100);
+    log_fixture_sync(f);
+    int64_t end = partition_log_end_offset(f->log);
+    uint64_t at = log_fixture_position_of(f, 7, &segment);
+    log_fixture_crash(f, false);
+    log_fixture_damage(f, log_fixture_path(segment, ".timeindex"), 20, "X", 1);
+    log_fixture_damage(f, log_fixture_path(segment, ".log"), at + 9, "X", 1);
+    log_fixture_reopen(f);
+    CU_ASSERT_EQUAL(partition_log_end_offset(f->log), end);
+    CU_ASSERT_TRUE(partition_log_is_damaged(f->log));
+    log_fixture_append_many(f, 1, 100);
+    log_fixture_fini(f);
+}
+
 static void segments_behind_a_cut_are_set_aside_not_removed(void)
 {
     log_fixture_begin(f, 4);
@@ -559,6 +582,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(an_end_that_was_cut_is_doubted_until_that_is_settled),
     HARNESS_TEST(an_end_is_doubted_if_what_would_say_so_is_bad),
     HARNESS_TEST(a_full_disk_does_not_keep_a_log_with_a_cut_end_from_opening),
+    HARNESS_TEST(a_bad_index_over_a_bad_batch_does_not_keep_a_log_from_opening),
     HARNESS_TEST(segments_behind_a_cut_are_set_aside_not_removed),
     HARNESS_TEST(a_segment_behind_a_missing_one_above_the_mark_is_set_aside),
     HARNESS_TEST(a_segment_set_aside_does_not_come_back),

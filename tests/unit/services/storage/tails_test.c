@@ -161,6 +161,16 @@ static void lose_the_end(void)
     CU_ASSERT_EQUAL_FATAL(ria_fs_sim_flip_bit(nodes[1]->fs, LOG_PATH, at, 3), RIA_OK);
 }
 
+/* In the record that node 1 wants first. */
+static void flip_what_is_wanted(int32_t number)
+{
+    struct ria_slice one = fixture_batches(0, 1, 5);
+    uint64_t at = (uint64_t)CUT * one.size + 66;
+
+    free((void *)(uintptr_t)one.data);
+    CU_ASSERT_EQUAL_FATAL(ria_fs_sim_flip_bit(nodes[number]->fs, LOG_PATH, at, 3), RIA_OK);
+}
+
 static void start(int32_t number)
 {
     CU_ASSERT_TRUE_FATAL(fixture_start(nodes[number]));
@@ -238,6 +248,32 @@ static void who_does_not_answer_is_waited_for_only_so_long(void)
     run_ms(TAILS_WAIT_MS - 2000);
     CU_ASSERT_FALSE(fixture_info(nodes[1]).leader);
     run_ms(4000);
+    CU_ASSERT_TRUE(fixture_info(nodes[1]).leader);
+    CU_ASSERT_EQUAL(fixture_info(nodes[1]).end_offset, CUT);
+    CU_ASSERT_EQUAL(fixture_logged(nodes[1], "storage.tail_unproven"), 1);
+    end();
+}
+
+/* It was asked again and again for half a minute. */
+static void what_a_peer_cannot_read_any_more_is_not_waited_for(void)
+{
+    begin();
+    lose_the_end();
+    flip_what_is_wanted(3);
+    assign(1, 6, "1");
+    start(1);
+    run_ms(2000);
+    CU_ASSERT_TRUE(fixture_info(nodes[1]).leader);
+    CU_ASSERT_EQUAL(fixture_info(nodes[1]).end_offset, RECORDS); /* of node 2 */
+    end();
+
+    begin();
+    lose_the_end();
+    flip_what_is_wanted(2);
+    flip_what_is_wanted(3);
+    assign(1, 6, "1");
+    start(1);
+    run_ms(2000);
     CU_ASSERT_TRUE(fixture_info(nodes[1]).leader);
     CU_ASSERT_EQUAL(fixture_info(nodes[1]).end_offset, CUT);
     CU_ASSERT_EQUAL(fixture_logged(nodes[1], "storage.tail_unproven"), 1);
@@ -337,6 +373,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(the_last_in_sync_takes_back_committed_records_that_were_cut_as_a_tail),
     HARNESS_TEST(until_everybody_has_answered_nothing_is_taken_and_nobody_is_cut),
     HARNESS_TEST(who_does_not_answer_is_waited_for_only_so_long),
+    HARNESS_TEST(what_a_peer_cannot_read_any_more_is_not_waited_for),
     HARNESS_TEST(the_newest_epoch_counts_more_than_the_longest_log),
     HARNESS_TEST(a_second_crash_does_not_make_the_end_certain),
     HARNESS_TEST(who_comes_back_into_the_set_asks_nobody),
