@@ -598,11 +598,13 @@ static ria_err add_starts(struct queue_fetch *fetch)
     if (body->starts == NULL) {
         return ria_arena_err(&fetch->round);
     }
-    for (uint32_t i = 0; i < fetch->offers.fresh_count && fetch->offers.starts_tried; i++) {
-        body->starts[body->starts_count++] = (struct queue_receive_queue_start){
-            .partition = fetch->offers.fresh[i].partition->number,
-            .offset = fetch->offers.fresh[i].offset,
-        };
+    for (uint32_t i = 0; i < fetch->offers.fresh_count; i++) {
+        if (fetch->offers.fresh[i].offset >= 0) {
+            body->starts[body->starts_count++] = (struct queue_receive_queue_start){
+                .partition = fetch->offers.fresh[i].partition->number,
+                .offset = fetch->offers.fresh[i].offset,
+            };
+        }
     }
     return RIA_OK;
 }

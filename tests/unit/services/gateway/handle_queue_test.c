@@ -299,6 +299,40 @@ static void what_retention_took_is_finished(void)
     queueing_fini(&s);
 }
 
+static void offer_two(struct queueing *s)
+{
+    struct queue_receive_result result;
+    struct queue_receive_result_queue_offer offers[] = {
+        {.partition = 0, .offset = -1}, {.partition = 1, .offset = 5}};
+
+    queue_receive_result_init(&result);
+    result.offered = offers;
+    result.offered_count = RIA_COUNT(offers);
+    consuming_answer_with(&s->c, &result);
+}
+
+/* -1 was sent as its start, and the receive was refused. */
+static void a_position_that_goes_meanwhile_is_looked_for_again(void)
+{
+    struct queueing s;
+
+    queueing_init(&s);
+    consuming_post(&s.c, 0, "/v1/queues/t/g/receive?max_records=1", NULL);
+    (void)consuming_expect(&s.c, 1, GROUP_OP_QUEUE_RECEIVE);
+    offer_two(&s);
+    consuming_say_range(&s.c, 0, 0);
+    const struct queue_receive *again = consuming_expect(&s.c, 1, GROUP_OP_QUEUE_RECEIVE);
+    CU_ASSERT_EQUAL_FATAL(again->starts_count, 1);
+    CU_ASSERT_EQUAL(again->starts[0].offset, 0);
+    offer_two(&s); /* the group was deleted */
+    consuming_say_mark(&s.c, 1, 9);
+    again = consuming_expect(&s.c, 1, GROUP_OP_QUEUE_RECEIVE);
+    CU_ASSERT_EQUAL(again->starts_count, 0);
+    grant_nothing(&s);
+    CU_ASSERT_TRUE(consuming_answered(&s.c, 0, 200, "\"records\":[]"));
+    queueing_fini(&s);
+}
+
 static void an_answer_that_was_cut_off_gives_its_records_back(void)
 {
     struct queueing s;
@@ -450,6 +484,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(what_another_leader_sent_is_not_used),
     HARNESS_TEST(what_was_not_read_or_is_gone_does_not_stay_locked),
     HARNESS_TEST(what_retention_took_is_finished),
+    HARNESS_TEST(a_position_that_goes_meanwhile_is_looked_for_again),
     HARNESS_TEST(an_answer_that_was_cut_off_gives_its_records_back),
     HARNESS_TEST(a_leader_that_is_missing_costs_no_lock),
     HARNESS_TEST(hints_that_are_wrong_give_everything_back),
