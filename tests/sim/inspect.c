@@ -7,11 +7,13 @@
 
 #include "tests/sim/client.h"
 #include "tests/sim/consumers.h"
+#include "tests/sim/inspect_internal.h"
 #include "tests/sim/records.h"
 #include "tests/sim/world.h"
 
-static bool
-describe(const struct sim_node *node, uint32_t partition, struct storage_replica_info *out_info)
+bool inspect_describe(
+    const struct sim_node *node, uint32_t partition, struct storage_replica_info *out_info
+)
 {
     uint32_t topic = 0;
     int32_t number = 0;
@@ -24,15 +26,16 @@ describe(const struct sim_node *node, uint32_t partition, struct storage_replica
     return storage_describe_replica(node->storage, &id, number, out_info) && out_info->open;
 }
 
-static bool
-find_leader(const struct world *world, uint32_t partition, struct storage_replica_info *out_info)
+bool inspect_find_leader(
+    const struct world *world, uint32_t partition, struct storage_replica_info *out_info
+)
 {
     struct storage_replica_info info;
     bool found = false;
 
     /* One that has not heard of its successor may be left: the newest counts. */
     for (uint32_t i = 0; i < world->node_count; i++) {
-        if (describe(&world->nodes[i], partition, &info) && info.leader &&
+        if (inspect_describe(&world->nodes[i], partition, &info) && info.leader &&
             (!found || info.leader_epoch > out_info->leader_epoch)) {
             *out_info = info;
             found = true;
@@ -41,35 +44,11 @@ find_leader(const struct world *world, uint32_t partition, struct storage_replic
     return found;
 }
 
-int32_t inspect_successor(const struct world *world, uint32_t partition)
-{
-    struct storage_replica_info info;
-    struct storage_replica_info best = {.last_epoch = -1, .end_offset = -1};
-    int32_t node_id = -1;
-
-    for (uint32_t i = 0; i < world->node_count; i++) {
-        const struct sim_node *node = &world->nodes[i];
-        if (!describe(node, partition, &info)) {
-            continue;
-        }
-        if (info.leader) {
-            return -1;
-        }
-        bool is_newer = info.last_epoch > best.last_epoch ||
-                        (info.last_epoch == best.last_epoch && info.end_offset > best.end_offset);
-        if (!info.damaged && !info.failed && !node->has_bad_disk && is_newer) {
-            best = info;
-            node_id = storage_node_id(node->storage);
-        }
-    }
-    return node_id;
-}
-
 int64_t inspect_leader_end(const struct world *world, uint32_t partition)
 {
     struct storage_replica_info info;
 
-    return find_leader(world, partition, &info) ? info.end_offset : -1;
+    return inspect_find_leader(world, partition, &info) ? info.end_offset : -1;
 }
 
 /* ---- records of one log ---- */
@@ -167,8 +146,9 @@ static const struct sim_node *leader_node(const struct world *world, uint32_t pa
     struct storage_replica_info leader;
     struct storage_replica_info info;
 
-    for (uint32_t i = 0; find_leader(world, partition, &leader) && i < world->node_count; i++) {
-        if (describe(&world->nodes[i], partition, &info) && info.leader &&
+    for (uint32_t i = 0; inspect_find_leader(world, partition, &leader) && i < world->node_count;
+         i++) {
+        if (inspect_describe(&world->nodes[i], partition, &info) && info.leader &&
             info.leader_epoch == leader.leader_epoch) {
             return &world->nodes[i];
         }
@@ -187,7 +167,7 @@ static int64_t count_source(
     int32_t number = 0;
     ria_err err = RIA_OK;
 
-    if (node == NULL || !describe(node, partition, &info)) {
+    if (node == NULL || !inspect_describe(node, partition, &info)) {
         return -1;
     }
     if (count->node != node->number || count->epoch != info.leader_epoch) {
@@ -257,7 +237,7 @@ static void look_at(struct inspector *inspector, struct sim_node *node, uint32_t
     struct world *world = inspector->world;
     struct storage_replica_info info;
 
-    if (!describe(node, partition, &info)) {
+    if (!inspect_describe(node, partition, &info)) {
         return;
     }
     /* A leader's flipped epoch may look like the followers'. */
@@ -315,7 +295,7 @@ static void note_replica(struct sim_node *node, uint32_t partition)
 {
     struct storage_replica_info info;
 
-    if (!describe(node, partition, &info)) {
+    if (!inspect_describe(node, partition, &info)) {
         if (holds_nothing(node, partition)) {
             node->durable[partition] = 0;
             node->on_disk[partition] = 0;
@@ -399,7 +379,7 @@ void inspect_note_durable(struct sim_node *node)
     }
 }
 
-static bool has_member(const struct coordinator_partition_info *known, int32_t node_id)
+bool inspect_has_member(const struct coordinator_partition_info *known, int32_t node_id)
 {
     for (uint32_t i = 0; i < known->isr_count; i++) {
         if (known->isr[i] == node_id) {
@@ -424,8 +404,8 @@ static void check_members(
         int64_t has = is_synced ? ria_min_i64(node->on_disk[partition], node->durable[partition])
                                 : node->durable[partition];
         /* A bad disk may have lost what it had; the others of the set have it. */
-        if (node->role == PLAN_STORAGE && node->node_id >= 0 && has_member(known, node->node_id) &&
-            !node->has_bad_disk && has < watermark) {
+        if (node->role == PLAN_STORAGE && node->node_id >= 0 &&
+            inspect_has_member(known, node->node_id) && !node->has_bad_disk && has < watermark) {
             world_break(
                 world,
                 "commit-beyond-isr",
@@ -446,7 +426,7 @@ static void check_commits(struct world *world, uint32_t partition)
     struct storage_replica_info info;
 
     for (uint32_t i = 0; i < world->node_count && coordinator->is_known[partition]; i++) {
-        if (describe(&world->nodes[i], partition, &info) && info.leader) {
+        if (inspect_describe(&world->nodes[i], partition, &info) && info.leader) {
             check_members(
                 world,
                 &coordinator->known[partition],
@@ -503,56 +483,11 @@ void inspector_glance(struct inspector *inspector)
     }
 }
 
-/* ---- leaders that an operator forces ---- */
-
-/* A member of the in-sync set that could lead; NULL: there is none. */
-static const struct sim_node *fit_member(const struct world *world, uint32_t partition)
-{
-    const struct sim_node *coordinator = &world->nodes[0];
-    struct storage_replica_info info;
-
-    for (uint32_t i = 0; coordinator->is_known[partition] && i < world->node_count; i++) {
-        const struct sim_node *node = &world->nodes[i];
-        if (describe(node, partition, &info) && !info.damaged && !info.failed &&
-            has_member(&coordinator->known[partition], storage_node_id(node->storage))) {
-            return node;
-        }
-    }
-    return NULL;
-}
-
-void inspect_check_elections(struct world *world)
-{
-    struct storage_replica_info leader;
-
-    for (uint32_t p = 0; p < world->plan->partition_count; p++) {
-        const struct sim_node *node = fit_member(world, p);
-        if (!plan_is_doomed(world->plan, p) && node != NULL && !find_leader(world, p, &leader)) {
-            world_break(
-                world,
-                "no-election",
-                p,
-                "nobody leads partition %" PRIu32 ", although %s is in sync and whole",
-                p,
-                node->name
-            );
-        }
-    }
-}
-
-const char *inspect_judge_forced(const struct inspect_forced *forced, int32_t told_epoch)
-{
-    if (told_epoch >= 0 && !forced->is_asked) {
-        return "forced-unasked";
-    }
-    return forced->epoch >= 0 && told_epoch < forced->epoch ? "forced-unsaid" : NULL;
-}
-
 /* ---- at the end ---- */
 
-static const struct cluster_partition *
-metadata_of(const struct world *world, uint32_t partition, const struct sim_node *client)
+const struct cluster_partition *inspect_metadata(const struct world *world, uint32_t partition)
 {
+    const struct sim_node *client = &world->nodes[world->plan->producers[0].client];
     uint32_t topic = 0;
     int32_t number = 0;
 
@@ -561,34 +496,9 @@ metadata_of(const struct world *world, uint32_t partition, const struct sim_node
     return cluster_partition(client->client->cluster, &id, number);
 }
 
-static const struct sim_node *any_client(const struct world *world)
-{
-    return &world->nodes[world->plan->producers[0].client];
-}
-
-void inspect_check_forced(
-    struct world *world, uint32_t partition, const struct inspect_forced *forced
-)
-{
-    const struct cluster_partition *known = metadata_of(world, partition, any_client(world));
-    const char *rule = known == NULL ? NULL : inspect_judge_forced(forced, known->forced_epoch);
-
-    if (rule != NULL) {
-        world_break(
-            world,
-            rule,
-            partition,
-            "clients are told that a leader was forced in epoch %" PRId32
-            " (-1: never), the operator of epoch %" PRId32,
-            known->forced_epoch,
-            forced->epoch
-        );
-    }
-}
-
 static bool is_in_sync(const struct world *world, uint32_t partition, const struct sim_node *node)
 {
-    const struct cluster_partition *found = metadata_of(world, partition, any_client(world));
+    const struct cluster_partition *found = inspect_metadata(world, partition);
 
     for (uint32_t i = 0; found != NULL && i < found->isr_count; i++) {
         if (found->isr[i] == storage_node_id(node->storage)) {
@@ -661,18 +571,18 @@ static bool find_flaw(const struct world *world, uint32_t partition, char *out, 
     if (plan_is_doomed(world->plan, partition)) {
         return find_remains(world, partition, out, out_size);
     }
-    const struct cluster_partition *known = metadata_of(world, partition, any_client(world));
+    const struct cluster_partition *known = inspect_metadata(world, partition);
     struct storage_replica_info leader;
     struct storage_replica_info info;
     uint32_t replicas = 0;
 
-    if (known == NULL || !find_leader(world, partition, &leader)) {
+    if (known == NULL || !inspect_find_leader(world, partition, &leader)) {
         (void)snprintf(out, out_size, "has no leader");
         return true;
     }
     for (uint32_t i = 0; i < world->node_count; i++) {
         const struct sim_node *node = &world->nodes[i];
-        if (!describe(node, partition, &info)) {
+        if (!inspect_describe(node, partition, &info)) {
             continue;
         }
         replicas++;
@@ -697,7 +607,7 @@ static bool find_flaw(const struct world *world, uint32_t partition, char *out, 
     }
     for (uint32_t i = 0; i < world->node_count; i++) {
         const struct sim_node *node = &world->nodes[i];
-        if (describe(node, partition, &info) &&
+        if (inspect_describe(node, partition, &info) &&
             has_unseen_damage(node, partition, info.start_offset, info.end_offset)) {
             (void)snprintf(out, out_size, "cannot be read as a whole on %s", node->name);
             return true;
@@ -762,7 +672,7 @@ static void record_log(
 {
     struct storage_replica_info info;
 
-    if (!describe(node, partition, &info)) {
+    if (!inspect_describe(node, partition, &info)) {
         return;
     }
     struct history_event event = {
@@ -800,7 +710,7 @@ void inspect_record_logs(struct world *world)
             history_add(&world->history, &event);
             continue;
         }
-        (void)find_leader(world, p, &leader);
+        (void)inspect_find_leader(world, p, &leader);
         for (uint32_t i = 0; i < world->node_count; i++) {
             record_log(world, &world->nodes[i], p, leader.leader_epoch);
         }

@@ -13,6 +13,7 @@ $(eval $(call library,simlib,\
   tests/sim/history.c \
   tests/sim/history_text.c \
   tests/sim/inspect.c \
+  tests/sim/inspect_forced.c \
   tests/sim/lines.c \
   tests/sim/many.c \
   tests/sim/nemesis.c \
