@@ -1,5 +1,9 @@
 /* Requests that arrive twice: as when a sender repeats one that it believes to be lost, and both
- * come, the second one late. */
+ * come, the second one late.
+ *
+ * Who has sent it hears the answer to the first and has not repeated it, as far as it knows. So the
+ * copy must never be the first: what can be done once only (a word about a record) would be refused
+ * to one who has said it once. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +19,7 @@
 enum {
     COPY_US_MIN = 100,
     COPY_DOUBLINGS = 16, /* it is later by up to 100 us << 15 and as much again: 6.5 s */
+    BEHIND_US = 1000,    /* between two looks whether the first has arrived */
 };
 
 static bool is_stored_once(const struct sim_http *http)
@@ -56,7 +61,10 @@ static void on_due(struct ria_timer *timer, void *arg)
     struct sim_connection *connection = copy->connection;
     struct sim_process *process = connection->net->hosts[connection->server_host].process;
 
-    (void)timer;
+    if (sim_wire_carries(&copy->original->up, copy->id)) {
+        ria_timer_start(connection->net->copy_timers, timer, BEHIND_US);
+        return;
+    }
     if (process != NULL && !process->is_dead) {
         connection->server = process;
         sim_wire_send(&connection->up, RIA_STEAL(&copy->msg), copy->id);
@@ -86,6 +94,7 @@ void sim_copy_send(const struct sim_connection *connection, const struct ria_msg
 
     RIA_ASSERT(copy != NULL);
     copy->connection = dead_end(net, connection->client_host, connection->server_host);
+    copy->original = connection;
     copy->id = id;
     copy->msg = ria_msg_new(ria_msg_size(msg));
     RIA_ASSERT(copy->msg != NULL);

@@ -86,6 +86,7 @@ struct sim_copy {
     struct ria_list link;   /* in net->copies */
     struct ria_timer timer; /* on net->copy_timers */
     struct sim_connection *connection;
+    const struct sim_connection *original; /* what the first was sent on */
     struct ria_msg *msg;
     uint64_t id;
 };
@@ -143,7 +144,8 @@ void sim_connection_orphan(struct sim_connection *connection, bool power_cut);
 /* The sender may repeat this request: it is the same to everybody. */
 bool sim_copy_is_allowed(const struct ria_msg *msg);
 
-/* Let the request arrive again, some time later, whoever listens on the host then. */
+/* Let the request, which is about to be sent on the connection, arrive again, some time later and
+ * never before the first, whoever listens on the host then. */
 void sim_copy_send(const struct sim_connection *connection, const struct ria_msg *msg, uint64_t id);
 void sim_copy_free(struct sim_copy *copy);
 

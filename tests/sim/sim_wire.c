@@ -161,6 +161,16 @@ size_t sim_wire_count(const struct sim_wire *wire)
     return count;
 }
 
+bool sim_wire_carries(const struct sim_wire *wire, uint64_t id)
+{
+    RIA_LIST_FOREACH (it, &wire->frames) {
+        if (RIA_CONTAINER(it, struct frame, link)->id == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void sim_fabric_block(struct sim_fabric *fabric, uint32_t from, uint32_t to, bool blocked)
 {
     if (fabric->blocked[from][to] == blocked) {

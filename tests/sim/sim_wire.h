@@ -83,3 +83,6 @@ void sim_wire_cut(struct sim_wire *wire, size_t keep);
 void sim_wire_delay(struct sim_wire *wire, int64_t us);
 
 size_t sim_wire_count(const struct sim_wire *wire);
+
+/* A frame of that id is under way. */
+bool sim_wire_carries(const struct sim_wire *wire, uint64_t id);

@@ -453,6 +453,34 @@ static void a_copy_reaches_who_listens_there_by_then(void)
     end(&s);
 }
 
+/* Else who has said a thing once could be told that it had been done before. */
+static void a_copy_comes_behind_the_request_that_it_is_of(void)
+{
+    struct scene s;
+    struct call call;
+
+    begin(&s);
+    sim_net_copy(s.net, CLIENT, 1, &s.timers[SERVER]);
+    s.holds = true;
+    for (int i = 0; i < 20; i++) {
+        bool is_blocked = i % 2 != 0;
+        s.held_count = 0;
+        sim_net_block(s.net, CLIENT, SERVER, is_blocked);
+        send_request(&s, metadata_request(), &call);
+        advance_ms(&s, 1000);
+        sim_net_block(s.net, CLIENT, SERVER, false);
+        advance_ms(&s, 10000);
+        CU_ASSERT_EQUAL_FATAL(s.held_count, 2);
+        for (int k = 0; k < 2; k++) {
+            struct ria_msg *msg = ria_rpc_request_msg(s.rpc[SERVER], s.held[k]);
+            ria_rpc_reply(s.rpc[SERVER], s.held[k], ria_msg_copy(msg));
+            advance_ms(&s, 100);
+            ASSERT_ENDED(call, RIA_OK); /* by the first that came */
+        }
+    }
+    end(&s);
+}
+
 /* A produce of one record, of that producer. */
 static struct ria_msg *produce_request(int64_t producer_id)
 {
@@ -498,6 +526,7 @@ static void what_would_be_stored_twice_is_not_repeated(void)
 static const struct harness_test tests[] = {
     HARNESS_TEST(a_repeated_request_arrives_twice_and_is_answered_once),
     HARNESS_TEST(a_copy_reaches_who_listens_there_by_then),
+    HARNESS_TEST(a_copy_comes_behind_the_request_that_it_is_of),
     HARNESS_TEST(what_would_be_stored_twice_is_not_repeated),
     HARNESS_TEST(frames_arrive_in_the_order_of_the_calls),
     HARNESS_TEST(a_blocked_way_delays_and_loses_nothing),
