@@ -151,14 +151,14 @@ static void receive(struct queue_consumer *consumer)
 /* A client would not look into it; a judge may. */
 static bool open_lock(struct queue_consumer *consumer, struct queue_item *item)
 {
-    struct ria_uuid cluster = cluster_id(consumer->node->client->cluster);
+    const struct ria_uuid *cluster = &consumer->world->cluster_id;
     struct queue_lock lock;
     struct ria_arena arena;
     uint32_t partition = 0;
 
     ria_arena_init(&arena, LOCK_ARENA_SIZE);
     bool is_fine =
-        queue_lock_decode(ria_slice_cstr(item->lock), &cluster, &arena, &lock) == LOCK_FINE &&
+        queue_lock_decode(ria_slice_cstr(item->lock), cluster, &arena, &lock) == LOCK_FINE &&
         lock.count == 1 && lock.ranges[0].first == item->offset &&
         lock.ranges[0].last == item->offset &&
         consumers_find_partition(

@@ -141,6 +141,7 @@ static ria_err new_coordinator(struct sim_node *node, char *reason)
         .simulated_disk = true,
     };
     RIA_TRY(coordinator_new(&node->env, &node->coordinator_options, reason, &node->coordinator));
+    node->world->cluster_id = coordinator_cluster_id(node->coordinator);
     coordinator_start(node->coordinator);
     return RIA_OK;
 }

@@ -170,7 +170,7 @@ static void note_runs(struct stream_consumer *consumer, const struct taking *tak
 /* A client would not look into it; a judge may. */
 static bool open_cursor(struct stream_consumer *consumer, struct ria_slice text)
 {
-    struct ria_uuid cluster = cluster_id(consumer->node->client->cluster);
+    const struct ria_uuid *cluster = &consumer->world->cluster_id;
     struct ria_arena arena;
     struct cursor cursor;
 
@@ -179,7 +179,7 @@ static bool open_cursor(struct stream_consumer *consumer, struct ria_slice text)
         return false;
     }
     ria_arena_init(&arena, CURSOR_ARENA_MAX);
-    bool fine = cursor_decode(text, CURSOR_GROUP, &cluster, &arena, &cursor) == CURSOR_FINE;
+    bool fine = cursor_decode(text, CURSOR_GROUP, cluster, &arena, &cursor) == CURSOR_FINE;
     for (uint32_t t = 0; fine && t < cursor.topic_count; t++) {
         for (uint32_t i = 0; fine && i < cursor.topics[t].count; i++) {
             const struct cursor_entry *entry = &cursor.topics[t].entries[i];

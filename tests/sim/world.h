@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/rand.h"
 #include "common/timers.h"
+#include "common/uuid.h"
 
 #include "tests/sim/history.h"
 #include "tests/sim/plan.h"
@@ -40,6 +41,7 @@ struct world {
     struct history history;
     struct sim_node nodes[PLAN_NODES_MAX];
     uint32_t node_count;
+    struct ria_uuid cluster_id; /* once the coordinator has been up */
     uint64_t turns;
     uint64_t turns_at_now; /* since the clock last moved */
     bool is_broken;        /* nothing more can be learnt: end the run */

@@ -11,3 +11,5 @@ $(eval $(call test,tests/unit/sim/inspect_test,\
   harness simlib coordinator gateway storage replication transform shared schemas common))
 $(eval $(call test,tests/unit/sim/shrink_test,\
   harness simlib coordinator gateway storage replication transform shared schemas common))
+$(eval $(call test,tests/unit/sim/consumers_test,\
+  harness simlib coordinator gateway storage replication transform shared schemas common))
