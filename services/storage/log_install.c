@@ -176,11 +176,13 @@ ria_err log_close_hole(
     RIA_TRY(log_merge_epochs(log, found, from_offset, to_offset));
     log_forget_hole(log, from_offset, to_offset);
     ria_err err = log_fail_on_io(log, log_save_meta(log, true));
+    if (err == RIA_OK) {
+        err = log_complete_producers(log);
+    }
     if (err != RIA_OK) {
         log_note_damage(log, from_offset, to_offset); /* the next repair finds it readable */
-        return err;
     }
-    return log_complete_producers(log);
+    return err;
 }
 
 ria_err log_install(

@@ -65,7 +65,7 @@ struct partition_log {
     int32_t forced_epoch;    /* newest that is settled; see partition_log_settle_forced() */
     bool tail_doubted;       /* see partition_log_tail_is_doubted(); as in partition.meta */
     bool tail_is_bad;        /* the last file has bad bytes behind its end: cut before an append */
-    bool producers_complete; /* false: batches that a hole hides are missing in producers */
+    bool producers_complete; /* false: there is a hole, and what it hides is missing in producers */
     void (*on_damaged)(void *arg); /* see partition_log_on_damaged(); may be NULL */
     struct log_hint hints[LOG_HINTS];
     uint32_t hint_next;
@@ -218,8 +218,8 @@ ria_err log_install(
     int64_t to_offset
 ) RIA_MUST_USE;
 
-/* Forget the front of a hole, whose batches can be read, durably. Errors: RIA_ERR_NOMEM, as
- * ria_fs_replace(), those of log_replay(). */
+/* Forget the front of a hole, whose batches can be read, durably. Errors, with the hole still there
+ * in memory, for another repair: RIA_ERR_NOMEM, as ria_fs_replace(), those of log_replay(). */
 ria_err log_close_hole(
     struct partition_log *log,
     const struct leader_epochs *found,

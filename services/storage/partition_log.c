@@ -324,6 +324,7 @@ void partition_log_check(const struct partition_log *log)
         RIA_ASSERT(i == 0 || log->damage[i - 1].to_offset < log->damage[i].from_offset);
     }
     RIA_ASSERT(log->synced_offset <= partition_log_end_offset(log));
+    RIA_ASSERT(log->producers_complete || log->damage_count > 0 || log->failed);
     leader_epochs_check(&log->epochs);
     producer_table_check(&log->producers);
     if (log->epochs.count > 0) {

@@ -190,7 +190,8 @@ static ria_err cut_state(struct cut *cut)
     log->tail_is_bad = false;
     log->durable_offset = end_offset;
     log->synced_offset = end_offset;
-    if (!producer_table_reaches(&log->producers, end_offset)) {
+    /* Of what a hole hid the table knows nothing, whether or not the hole is still there. */
+    if (log->producers_complete && !producer_table_reaches(&log->producers, end_offset)) {
         return RIA_OK;
     }
     return log_replay(log, &cut->listing.snapshots, INT64_MAX);

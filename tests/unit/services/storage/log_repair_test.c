@@ -455,6 +455,130 @@ static void a_cut_through_a_hole_leaves_a_lost_tail_up_to_it(void)
     damaged_log_end(d);
 }
 
+/* --- a cut takes the last hole -----------------------------------------------------------------*/
+
+/* A hole that an open knows of: what it hides is not in the table of producers. A repair had begun
+ * and rolled the segment, so that it is no lost tail, either. */
+static void open_with_hole(uint64_t seed, int64_t offset)
+{
+    struct log_repair *repair = NULL;
+
+    damaged_log_begin(d, seed);
+    damaged_log_spoil(d, offset, 70);
+    CU_ASSERT_EQUAL(log_fixture_verify(f, offset), offset);
+    CU_ASSERT_EQUAL_FATAL(log_repair_new(f->log, &repair), RIA_OK);
+    while (log_repair_get_state(repair) != LOG_REPAIR_WANTING) {
+        CU_ASSERT_EQUAL_FATAL(log_repair_step(repair), RIA_OK);
+    }
+    log_repair_free(repair);
+    log_fixture_sync(f);
+    log_fixture_crash(f, false);
+    log_fixture_reopen(f);
+    CU_ASSERT_EQUAL(f->log->damage_count, 1);
+    CU_ASSERT_FALSE(partition_log_can_lead(f->log));
+}
+
+/* It is without damage, and takes records: what follows of producer 9, and no duplicate. */
+static void check_leads_from(int64_t end)
+{
+    int64_t offset = 0;
+
+    partition_log_check(f->log);
+    CU_ASSERT_FALSE(partition_log_is_damaged(f->log));
+    CU_ASSERT_TRUE(partition_log_can_lead(f->log));
+    CU_ASSERT_EQUAL(partition_log_end_offset(f->log), end);
+    CU_ASSERT_EQUAL(log_fixture_produce(f, 9, 0, (int32_t)end - 3, 3, &offset), RIA_OK);
+    CU_ASSERT_EQUAL(offset, end - 3);
+    CU_ASSERT_EQUAL(log_fixture_produce(f, 9, 0, (int32_t)end, 3, &offset), RIA_OK);
+    CU_ASSERT_EQUAL(offset, end);
+    CU_ASSERT_EQUAL(log_fixture_verify(f, 0), end + 3);
+}
+
+/* Nothing that the table knew was cut off, so it was not read again: the log was fit, was elected,
+ * and took no records until the next start. */
+static void a_cut_where_the_last_hole_begins_leaves_a_log_that_leads(void)
+{
+    open_with_hole(50, RECORDS - 3);
+    CU_ASSERT_EQUAL(partition_log_truncate(f->log, RECORDS - 3), RIA_OK);
+    check_leads_from(RECORDS - 3);
+    damaged_log_end(d);
+}
+
+static void a_cut_before_the_last_hole_leaves_a_log_that_leads(void)
+{
+    open_with_hole(51, RECORDS - 6);
+    CU_ASSERT_EQUAL(partition_log_truncate(f->log, RECORDS - 9), RIA_OK);
+    check_leads_from(RECORDS - 9);
+    damaged_log_end(d);
+}
+
+static void a_cut_where_the_last_hole_ends_leaves_a_log_that_leads_when_it_is_filled(void)
+{
+    open_with_hole(52, RECORDS - 3);
+    CU_ASSERT_EQUAL(partition_log_truncate(f->log, RECORDS), RIA_OK);
+    CU_ASSERT_EQUAL(partition_log_lost_offset(f->log), RECORDS);
+    CU_ASSERT_FALSE(partition_log_can_lead(f->log));
+    CU_ASSERT_EQUAL(
+        partition_log_append_batches(f->log, damaged_log_peer_read(d, RECORDS - 3, RECORDS)), RIA_OK
+    );
+    log_fixture_sync(f);
+    check_leads_from(RECORDS);
+    damaged_log_end(d);
+}
+
+/* What an older hole hides is still missed. */
+static void a_cut_that_leaves_a_hole_leaves_a_log_that_cannot_lead(void)
+{
+    damaged_log_begin(d, 53);
+    damaged_log_spoil(d, 150, 70);
+    damaged_log_spoil(d, RECORDS - 3, 70);
+    CU_ASSERT_EQUAL(log_fixture_verify(f, 150), 150);
+    CU_ASSERT_EQUAL(log_fixture_verify(f, RECORDS - 3), RECORDS - 3);
+    for (int64_t o = 0; o <= RECORDS; o++) { /* nor does a snapshot tell what it hides */
+        if (log_fixture_exists(f, log_fixture_path(o, ".producers"))) {
+            log_fixture_unlink(f, log_fixture_path(o, ".producers"));
+        }
+    }
+    log_fixture_crash(f, false);
+    log_fixture_reopen(f);
+    CU_ASSERT_EQUAL(partition_log_truncate(f->log, RECORDS - 3), RIA_OK);
+    partition_log_check(f->log);
+    CU_ASSERT_EQUAL(f->log->damage_count, 1);
+    CU_ASSERT_FALSE(partition_log_can_lead(f->log));
+    CU_ASSERT_EQUAL(damaged_log_repair_all(d), RIA_OK);
+    check_leads_from(RECORDS - 3);
+    damaged_log_end(d);
+}
+
+static bool list_fails;
+
+static ria_err bad_list(struct ria_fs *fs, const char *path, ria_fs_list_fn fn, void *arg)
+{
+    return list_fails ? RIA_ERR_LIMIT : good_ops->list(fs, path, fn, arg);
+}
+
+/* The hole was forgotten by then, so nothing tried again: the same log that is fit and cannot lead.
+ */
+static void producers_that_cannot_be_read_after_a_repair_are_read_by_the_next(void)
+{
+    open_with_hole(54, RECORDS - 3);
+    good_ops = f->fs->ops;
+    bad_ops = *good_ops;
+    bad_ops.list = bad_list;
+    f->fs->ops = &bad_ops;
+    list_fails = true;
+    CU_ASSERT_EQUAL(damaged_log_repair_one(d), RIA_ERR_LIMIT);
+    partition_log_check(f->log);
+    CU_ASSERT_TRUE(partition_log_is_damaged(f->log));
+    CU_ASSERT_FALSE(partition_log_has_failed(f->log));
+    list_fails = false;
+    d->peer_size = 0; /* it is all there */
+    CU_ASSERT_EQUAL(damaged_log_repair_all(d), RIA_OK);
+    f->fs->ops = good_ops;
+    check_leads_from(RECORDS);
+    damaged_log_end(d);
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(a_bad_payload_that_a_read_found_is_replaced),
     HARNESS_TEST(every_byte_of_a_batch_may_be_bad),
@@ -473,6 +597,11 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_lost_tail_is_filled_by_appends_and_leads_only_then),
     HARNESS_TEST(a_missing_last_segment_is_known_by_its_index),
     HARNESS_TEST(a_cut_through_a_hole_leaves_a_lost_tail_up_to_it),
+    HARNESS_TEST(a_cut_where_the_last_hole_begins_leaves_a_log_that_leads),
+    HARNESS_TEST(a_cut_before_the_last_hole_leaves_a_log_that_leads),
+    HARNESS_TEST(a_cut_where_the_last_hole_ends_leaves_a_log_that_leads_when_it_is_filled),
+    HARNESS_TEST(a_cut_that_leaves_a_hole_leaves_a_log_that_cannot_lead),
+    HARNESS_TEST(producers_that_cannot_be_read_after_a_repair_are_read_by_the_next),
 };
 
 HARNESS_MAIN(tests);
