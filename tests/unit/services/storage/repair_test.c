@@ -274,6 +274,28 @@ static void a_hole_in_what_was_never_committed_goes_with_the_leaders_history(voi
     trio_end(t);
 }
 
+/* It was without damage, said so, was elected, and refused every record until the next start. */
+static void a_replica_whose_hole_was_cut_off_leads_and_takes_records(void)
+{
+    follower_epoch entry = {.epoch = 5, .start_offset = 0};
+
+    trio_begin(t);
+    CU_ASSERT_EQUAL(trio_append(t, 1, RECORDS, 5, RECORDS), RIA_OK);
+    trio_run_ms(t, 1500);
+    trio_flip(t, 1, RECORDS + 2, 66);
+    trio_restart(t, 1);
+    trio_publish(t, 1, 3, 6, -1);
+    (void)follower_send_prepare(t->nodes[1], 6, 0, RECORDS + 2, &entry, 1);
+    trio_run_ms(t, 100);
+    CU_ASSERT_FALSE(fixture_info(t->nodes[1]).damaged);
+    trio_publish(t, 1, 1, 7, -1);
+    CU_ASSERT_TRUE(fixture_info(t->nodes[1]).leader);
+    (void)fixture_produce(t->nodes[1], (struct produce_args){.leader_epoch = 7});
+    trio_run_ms(t, 50);
+    CU_ASSERT_EQUAL(fixture_info(t->nodes[1]).synced_offset, RECORDS + 3);
+    trio_end(t);
+}
+
 /* Nobody reads the record, and it is found and repaired all the same. */
 static void the_scrub_finds_a_flipped_bit_and_it_is_repaired(void)
 {
@@ -334,6 +356,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_damaged_follower_takes_new_records_meanwhile),
     HARNESS_TEST(a_repaired_replica_leads_what_it_was_given),
     HARNESS_TEST(a_hole_in_what_was_never_committed_goes_with_the_leaders_history),
+    HARNESS_TEST(a_replica_whose_hole_was_cut_off_leads_and_takes_records),
     HARNESS_TEST(the_scrub_finds_a_flipped_bit_and_it_is_repaired),
     HARNESS_TEST(a_removed_topic_ends_its_repair),
 };
