@@ -96,6 +96,14 @@ static void fail_turn(struct repairs *repairs, ria_err err)
     end_turn(repairs);
 }
 
+/* Whatever comes next is not what failed. */
+static void forget_failures(struct replica *replica)
+{
+    replica->repair_failures = 0;
+    replica->repair_finds = 0;
+    replica->repair_err = RIA_OK;
+}
+
 /* More damage was found, and is known now: that is a step forward. */
 static void begin_again(struct repairs *repairs)
 {
@@ -129,9 +137,7 @@ static void finish_turn(struct repairs *repairs)
         fetched,
         fetched > 0 ? "peers" : "reading"
     );
-    replica->repair_failures = 0;
-    replica->repair_finds = 0;
-    replica->repair_err = RIA_OK;
+    forget_failures(replica);
     storage_mark_changed(replica);
     end_turn(repairs);
     storage_report_fitness(replica);
@@ -271,7 +277,8 @@ static void begin_turn(struct repairs *repairs)
             wake_in(repairs, 0);
             return;
         }
-        if (err == RIA_ERR_NOT_FOUND) {
+        if (err == RIA_ERR_NOT_FOUND) { /* it may have been cut off */
+            forget_failures(replica);
             ria_list_remove(node);
             continue;
         }

@@ -296,6 +296,35 @@ static void a_replica_whose_hole_was_cut_off_leads_and_takes_records(void)
     trio_end(t);
 }
 
+/* The repair of another hole, tried again a minute later, and silent about why. */
+static void what_failed_before_a_cut_does_not_count_after_it(void)
+{
+    follower_epoch entry = {.epoch = 5, .start_offset = 0};
+
+    trio_begin(t);
+    CU_ASSERT_EQUAL(trio_append(t, 1, RECORDS, 5, RECORDS), RIA_OK);
+    trio_run_ms(t, 1500);
+    trio_flip(t, 1, RECORDS + 2, 66);
+    trio_restart(t, 1);
+    trio_run_ms(t, 8000);
+    CU_ASSERT_TRUE(fixture_info(t->nodes[1]).damaged);
+    trio_publish(t, 1, 3, 6, -1);
+    (void)follower_send_prepare(t->nodes[1], 6, 0, RECORDS, &entry, 1);
+    trio_run_ms(t, 20000);
+    CU_ASSERT_FALSE(fixture_info(t->nodes[1]).damaged);
+    fixture_stop(t->nodes[2]);
+    fixture_stop(t->nodes[3]);
+    trio_flip(t, 1, 20, 66);
+    CU_ASSERT_EQUAL(fixture_error(trio_range_fetch(t, 1, 20, 21)), RIA_ERR_CORRUPT);
+    trio_run_ms(t, 500);
+    CU_ASSERT_TRUE(fixture_info(t->nodes[1]).damaged);
+    CU_ASSERT_TRUE(fixture_start(t->nodes[2]));
+    CU_ASSERT_TRUE(fixture_start(t->nodes[3]));
+    trio_run_ms(t, 2000);
+    CU_ASSERT_FALSE(fixture_info(t->nodes[1]).damaged);
+    trio_end(t);
+}
+
 /* Nobody reads the record, and it is found and repaired all the same. */
 static void the_scrub_finds_a_flipped_bit_and_it_is_repaired(void)
 {
@@ -357,6 +386,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_repaired_replica_leads_what_it_was_given),
     HARNESS_TEST(a_hole_in_what_was_never_committed_goes_with_the_leaders_history),
     HARNESS_TEST(a_replica_whose_hole_was_cut_off_leads_and_takes_records),
+    HARNESS_TEST(what_failed_before_a_cut_does_not_count_after_it),
     HARNESS_TEST(the_scrub_finds_a_flipped_bit_and_it_is_repaired),
     HARNESS_TEST(a_removed_topic_ends_its_repair),
 };
