@@ -133,6 +133,11 @@ static void ranges_known(struct positions *positions)
             held->err = RIA_ERR_NO_LEADER;
             continue;
         }
+        if (position_range_has(range, held->offset)) {
+            held->err = RIA_ERR_NOT_LEADER;
+            held->text[0] = '\0';
+            continue;
+        }
         if (fetch->on_range == GROUP_RANGE_ERROR) {
             fail_range(fetch, held, range);
             return;

@@ -210,6 +210,10 @@ static void range_known(struct leader_call *call, ria_err err, struct leader_rep
     if (!open_offsets(read, err, reply, &found)) {
         return;
     }
+    if (read->offset >= found.log_start_offset && read->offset <= found.high_watermark) {
+        request_fail_err(read->request, RIA_ERR_NOT_LEADER, ""); /* who said so was deposed */
+        return;
+    }
     failure_set(
         &failure,
         400,

@@ -37,6 +37,13 @@ static inline bool position_is_in_range(const struct position *position)
                                 position->offset <= position->high_watermark);
 }
 
+/* Of an offset that a leader has called out of range: by what was heard since it is not. Whoever
+ * said so was deposed, and his successor has more; he is asked next time. */
+static inline bool position_range_has(const struct position *position, int64_t offset)
+{
+    return position->known && offset >= position->log_start && offset <= position->high_watermark;
+}
+
 struct positions;
 typedef void (*positions_fn)(struct positions *positions);
 

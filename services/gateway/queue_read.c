@@ -133,10 +133,17 @@ static void ranges_known(struct positions *positions)
     struct queue_read *read = positions->arg;
 
     for (uint32_t i = 0; i < read->reading.count; i++) {
+        struct group_held *held = &read->reading.held[i];
         for (uint32_t k = 0; k < positions->count; k++) {
             const struct position *found = &positions->items[k];
-            if (found->known && found->partition == read->reading.held[i].partition) {
-                read->spans[i].log_start = found->log_start;
+            if (!found->known || found->partition != held->partition) {
+                continue;
+            }
+            read->spans[i].log_start = found->log_start;
+            if (held->err == RIA_ERR_OFFSET_OUT_OF_RANGE &&
+                position_range_has(found, held->offset)) {
+                held->err = RIA_ERR_NOT_LEADER;
+                held->text[0] = '\0';
             }
         }
     }

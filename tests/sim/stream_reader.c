@@ -186,6 +186,7 @@ static void on_answered(void *arg, ria_err err, int status, const struct sim_htt
     }
     if (status != 0) {
         err = status == 200 ? RIA_OK : sim_http_error(http->body, &is_definite);
+        RIA_ASSERT(status == 200 || err != RIA_OK);
     }
     reader->last_err = err;
     trace_add(

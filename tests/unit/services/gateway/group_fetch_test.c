@@ -301,6 +301,29 @@ static void out_of_range_may_go_on_at_the_earliest_record(void)
     consuming_fini(&s);
 }
 
+/* Who refused it was deposed before. The group's position stays, whatever it wants. */
+static void a_position_that_another_leader_has_is_not_out_of_range(void)
+{
+    static const char *const paths[] = {
+        "/v1/groups/g/records?topics=t",
+        "/v1/groups/g/records?topics=t&on_out_of_range=earliest",
+        "/v1/groups/g/records?topics=t&on_out_of_range=latest",
+    };
+
+    for (size_t i = 0; i < RIA_COUNT(paths); i++) {
+        struct consuming s;
+
+        consuming_init(&s);
+        fall_out_of_range(&s, paths[i], 7);
+        consuming_say_range(&s, 5, i == 2 ? 7 : 9);
+        CU_ASSERT_TRUE(consuming_answered(&s, 0, 503, "\"code\":\"not_leader\""));
+        CU_ASSERT_EQUAL(consuming_expect_commit(&s)->entries[0].lease_id, 11); /* given back */
+        CU_ASSERT_EQUAL(s.asked.count, 1);
+        consuming_answer(&s);
+        consuming_fini(&s);
+    }
+}
+
 static void a_position_past_a_log_that_was_cut_is_reset(void)
 {
     struct consuming s;
@@ -412,6 +435,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_gateway_that_ends_lets_nobody_wait),
     HARNESS_TEST(out_of_range_is_an_error_that_names_the_range),
     HARNESS_TEST(out_of_range_may_go_on_at_the_earliest_record),
+    HARNESS_TEST(a_position_that_another_leader_has_is_not_out_of_range),
     HARNESS_TEST(a_position_past_a_log_that_was_cut_is_reset),
     HARNESS_TEST(hints_that_are_wrong_again_and_again_end_in_an_empty_answer),
     HARNESS_TEST(few_records_are_few_bytes_and_their_batch_is_fetched_once),

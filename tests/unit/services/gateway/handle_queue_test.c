@@ -333,6 +333,26 @@ static void a_position_that_goes_meanwhile_is_looked_for_again(void)
     queueing_fini(&s);
 }
 
+/* Who refused it was deposed before: they are there, and are given back. */
+static void what_another_leader_has_is_not_out_of_range(void)
+{
+    struct queueing s;
+
+    queueing_init(&s);
+    consuming_post(&s.c, 0, QUEUEING_PATH "/receive", NULL);
+    (void)consuming_expect(&s.c, 1, GROUP_OP_QUEUE_RECEIVE);
+    queueing_grant(&s, 7, 9, false);
+    world_refuse(&s.c.world, consuming_next(&s.c, API_FETCH), RIA_ERR_OFFSET_OUT_OF_RANGE, "");
+    world_run(&s.c.world);
+    consuming_say_range(&s.c, 0, 10);
+    CU_ASSERT_TRUE(consuming_answered(&s.c, 0, 503, "\"code\":\"not_leader\""));
+    CU_ASSERT_TRUE_FATAL(group_world_open(&s.c.world, &s.c.asked));
+    CU_ASSERT_EQUAL_FATAL(s.c.asked.count, 1);
+    CU_ASSERT_TRUE(queueing_is_entry(s.c.asked.bodies[0], 0, QUEUE_GIVE_BACK, 7, 9));
+    consuming_answer_with(&s.c, NULL);
+    queueing_fini(&s);
+}
+
 static void an_answer_that_was_cut_off_gives_its_records_back(void)
 {
     struct queueing s;
@@ -484,6 +504,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(what_another_leader_sent_is_not_used),
     HARNESS_TEST(what_was_not_read_or_is_gone_does_not_stay_locked),
     HARNESS_TEST(what_retention_took_is_finished),
+    HARNESS_TEST(what_another_leader_has_is_not_out_of_range),
     HARNESS_TEST(a_position_that_goes_meanwhile_is_looked_for_again),
     HARNESS_TEST(an_answer_that_was_cut_off_gives_its_records_back),
     HARNESS_TEST(a_leader_that_is_missing_costs_no_lock),

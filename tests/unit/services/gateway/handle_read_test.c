@@ -252,6 +252,20 @@ static void an_offset_out_of_range_is_told_the_range(void)
     front_fini(&s);
 }
 
+/* Who refused it was deposed before; his successor has the record. */
+static void an_offset_that_another_leader_has_is_not_out_of_range(void)
+{
+    struct front s;
+
+    front_init(&s);
+    front_get(&s, "/v1/topics/one/partitions/0/records?offset=15");
+    world_refuse(&s.world, front_next(&s, API_FETCH), RIA_ERR_OFFSET_OUT_OF_RANGE, "");
+    world_run(&s.world);
+    front_reply_offsets(&s, 10, 20, -1);
+    CU_ASSERT_TRUE(front_answered(&s, 503, "\"code\":\"not_leader\""));
+    front_fini(&s);
+}
+
 static void a_read_follows_the_leader(void)
 {
     struct front s;
@@ -307,6 +321,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_read_whose_client_hangs_up_waits_no_more),
     HARNESS_TEST(reads_that_wait_share_one_watch_per_node),
     HARNESS_TEST(an_offset_out_of_range_is_told_the_range),
+    HARNESS_TEST(an_offset_that_another_leader_has_is_not_out_of_range),
     HARNESS_TEST(a_read_follows_the_leader),
     HARNESS_TEST(bad_reads_are_refused),
 };
