@@ -163,7 +163,7 @@ ria_err log_doubt_settle(struct partition_log *log, struct log_doubt *doubt)
     /* Both logs have the same batches, so the last one ends where it ends here. */
     int64_t to_offset = ria_min_i64(doubt->next_offset, end_offset);
     RIA_TRY(log_merge_epochs(log, &doubt->found, doubt->from_offset, to_offset));
-    log->epoch_unsure = log->epoch_unsure && to_offset < end_offset;
+    log->epochs_unsure = to_offset < end_offset ? log->epochs_unsure : 0;
     log_report_damage(log, doubt->from_offset, to_offset);
     return log_fail_on_io(log, log_save_epochs(log));
 }

@@ -155,10 +155,10 @@ static ria_err replay_epoch(struct replay *replay, const struct batch_header *he
     struct leader_epochs *epochs = &log->epochs;
 
     RIA_TRY(leader_epochs_reserve(epochs, 1));
-    if (header->leader_epoch < leader_epochs_last(epochs) && log->epoch_unsure &&
+    if (header->leader_epoch < leader_epochs_last(epochs) && log->epochs_unsure > 0 &&
         replay->last_offset == epochs->entries[epochs->count - 1].start_offset) {
         (void)leader_epochs_truncate(epochs, replay->last_offset);
-        log->epoch_unsure = false; /* batches behind it are of the epoch before, or a later one */
+        log->epochs_unsure--; /* batches behind it are of the epoch before, or a later one */
         log_report_damage(log, replay->last_offset, header->base_offset);
     }
     if (header->leader_epoch < leader_epochs_last(epochs)) {
@@ -167,7 +167,7 @@ static ria_err replay_epoch(struct replay *replay, const struct batch_header *he
     }
     bool is_new = leader_epochs_note(epochs, header->leader_epoch, header->base_offset);
     log->epochs_changed = log->epochs_changed || is_new;
-    log->epoch_unsure = is_new;
+    log->epochs_unsure = is_new ? log->epochs_unsure + 1 : 0;
     replay->last_offset = header->base_offset;
     return RIA_OK;
 }

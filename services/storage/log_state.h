@@ -55,8 +55,10 @@ struct partition_log {
     int64_t start_offset;
     uint32_t generation;
     bool failed;
-    bool epochs_changed; /* since the file was written */
-    bool epoch_unsure;   /* of the last entry only one batch was seen, read back from the disk */
+    bool epochs_changed;    /* since the file was written */
+    uint32_t epochs_unsure; /* of each of the last so many entries only one batch was seen when the
+                               log was read back; 0 once it was appended to or cut. A merge of
+                               entries may leave more than there are */
     struct leader_epochs epochs;
     struct producer_table producers;
     struct log_damage *damage; /* holes; LOG_DAMAGE_MAX of them once there is any; ascending */

@@ -267,11 +267,9 @@ partition_log_epochs(const struct partition_log *log, uint32_t *out_count)
 int32_t partition_log_sure_epoch(const struct partition_log *log)
 {
     uint32_t count = log->epochs.count;
+    uint32_t sure = log->epochs_unsure < count ? count - log->epochs_unsure : 0;
 
-    if (count > 0 && log->epoch_unsure) {
-        count--;
-    }
-    return count == 0 ? -1 : log->epochs.entries[count - 1].epoch;
+    return sure == 0 ? -1 : log->epochs.entries[sure - 1].epoch;
 }
 
 int64_t partition_log_divergence(

@@ -80,7 +80,7 @@ static void note_batch(struct partition_log *log, const struct batch_header *hea
     if (leader_epochs_note(&log->epochs, header->leader_epoch, header->base_offset)) {
         log->epochs_changed = true;
     }
-    log->epoch_unsure = false;
+    log->epochs_unsure = 0;
     if (header->producer_id >= 0) {
         producer_table_note(&log->producers, header, ria_clock_mono_us(log->env->clock));
     }

@@ -118,7 +118,7 @@ static void lower_marks(struct partition_log *log, int64_t offset)
     log->synced_offset = ria_min_i64(log->synced_offset, offset);
     if (leader_epochs_truncate(&log->epochs, offset)) {
         log->epochs_changed = true;
-        log->epoch_unsure = false;
+        log->epochs_unsure = 0;
     }
 }
 
@@ -271,7 +271,7 @@ static ria_err start_again(struct partition_log *log, struct segment *fresh)
     log->start_offset = fresh->base_offset;
     leader_epochs_clear(&log->epochs);
     log->epochs_changed = true;
-    log->epoch_unsure = false;
+    log->epochs_unsure = 0;
     producer_table_clear(&log->producers);
     log->producers_complete = true;
     log->tail_is_bad = false;

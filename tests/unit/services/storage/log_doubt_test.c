@@ -101,6 +101,22 @@ static void the_epoch_of_one_batch_that_was_read_back_is_no_proof(void)
     damaged_log_end(d);
 }
 
+/* The one before the last was called proven, as if only the last one could be flipped. */
+static void two_flipped_epochs_of_one_batch_each_are_no_proof_of_the_lower_one(void)
+{
+    damaged_log_begin(d, 24);
+    flip_epoch(RECORDS - 6, 4);
+    flip_epoch(RECORDS - 3, 12);
+    damaged_log_lose_what_vouches(d);
+    log_fixture_reopen(f);
+    CU_ASSERT_EQUAL(f->log->epochs.entries[f->log->epochs.count - 1].epoch, 5 + 4096);
+    CU_ASSERT_EQUAL(f->log->epochs.entries[f->log->epochs.count - 2].epoch, 5 + 16);
+    CU_ASSERT_EQUAL(partition_log_sure_epoch(f->log), 5);
+    CU_ASSERT_EQUAL(settle_all(), RIA_OK);
+    CU_ASSERT_EQUAL(damaged_log_repair_all(d), RIA_OK);
+    damaged_log_check_whole_and_end(d);
+}
+
 /* A log that contradicts because it has other records keeps them: this copy may be the last. */
 static void other_records_are_never_given_up_for_the_peers(void)
 {
@@ -136,6 +152,7 @@ static void a_flipped_epoch_at_the_end_of_a_file_takes_no_more_than_its_batch(vo
 static const struct harness_test tests[] = {
     HARNESS_TEST(every_flipped_epoch_comes_right),
     HARNESS_TEST(the_epoch_of_one_batch_that_was_read_back_is_no_proof),
+    HARNESS_TEST(two_flipped_epochs_of_one_batch_each_are_no_proof_of_the_lower_one),
     HARNESS_TEST(other_records_are_never_given_up_for_the_peers),
     HARNESS_TEST(a_flipped_epoch_at_the_end_of_a_file_takes_no_more_than_its_batch),
 };
