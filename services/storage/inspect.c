@@ -1,6 +1,7 @@
 /* Views into the service for tests and the simulator's checker. */
 #include "common/assert.h"
 
+#include "services/storage/log_state.h"
 #include "services/storage/storage.h"
 
 bool storage_describe_replica(
@@ -27,6 +28,7 @@ bool storage_describe_replica(
         out_info->last_epoch = partition_last_epoch(p);
         out_info->damaged = partition_log_is_damaged(p->log);
         out_info->failed = partition_log_has_failed(p->log);
+        out_info->hole_count = p->log->damage_count;
         out_info->start_offset = partition_log_start_offset(p->log);
         out_info->synced_offset = partition_log_synced_offset(p->log);
         out_info->is_synced = partition_is_synced(p, p->high_watermark - 1);

@@ -78,7 +78,8 @@ struct storage_replica_info {
     bool leader;
     bool damaged;
     bool failed;
-    int32_t last_epoch; /* of the last batch in the log; -1: none */
+    uint32_t hole_count; /* ranges that wait for repair */
+    int32_t last_epoch;  /* of the last batch in the log; -1: none */
     int32_t leader_epoch;
     int64_t start_offset;
     int64_t high_watermark;

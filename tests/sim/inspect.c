@@ -649,6 +649,19 @@ bool inspect_is_whole(const struct world *world)
     return true;
 }
 
+int64_t inspect_count_holes(const struct world *world)
+{
+    struct storage_replica_info info;
+    int64_t count = 0;
+
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        for (uint32_t p = 0; p < world->plan->partition_count; p++) {
+            count += inspect_describe(&world->nodes[i], p, &info) ? info.hole_count : 0;
+        }
+    }
+    return count;
+}
+
 void inspect_report_stuck(struct world *world)
 {
     char text[256];

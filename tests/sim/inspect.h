@@ -94,6 +94,9 @@ bool inspect_is_derived(
  * committed, and are in sync by the clients' metadata. */
 bool inspect_is_whole(const struct world *world);
 
+/* Damaged ranges that wait for repair, on all nodes that are up. */
+int64_t inspect_count_holes(const struct world *world);
+
 /* Say what is not (world_break). */
 void inspect_report_stuck(struct world *world);
 

@@ -68,27 +68,26 @@ static void run_until(struct run *run, int64_t until_us)
     }
 }
 
-/* What groups have not got yet. */
+/* What groups have not got yet, or how many damaged ranges there are. */
 struct backlog {
     int64_t least;
     int64_t shrank_us;
 };
 
-static void look_at_backlog(struct backlog *backlog, const struct run *run)
+static void note_backlog(struct backlog *backlog, int64_t left, int64_t now_us)
 {
-    int64_t now = workload_backlog(&run->workload);
-
-    if (now < backlog->least) {
-        backlog->least = now;
-        backlog->shrank_us = run->world.now_us;
+    if (left < backlog->least) {
+        backlog->least = left;
+        backlog->shrank_us = now_us;
     }
 }
 
-bool run_is_late(int64_t settled_us, bool is_whole, int64_t unchanged_us)
+bool run_is_late(const struct run_progress *progress)
 {
-    bool gets_on = is_whole && unchanged_us < RUN_DEAD_US;
+    bool gets_on = progress->holes_since_us < RUN_HOLE_US ||
+                   (progress->is_whole && progress->backlog_since_us < RUN_DEAD_US);
 
-    return settled_us >= (gets_on ? RUN_DRAIN_US : RUN_HEAL_US);
+    return progress->settled_us >= (gets_on ? RUN_DRAIN_US : RUN_HEAL_US);
 }
 
 /* The faults are over. Returns what it took until all was well. */
@@ -98,14 +97,18 @@ static int64_t settle(struct run *run)
     int64_t start_us = world->now_us;
     int64_t rescue_us = plan_has(world->plan, PLAN_ROT) ? start_us + RUN_RESCUE_US : INT64_MAX;
     struct backlog backlog = {.least = INT64_MAX};
+    struct backlog holes = {.least = INT64_MAX};
 
     nemesis_heal(&run->nemesis);
     workload_finish(&run->workload);
     while (!world->is_broken) {
         bool is_whole = workload_is_done(&run->workload) && inspect_is_whole(world);
         if (is_whole) {
-            look_at_backlog(&backlog, run);
+            note_backlog(&backlog, workload_backlog(&run->workload), world->now_us);
         }
+        int64_t hole_count = inspect_count_holes(world);
+        note_backlog(&holes, hole_count, world->now_us);
+        holes.least = hole_count; /* more may be found meanwhile */
         if (is_whole && backlog.least == 0) {
             break;
         }
@@ -113,7 +116,13 @@ static int64_t settle(struct run *run)
             admin_rescue(&run->workload.admin);
             rescue_us += RESCUE_US;
         }
-        if (run_is_late(world->now_us - start_us, is_whole, world->now_us - backlog.shrank_us)) {
+        struct run_progress progress = {
+            .settled_us = world->now_us - start_us,
+            .is_whole = is_whole,
+            .backlog_since_us = world->now_us - backlog.shrank_us,
+            .holes_since_us = world->now_us - holes.shrank_us,
+        };
+        if (run_is_late(&progress)) {
             workload_report_stuck(&run->workload);
             inspect_report_stuck(world);
             break;

@@ -17,6 +17,7 @@
 /* Groups: dead records that somebody died with come back so late; and in all, however slowly who
  * reads one record of a key at a time gets on. */
 #define RUN_DEAD_US  INT64_C(30000000)
+#define RUN_HOLE_US  INT64_C(3000000) /* a slow disk repairs dozens of ranges, each in that time */
 #define RUN_DRAIN_US INT64_C(60000000)
 
 struct run_result {
@@ -38,8 +39,16 @@ struct run_options {
     FILE *history; /* NULL, or gets the whole history */
 };
 
-/* So long after the faults (and the groups' backlog has been as it is since unchanged_us ago) it is
- * too late for what is not well yet. is_whole: all but groups is. */
-bool run_is_late(int64_t settled_us, bool is_whole, int64_t unchanged_us);
+/* How things stand, so long after the faults. */
+struct run_progress {
+    int64_t settled_us;
+    bool is_whole; /* all but groups is well */
+    int64_t
+        backlog_since_us;   /* so long ago what groups have not got became less for the last time */
+    int64_t holes_since_us; /* likewise the damaged ranges */
+};
+
+/* Is it too late for what is not well yet? */
+bool run_is_late(const struct run_progress *progress);
 
 void run_seed(const struct run_options *options, struct run_result *out_result);
