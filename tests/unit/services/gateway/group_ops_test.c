@@ -153,11 +153,10 @@ static void a_request_that_takes_long_is_joined_by_others(void)
 
     setup(&s);
     for (int i = 0; i < GROUP_OPS_FLIGHTS + 3; i++) {
+        uint32_t calls = i < GROUP_OPS_FLIGHTS ? (uint32_t)i + 1 : GROUP_OPS_FLIGHTS;
         start(&s, i, true);
         world_run(&s.world);
-        CU_ASSERT_EQUAL(
-            world_call_count(&s.world), i < GROUP_OPS_FLIGHTS ? i + 1 : GROUP_OPS_FLIGHTS
-        );
+        CU_ASSERT_EQUAL(world_call_count(&s.world), calls);
         world_advance(&s.world, GROUP_OPS_PATIENCE_US);
     }
     CU_ASSERT_EQUAL(world_call_count(&s.world), GROUP_OPS_FLIGHTS);
