@@ -7,6 +7,7 @@ void list_offsets_request_init(struct list_offsets_request *m)
     *m = (struct list_offsets_request){0};
     m->leader_epoch = -1;
     m->timestamp = INT64_C(-1);
+    m->expected_offset = INT64_C(-1);
 }
 
 static size_t list_offsets_request_size_(const struct list_offsets_request *m, int16_t version)
@@ -17,6 +18,7 @@ static size_t list_offsets_request_size_(const struct list_offsets_request *m, i
     size += 16;
     size += 4;
     size += 4;
+    size += 8;
     size += 8;
     size += 1; /* no tagged fields */
     return size;
@@ -31,6 +33,7 @@ static void list_offsets_request_encode_(const struct list_offsets_request *m, i
     ria_write_i32(w, m->partition);
     ria_write_i32(w, m->leader_epoch);
     ria_write_i64(w, m->timestamp);
+    ria_write_i64(w, m->expected_offset);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -44,6 +47,7 @@ static void list_offsets_request_decode_(struct list_offsets_request *out, int16
     out->partition = ria_read_i32(r);
     out->leader_epoch = ria_read_i32(r);
     out->timestamp = ria_read_i64(r);
+    out->expected_offset = ria_read_i64(r);
     ria_read_tags_unknown(r);
 }
 

@@ -17,6 +17,9 @@ struct list_offsets_request {
     int32_t leader_epoch;
     /* Milliseconds since 1970; -1 = only the ends. */
     int64_t timestamp;
+    /* The sender has reason to believe that the high watermark is not below it: if it is, only a
+     * leader says so that has asked the coordinator since whether it still leads. */
+    int64_t expected_offset;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */

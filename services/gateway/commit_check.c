@@ -82,6 +82,7 @@ static void confirm(struct commit_check *check)
         .arg = check,
     };
     list_offsets_request_init(&check->call.body.list_offsets);
+    check->call.body.list_offsets.expected_offset = check->at[0].offset + 1;
     leader_call_start(check->leaders, &check->call);
 }
 

@@ -150,6 +150,7 @@ ria_err consumer_hold_start(struct consumer_hold *hold)
         hold->found[i].partition = hold->at[i].partition;
         hold->found[i].kind = time_ms >= 0 ? POSITION_TIME : POSITION_LATEST;
         hold->found[i].value = time_ms;
+        hold->found[i].expected_offset = hold->at[i].offset;
     }
     return positions_start(
         &call->gateway->leaders, arena, hold->found, hold->count, ENDS_TIMEOUT_MS, ends_known, hold

@@ -211,6 +211,7 @@ static bool add_partition(struct resetting *resetting, struct cluster_partition 
         .partition = partition,
         .kind = resetting->to == TO_TIME ? POSITION_TIME : POSITION_LATEST,
         .value = resetting->value,
+        .expected_offset = resetting->to == TO_OFFSET ? resetting->value : 0,
     };
     return true;
 }

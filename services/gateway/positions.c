@@ -37,6 +37,8 @@ static void ask(struct leader_lanes *lanes, uint32_t i, struct leader_call *call
     call->partition = item->partition;
     call->api_key = API_LIST_OFFSETS;
     list_offsets_request_init(&call->body.list_offsets);
+    call->body.list_offsets.expected_offset =
+        item->kind == POSITION_OFFSET ? item->value : item->expected_offset;
     if (item->kind == POSITION_TIME) {
         call->body.list_offsets.timestamp = item->value;
     } else if (item->kind == POSITION_OFFSET) {

@@ -21,7 +21,8 @@ typedef enum position_kind {
 struct position {
     struct cluster_partition *partition;
     position_kind kind;
-    int64_t value; /* of POSITION_TIME: ms since 1970; of POSITION_OFFSET: the offset */
+    int64_t value;           /* of POSITION_TIME: ms since 1970; of POSITION_OFFSET: the offset */
+    int64_t expected_offset; /* of others: is refused if it is past the end, so that is certain */
     /* out */
     bool known;     /* the leader has answered in time */
     int64_t offset; /* -1: not known */

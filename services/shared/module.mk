@@ -3,6 +3,7 @@ $(call library,shared,\
   services/shared/advertise.c \
   services/shared/cluster.c \
   services/shared/cluster_view.c \
+  services/shared/confirm.c \
   services/shared/membership.c \
   services/shared/partitioner.c \
   services/shared/topic_config.c \

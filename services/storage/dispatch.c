@@ -39,6 +39,33 @@ static const struct handler *find_handler(int16_t api_key)
     return NULL;
 }
 
+void storage_handle(const struct handle_request *r)
+{
+    const struct storage *s = r->storage;
+    const struct handler *handler = find_handler(r->header.api_key);
+
+    if (handler == NULL) {
+        handle_reply_error(
+            r,
+            RIA_ERR_UNKNOWN_TYPE,
+            "storage does not answer requests of type %d (%s)",
+            r->header.api_key,
+            api_name(r->header.api_key)
+        );
+        return;
+    }
+    if (s->stopped || (s->stopping && !handler->while_stopping)) {
+        /* NOT_LEADER is definite, and makes a gateway look for the leader elsewhere. */
+        handle_reply_error(
+            r,
+            handler->while_stopping ? RIA_ERR_SHUTDOWN : RIA_ERR_NOT_LEADER,
+            "this storage node is shutting down"
+        );
+        return;
+    }
+    handler->run(r);
+}
+
 void storage_on_request(void *arg, struct ria_rpc_request *request)
 {
     struct storage *s = arg;
@@ -59,28 +86,8 @@ void storage_on_request(void *arg, struct ria_rpc_request *request)
         );
         return;
     }
-    const struct handler *handler = err == RIA_OK ? find_handler(r.header.api_key) : NULL;
-    if (handler == NULL) {
-        handle_reply_error(
-            &r,
-            RIA_ERR_UNKNOWN_TYPE,
-            "storage does not answer requests of type %d (%s)",
-            r.header.api_key,
-            api_name(r.header.api_key)
-        );
-        return;
-    }
-    if (s->stopped || (s->stopping && !handler->while_stopping)) {
-        /* NOT_LEADER is definite, and makes a gateway look for the leader elsewhere. */
-        handle_reply_error(
-            &r,
-            handler->while_stopping ? RIA_ERR_SHUTDOWN : RIA_ERR_NOT_LEADER,
-            "this storage node is shutting down"
-        );
-        return;
-    }
     ria_arena_reset(&s->arena);
-    handler->run(&r);
+    storage_handle(&r);
 }
 
 bool handle_decode(const struct handle_request *r, void *out)

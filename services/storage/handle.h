@@ -14,6 +14,7 @@ struct handle_request {
     struct request_header header;
     struct ria_slice body;
     struct ria_slice payload;
+    bool confirmed; /* the coordinator was asked since it came: who leads here leads */
 };
 
 void handle_produce(const struct handle_request *r);
@@ -41,6 +42,11 @@ struct handle_request handle_parked(struct storage *s, const struct parked *park
 /* The same of any request that waited; new_turn: nobody uses the arena any more. */
 struct handle_request
 handle_resumed(struct storage *s, struct ria_rpc_request *request, bool new_turn);
+
+/* Before a refusal for what this log lacks, which the log of a newer leader may have. True: the
+ * coordinator is being asked, and the request comes to its handler again, confirmed; or it is
+ * answered. False: it is confirmed. */
+bool handle_confirm(const struct handle_request *r) RIA_MUST_USE;
 
 /* Answer. msg == NULL: no memory, the caller will time out. */
 void handle_reply_msg(const struct handle_request *r, struct ria_msg *msg);

@@ -86,9 +86,11 @@ static void fetch(const struct handle_request *r, bool may_park)
         return;
     }
     struct partition *p = &replica->partition;
-    if (request.offset < partition_log_start_offset(p->log) ||
-        request.offset > partition_log_end_offset(p->log)) {
-        reply_out_of_range(r, p, request.offset);
+    bool is_beyond = request.offset > partition_log_end_offset(p->log);
+    if (is_beyond || request.offset < partition_log_start_offset(p->log)) {
+        if (!is_beyond || !handle_confirm(r)) {
+            reply_out_of_range(r, p, request.offset);
+        }
         return;
     }
     if (request.offset >= p->high_watermark) {
@@ -144,6 +146,9 @@ void handle_list_offsets(const struct handle_request *r)
         handle_reply_error(
             r, RIA_ERR_NO_LEADER, "the leader has just begun and waits to hear what is committed"
         );
+        return;
+    }
+    if (p->high_watermark < request.expected_offset && handle_confirm(r)) {
         return;
     }
     struct list_offsets_response response = {

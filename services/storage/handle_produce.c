@@ -162,6 +162,9 @@ void handle_produce(const struct handle_request *r)
         s->ack_count--;
         s->ack_bytes -= frame_size;
         free(produce);
+        if (err == RIA_ERR_OUT_OF_ORDER && handle_confirm(r)) {
+            return;
+        }
         note_append_error(replica, err);
         refuse(r, err, reason);
         return;

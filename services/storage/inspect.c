@@ -89,4 +89,5 @@ void storage_check(const struct storage *s)
     RIA_ASSERT(count == s->by_id.count);
     RIA_ASSERT(acks == s->ack_count);
     RIA_ASSERT(s->ack_count > 0 || s->ack_bytes == 0);
+    RIA_ASSERT(s->unsure_count > 0 || s->unsure_bytes == 0);
 }

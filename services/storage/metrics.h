@@ -10,6 +10,7 @@
     X(produce_bytes,       "riacho_storage_produce_bytes_total",      "bytes appended as leader")   \
     X(produce_duplicates,  "riacho_storage_produce_duplicates_total", "batches that were there already") \
     X(produce_refused,     "riacho_storage_produce_refused_total",    "produces that ended in an error") \
+    X(unsure,              "riacho_storage_unsure_total",             "refusals that waited for the coordinator's word") \
     X(fetch_bytes,         "riacho_storage_fetch_bytes_total",        "bytes read by consumers")    \
     X(replica_fetch_bytes, "riacho_storage_replica_fetch_bytes_total", "bytes read by replication workers") \
     X(replica_append_bytes, "riacho_storage_replica_append_bytes_total", "bytes appended as follower") \

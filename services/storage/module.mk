@@ -66,6 +66,7 @@ STORAGE_SERVICE_SOURCES := $(addprefix services/storage/,\
   shutdown.c \
   tails.c \
   trash.c \
+  unsure.c \
 )
 
 $(call library,storage,$(STORAGE_LOG_SOURCES) $(STORAGE_SERVICE_SOURCES))

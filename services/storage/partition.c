@@ -85,11 +85,14 @@ bool partition_has_impossible_epoch(const struct partition *p)
 
 /* ---- settings ---- */
 
-/* A leader acts by its own settings, a follower by those it has in common with its leader. */
+/* A leader acts by its own settings, a follower by those it has in common with its leader. Who is
+ * not in sync waits for its disk in any case: among what it lacks there may be records that were
+ * acknowledged as synced, and they are to be on the disk of whoever comes into the set. */
 static void set_log_options(struct partition *p)
 {
-    bool is_agreed = p->role == PARTITION_LEADER ||
-                     (p->role == PARTITION_FOLLOWER && p->leader_config_epoch == p->config_epoch);
+    bool is_in_sync = (p->isr & p->self_bit) != 0;
+    bool is_agreed = p->role == PARTITION_LEADER || (p->role == PARTITION_FOLLOWER && is_in_sync &&
+                                                     p->leader_config_epoch == p->config_epoch);
     const struct partition_log_options options = {
         .segment_bytes = p->config.segment_bytes,
         .relaxed = is_agreed && p->config.durability == TOPIC_DURABILITY_RELAXED,
@@ -272,6 +275,7 @@ ria_err partition_apply(struct partition *p, const struct cluster_partition *ass
     }
     if (assigned->partition_epoch != p->partition_epoch || new_epoch || p->replica_count == 0) {
         RIA_TRY(partition_isr_assign(p, assigned));
+        set_log_options(p);
     }
     if (!may_be_chosen(p, assigned)) {
         partition_log_settle_tail(p->log);

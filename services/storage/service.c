@@ -226,6 +226,7 @@ static void init(struct storage *s, const struct ria_env *env)
     ria_list_init(&s->changed);
     ria_list_init(&s->proposals);
     ria_list_init(&s->prepares);
+    ria_list_init(&s->unsure);
     ria_arena_init(&s->arena, STORAGE_ARENA_MAX);
     ria_timer_init(&s->register_timer, on_register_due, s);
     ria_timer_init(&s->flush_timer, on_flush_due, s);
@@ -267,6 +268,7 @@ static ria_err new_parts(struct storage *s, const struct storage_options *option
     RIA_TRY(cluster_new(env, options->coordinator, &cluster_callbacks, s, &s->cluster));
     RIA_TRY(membership_new(env, s->cluster, &identity, on_membership, s, &s->membership));
     membership_ask_full(s->membership, is_full, s);
+    confirm_init(&s->confirm, env, s->cluster);
     return RIA_OK;
 }
 
@@ -339,10 +341,8 @@ void storage_start(struct storage *s)
     storage_register(s);
 }
 
-/* Nobody is answered any more. */
 static void free_replicas(struct storage *s)
 {
-    s->freeing = true;
     RIA_LIST_FOREACH (node, &s->replicas) {
         partition_resign(&RIA_CONTAINER(node, struct replica, link)->partition);
     }
@@ -366,6 +366,11 @@ void storage_free(struct storage *s)
     storage_forget_registration(s);
     storage_forget_handover(s);
     storage_forget_proposals(s);
+    s->freeing = true; /* nobody is answered any more */
+    storage_end_unsure(s);
+    if (s->confirm.env != NULL) {
+        confirm_fini(&s->confirm);
+    }
     membership_free(s->membership);
     fitness_free(RIA_STEAL(&s->fitness));
     cluster_free(s->cluster);

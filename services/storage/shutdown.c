@@ -37,6 +37,7 @@ static void resign_all(struct storage *s)
     fetch_sessions_close(&s->fetch_sessions);
     parked_close(&s->parked);
     storage_end_prepares(s); /* of which one may have been parked, and due */
+    storage_end_unsure(s);
 }
 
 static void close_log(struct replica *replica)

@@ -17,6 +17,7 @@
 #include "schemas/envelope.h"
 
 #include "services/shared/cluster.h"
+#include "services/shared/confirm.h"
 #include "services/shared/membership.h"
 #include "services/storage/data_dirs.h"
 #include "services/storage/doubts.h"
@@ -169,6 +170,10 @@ struct storage {
     uint32_t parked_reports;
     uint32_t ack_count;
     size_t ack_bytes;
+    struct confirm confirm;
+    struct ria_list unsure; /* unsure.c: struct unsure */
+    uint32_t unsure_count;
+    size_t unsure_bytes;
 
     bool leaving;                  /* told to end: hands over what it leads, all else as before */
     struct handover *handover;     /* NULL: no call is under way */
@@ -366,6 +371,15 @@ void storage_forget_proposals(struct storage *s);
 /* ---- dispatch.c ---- */
 
 void storage_on_request(void *arg, struct ria_rpc_request *request);
+
+/* To its handler, if this node still answers. The arena is free to be used. */
+struct handle_request;
+void storage_handle(const struct handle_request *r);
+
+/* ---- unsure.c ---- */
+
+/* Those that wait for the coordinator's word end without it. */
+void storage_end_unsure(struct storage *s);
 
 /* ---- handle_replica_follower.c ---- */
 

@@ -12,21 +12,31 @@ static void block(struct nemesis *nemesis, uint32_t from, uint32_t to, bool begi
     sim_net_block(nemesis->world->net, from, to, *count > 0);
 }
 
+/* From all but its friend; who has one is reached by clients, too. */
+static void cut_off(struct nemesis *nemesis, uint32_t node, uint32_t friend, bool begin)
+{
+    const struct world *world = nemesis->world;
+
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        bool is_reached = friend != node && world->plan->nodes[i].role == PLAN_CLIENT;
+        if (i != node && i != friend && !is_reached) {
+            block(nemesis, node, i, begin);
+            block(nemesis, i, node, begin);
+        }
+    }
+}
+
 static void block_fault(struct nemesis *nemesis, const struct plan_fault *fault, bool begin)
 {
-    uint32_t count = nemesis->world->node_count;
-
-    if (fault->kind != PLAN_ISOLATE) {
+    if (fault->kind == PLAN_ISOLATE) {
+        cut_off(nemesis, fault->a, fault->a, begin);
+    } else if (fault->kind == PLAN_MINORITY) {
+        cut_off(nemesis, fault->a, fault->b, begin);
+        cut_off(nemesis, fault->b, fault->a, begin);
+    } else {
         block(nemesis, fault->a, fault->b, begin);
         if (fault->kind != PLAN_ONE_WAY) {
             block(nemesis, fault->b, fault->a, begin);
-        }
-        return;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        if (i != fault->a) {
-            block(nemesis, fault->a, i, begin);
-            block(nemesis, i, fault->a, begin);
         }
     }
 }
@@ -143,6 +153,7 @@ static void apply(struct nemesis *nemesis, const struct plan_fault *fault, bool 
     case PLAN_ONE_WAY:
     case PLAN_ORPHAN:
     case PLAN_ISOLATE:
+    case PLAN_MINORITY:
         block_fault(nemesis, fault, begin);
         break;
     case PLAN_RESET:

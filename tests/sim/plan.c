@@ -291,6 +291,10 @@ draw_fault(const struct plan *plan, plan_fault_kind kind, struct ria_rand *rand)
         fault.b = 0;
         fault.duration_us = plan_between(rand, 2, 8) * 1000 * 1000;
         break;
+    case PLAN_MINORITY:
+        fault.a = draw_storage(plan, rand);
+        fault.b = plan->gateway_first + (uint32_t)ria_rand_below(rand, plan->gateway_count);
+        break;
     case PLAN_DUPLICATE:
         fault.amount = plan_between_log(rand, 1, 100);
         break;

@@ -35,6 +35,7 @@ enum {
     X(ONE_WAY,    "one-way",    8, "nothing passes from a to b")                                  \
     X(ORPHAN,     "orphan",     8, "nothing passes between b, the coordinator, and worker a")     \
     X(ISOLATE,    "isolate",    8, "nothing passes between a and the others")                     \
+    X(MINORITY,   "minority",   8, "nothing passes between a storage node a with gateway b and the other servers") \
     X(RESET,      "reset",      8, "connections between a and b break; amount 1: nobody is told") \
     X(SLOW_NET,   "slow-net",   8, "what a sends and gets takes `amount` us longer")              \
     X(DUPLICATE,  "duplicate",  8, "one in `amount` requests of a arrives twice, the second time late") \

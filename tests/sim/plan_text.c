@@ -98,8 +98,8 @@ void plan_format_fault(
     const struct plan *plan, const struct plan_fault *fault, char *out, size_t out_size
 )
 {
-    bool has_b =
-        fault->kind == PLAN_PARTITION || fault->kind == PLAN_ONE_WAY || fault->kind == PLAN_RESET;
+    bool has_b = fault->kind == PLAN_PARTITION || fault->kind == PLAN_ONE_WAY ||
+                 fault->kind == PLAN_MINORITY || fault->kind == PLAN_RESET;
 
     int size = snprintf(
         out,

@@ -13,6 +13,7 @@ enum {
     RETRY_US_MIN = 10 * 1000,
     RETRY_US_MAX = 300 * 1000,
     ATTEMPTS_GIVE_UP = 4,
+    WANDER_ONE_IN = 4, /* to another gateway */
 };
 
 static void pump(struct producer *producer);
@@ -320,6 +321,14 @@ static bool has_room(const struct producer *producer)
            producer->next_ordinal - oldest->ordinal < producer->plan->window;
 }
 
+/* As behind a balancer: who waits for nothing may go on at another one. */
+static void wander(struct producer *producer)
+{
+    if (producer->in_flight == 0 && ria_rand_one_in(&producer->rand, WANDER_ONE_IN)) {
+        producer->gateway = world_any_gateway(producer->world, &producer->rand);
+    }
+}
+
 static void on_thought(struct ria_timer *timer, void *arg)
 {
     struct producer *producer = arg;
@@ -332,6 +341,7 @@ static void on_thought(struct ria_timer *timer, void *arg)
         producer->probe_number = producer->next_number;
     }
     if (wants_probe || (!producer->is_finishing && has_room(producer))) {
+        wander(producer);
         make_batch(producer);
         pump(producer);
     }

@@ -22,6 +22,7 @@ enum {
     HEAD_SIZE = 256,
     FAR_BEHIND = 256, /* records */
     HASTE_BYTES = 64 * 1024,
+    WANDER_ONE_IN = 4, /* to another gateway */
 };
 
 static void again(struct reader *reader, int64_t pause_us)
@@ -305,6 +306,9 @@ static void get(struct reader *reader)
         plan->as_text ? "application/x-ndjson" : "application/vnd.riacho.batch"
     );
     reader->epoch = HISTORY_NO_EPOCH;
+    if (ria_rand_one_in(&reader->rand, WANDER_ONE_IN)) { /* as behind a balancer */
+        reader->gateway = world_any_gateway(reader->world, &reader->rand);
+    }
     sim_http_call(
         &reader->node->env,
         reader->world->nodes[reader->gateway].address,

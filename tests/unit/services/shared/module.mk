@@ -1,6 +1,7 @@
 $(call library,fake_env,tests/unit/services/shared/fake_env.c)
 $(call test,tests/unit/services/shared/cluster_test,harness fake_env shared schemas common)
 $(call test,tests/unit/services/shared/cluster_view_test,harness shared schemas common)
+$(call test,tests/unit/services/shared/confirm_test,harness fake_env shared schemas common)
 $(call test,tests/unit/services/shared/membership_test,harness fake_env shared schemas common)
 $(call test,tests/unit/services/shared/partitioner_test,harness shared common)
 $(call test,tests/unit/services/shared/topic_config_test,harness shared common)

@@ -278,6 +278,30 @@ static void a_follower_ahead_of_its_leader_waits_for_its_disk(void)
     teardown(f);
 }
 
+/* It may lack records that were acknowledged as synced, before the topic was made relaxed. */
+static void a_follower_that_is_not_in_sync_waits_for_its_disk(void)
+{
+    struct storage_fixture *f = setup(false, "12", "durability=relaxed");
+
+    fixture_partition(f, 1, 0, 2, 5, 2, "12", "2");
+    fixture_publish(f);
+    prepare(f);
+    const struct ria_rpc_request *sent = append(f, 0, 0);
+    CU_ASSERT_EQUAL(end_of(f, sent), -1);
+    fixture_run_ms(f, 5);
+    CU_ASSERT_EQUAL(end_of(f, sent), 1);
+    fixture_partition(f, 1, 0, 2, 5, 3, "12", "12");
+    fixture_publish(f);
+    CU_ASSERT_EQUAL(end_of(f, append(f, 1, 0)), 2);
+    fixture_partition(f, 1, 0, 2, 5, 4, "12", "2");
+    fixture_publish(f);
+    sent = append(f, 2, 0);
+    CU_ASSERT_EQUAL(end_of(f, sent), -1);
+    fixture_run_ms(f, 5);
+    CU_ASSERT_EQUAL(end_of(f, sent), 3);
+    teardown(f);
+}
+
 static void a_late_copy_of_an_append_does_not_make_a_follower_relaxed(void)
 {
     struct storage_fixture *f = setup(false, "12", "durability=relaxed");
@@ -303,6 +327,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_leader_tells_by_which_settings_it_acts),
     HARNESS_TEST(a_follower_that_has_not_heard_of_the_switch_waits_for_its_disk),
     HARNESS_TEST(a_follower_ahead_of_its_leader_waits_for_its_disk),
+    HARNESS_TEST(a_follower_that_is_not_in_sync_waits_for_its_disk),
     HARNESS_TEST(a_late_copy_of_an_append_does_not_make_a_follower_relaxed),
 };
 HARNESS_MAIN(tests);

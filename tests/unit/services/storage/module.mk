@@ -50,6 +50,7 @@ $(foreach t,\
   service \
   shutdown \
   tails \
+  unsure \
 ,\
   $(call test,tests/unit/services/storage/$(t)_test,\
     harness storage_fixture fake_rpc storage shared schemas common))

@@ -155,6 +155,56 @@ static void answer_metadata(struct storage_fixture *f, struct fake_rpc_call *cal
     fake_rpc_answer(call, &response);
 }
 
+/* Who asks for the newest version, not for rows. */
+static bool is_question(struct storage_fixture *f, const struct fake_rpc_call *call)
+{
+    struct metadata_request request;
+
+    fake_rpc_decode(call, &f->arena, &request);
+    return request.known_version == INT64_MAX;
+}
+
+static bool is_metadata(const struct fake_rpc_call *call)
+{
+    struct request_header header;
+    struct ria_slice body;
+    struct ria_slice payload;
+
+    ria_err err = envelope_open_request(call->msg, &header, &body, &payload);
+    RIA_ASSERT(err == RIA_OK);
+    return header.api_key == API_METADATA;
+}
+
+static struct fake_rpc_call *find_metadata(struct storage_fixture *f, bool question)
+{
+    RIA_LIST_FOREACH (link, &f->rpc.calls) {
+        struct fake_rpc_call *call = RIA_CONTAINER(link, struct fake_rpc_call, link);
+        if (is_metadata(call) && is_question(f, call) == question) {
+            return call;
+        }
+    }
+    return NULL;
+}
+
+struct fake_rpc_call *fixture_question(struct storage_fixture *f)
+{
+    return find_metadata(f, true);
+}
+
+static void confirm(struct storage_fixture *f)
+{
+    struct fake_rpc_call *call = NULL;
+
+    ria_arena_reset(&f->arena);
+    while (!f->coordinator_away && (call = fixture_question(f)) != NULL) {
+        struct metadata_response response;
+        metadata_response_init(&response);
+        response.version = f->metadata_version;
+        response.cluster_id = f->cluster_id;
+        fake_rpc_answer(call, &response);
+    }
+}
+
 static void play_coordinator(struct storage_fixture *f)
 {
     struct fake_rpc_call *call = NULL;
@@ -179,7 +229,8 @@ static void play_coordinator(struct storage_fixture *f)
         response.metadata_version = f->metadata_version;
         fake_rpc_answer(call, &response);
     }
-    call = fake_rpc_find(&f->rpc, API_METADATA);
+    confirm(f);
+    call = find_metadata(f, false);
     if (call != NULL) {
         answer_metadata(f, call);
     }
@@ -480,7 +531,9 @@ static struct ria_rpc_request *send(
     if (payload.size > 0) {
         memcpy(room, payload.data, payload.size);
     }
-    return fake_rpc_send(&f->rpc, msg);
+    struct ria_rpc_request *request = fake_rpc_send(&f->rpc, msg);
+    confirm(f);
+    return request;
 }
 
 struct ria_rpc_request *

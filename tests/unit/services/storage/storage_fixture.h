@@ -158,6 +158,10 @@ struct ria_rpc_request *fixture_send(
     struct storage_fixture *f, int16_t api_key, const void *body, struct ria_slice payload
 );
 
+/* The node asks the coordinator whether it still leads. Answered at once unless that is away. NULL:
+ * it does not. */
+struct fake_rpc_call *fixture_question(struct storage_fixture *f);
+
 /* RIA_OK and the decoded body (arrays live until the next call); or the error that was answered;
  * RIA_ERR_BUSY if there is no answer yet. */
 ria_err fixture_reply(
