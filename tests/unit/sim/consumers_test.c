@@ -22,10 +22,11 @@ struct scene {
     struct nemesis nemesis;
 };
 
-/* One group of each kind, whose records are there to be read. */
+/* One group of each kind, whose records are there to be read, and two clients. */
 static bool has_both(const struct plan *plan)
 {
-    return plan->group_count == 2 && plan->groups[0].is_queue != plan->groups[1].is_queue;
+    return plan->group_count == 2 && plan->groups[0].is_queue != plan->groups[1].is_queue &&
+           plan->nodes[plan->node_count - 2].role == PLAN_CLIENT;
 }
 
 static void draw(struct plan *plan)
@@ -52,7 +53,6 @@ static uint32_t seclude_consumers(struct plan *plan)
     for (uint32_t i = 0; i < plan->producer_count; i++) {
         plan->producers[i].client = client - 1;
     }
-    CU_ASSERT_EQUAL(plan->nodes[client - 1].role, PLAN_CLIENT);
     return client;
 }
 
