@@ -20,6 +20,12 @@ static size_t consumer_instance_size_(const struct consumer_instance *m, int16_t
     size += 4;
     size += ria_string_size(m->pattern, true);
     size += 8;
+    if (version >= 1) {
+        size += ria_count_size(m->topics_count, true);
+        for (uint32_t i = 0; i < m->topics_count; i++) {
+            size += ria_string_size(m->topics[i], true);
+        }
+    }
     size += 1; /* no tagged fields */
     return size;
 }
@@ -37,6 +43,12 @@ static void consumer_instance_encode_(const struct consumer_instance *m, int16_t
     ria_write_i32(w, m->request_timeout_ms);
     ria_write_string(w, m->pattern, true, false, 256);
     ria_write_i64(w, m->answering);
+    if (version >= 1) {
+        ria_write_count(w, m->topics, m->topics_count, true, false, 64);
+        for (uint32_t i = 0; i < m->topics_count; i++) {
+            ria_write_string(w, m->topics[i], true, false, 32767);
+        }
+    }
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -54,6 +66,12 @@ static void consumer_instance_decode_(struct consumer_instance *out, int16_t ver
     out->request_timeout_ms = ria_read_i32(r);
     out->pattern = ria_read_string(r, true, false, 256);
     out->answering = ria_read_i64(r);
+    if (version >= 1) {
+        out->topics = ria_read_array(r, arena, (struct ria_array_shape){true, false, 64, 1, sizeof(*out->topics)}, &out->topics_count);
+        for (uint32_t i = 0; i < out->topics_count && r->err == RIA_OK; i++) {
+            out->topics[i] = ria_read_string(r, true, false, 32767);
+        }
+    }
     ria_read_tags_unknown(r);
 }
 

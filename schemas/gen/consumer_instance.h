@@ -4,7 +4,7 @@
 
 #include "common/codec.h"
 
-enum { CONSUMER_INSTANCE_VERSION_MIN = 0, CONSUMER_INSTANCE_VERSION_MAX = 0 };
+enum { CONSUMER_INSTANCE_VERSION_MIN = 0, CONSUMER_INSTANCE_VERSION_MAX = 1 };
 
 /* A consumer of Confluent's REST Proxy v2: what a gateway keeps with its member
  * (GroupMember.detail), behind two bytes of version. */
@@ -26,6 +26,10 @@ struct consumer_instance {
     /* Random, of the answer with records that is under way: what it delivers is not noted yet. 0
      * = none. */
     int64_t answering;
+    /* Names of the subscription, if it is of names: a topic that is made anew under one of them
+     * is read, too. */
+    struct ria_slice *topics;
+    uint32_t topics_count;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */

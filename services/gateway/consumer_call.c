@@ -17,6 +17,11 @@ enum {
     VERSION_SIZE = 2,
 };
 
+_Static_assert(
+    CONSUMER_TOPICS_MAX *(RIA_TOPIC_NAME_MAX + 2) + 512 <= CONSUMER_DETAIL_MAX,
+    "names, a pattern of 256 bytes and numbers"
+);
+
 #define EPOCH_MARK ";epoch="
 
 static void touch(struct consumer_call *call);
@@ -110,17 +115,16 @@ ria_err consumer_detail_decode(
     struct ria_slice detail, struct ria_arena *arena, struct consumer_instance *out_instance
 )
 {
-    struct ria_reader reader = ria_reader_of(detail);
+    const char *copy = ria_arena_strdup(arena, detail);
     struct consumer_instance instance;
-    int16_t version = ria_read_i16(&reader);
 
-    RIA_TRY(reader.err);
-    RIA_TRY(consumer_instance_decode(&instance, version, &reader, arena));
-    const char *pattern = ria_arena_strdup(arena, instance.pattern);
-    if (pattern == NULL) {
+    if (copy == NULL) {
         return ria_arena_err(arena);
     }
-    instance.pattern = ria_slice_of(pattern, instance.pattern.size);
+    struct ria_reader reader = ria_reader_of(ria_slice_of(copy, detail.size));
+    int16_t version = ria_read_i16(&reader);
+    RIA_TRY(reader.err);
+    RIA_TRY(consumer_instance_decode(&instance, version, &reader, arena));
     *out_instance = instance;
     return RIA_OK;
 }
@@ -129,7 +133,7 @@ struct ria_slice consumer_detail(struct consumer_call *call)
 {
     struct ria_slice detail = RIA_SLICE_NULL;
 
-    /* The pattern is bounded, the rest is numbers. */
+    /* Pattern and names are bounded, the rest is numbers. */
     ria_err err = consumer_detail_encode(&call->instance, call->detail, &detail);
     RIA_ASSERT(err == RIA_OK);
     return detail;
@@ -287,21 +291,33 @@ struct group_member *consumer_member(struct consumer_call *call)
     return &call->member;
 }
 
+void consumer_member_told(
+    struct consumer_call *call, const struct group_op_result *result, consumer_fn fn
+)
+{
+    if (result->err != RIA_OK) {
+        consumer_fail(call->request, result);
+    } else if (consumer_take_member(call, result->body)) {
+        fn(call);
+    }
+}
+
+void consumer_member_op(struct consumer_call *call, group_op_fn done)
+{
+    consumer_op(call, GROUP_OP_MEMBER, &call->member, MEMBER_ANSWER_SIZE, done);
+}
+
 static void member_told(struct group_op *op, const struct group_op_result *result)
 {
     struct consumer_call *call = op->arg;
 
-    if (result->err != RIA_OK) {
-        consumer_fail(call->request, result);
-    } else if (consumer_take_member(call, result->body)) {
-        call->then(call);
-    }
+    consumer_member_told(call, result, call->then);
 }
 
 void consumer_member_send(struct consumer_call *call, consumer_fn fn)
 {
     call->then = fn;
-    consumer_op(call, GROUP_OP_MEMBER, &call->member, MEMBER_ANSWER_SIZE, member_told);
+    consumer_member_op(call, member_told);
 }
 
 /* The first of a call. */
@@ -323,7 +339,7 @@ static void touched(struct group_op *op, const struct group_op_result *result)
 static void touch(struct consumer_call *call)
 {
     (void)consumer_member(call);
-    consumer_op(call, GROUP_OP_MEMBER, &call->member, MEMBER_ANSWER_SIZE, touched);
+    consumer_member_op(call, touched);
 }
 
 bool consumer_open(struct consumer_call *call, consumer_fn fn)
@@ -337,9 +353,15 @@ bool consumer_open(struct consumer_call *call, consumer_fn fn)
     return true;
 }
 
+bool consumer_subscribes(const struct consumer_call *call)
+{
+    return call->topic_count > 0 || call->instance.topics_count > 0 ||
+           call->instance.pattern.size > 0;
+}
+
 bool consumer_chose(const struct consumer_call *call)
 {
-    return call->topic_count == 0 && call->instance.pattern.size == 0 && call->assigned_count > 0;
+    return !consumer_subscribes(call) && call->assigned_count > 0;
 }
 
 bool consumer_has(const struct consumer_call *call, const struct cluster_partition *partition)

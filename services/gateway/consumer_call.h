@@ -1,9 +1,9 @@
 /* consumer_call: one call of a Confluent REST v2 consumer, and what the calls have in common.
  *
  * An instance is a made member of a stream group (docs/design/010-consuming.md); what is
- * Confluent's own of it (format, settings, pattern) is in the member's detail, schemas/records/
- * ConsumerInstance.json. So every call begins with an operation on the member: it is heard, and its
- * detail, subscription and partitions are told. A gateway keeps nothing.
+ * Confluent's own of it (format, settings, pattern, names) is in the member's detail,
+ * schemas/records/ ConsumerInstance.json. So every call begins with an operation on the member: it
+ * is heard, and its detail, subscription and partitions are told. A gateway keeps nothing.
  *
  * - The path of a named instance ends in ";epoch=N": that of the base_uri that its maker got. Who
  *   was taken over is refused by it. Without it any life of the instance is meant.
@@ -28,8 +28,8 @@
 #include "services/gateway/gateway.h"
 
 enum {
-    CONSUMER_DETAIL_MAX = 1024, /* encoded */
     CONSUMER_TOPICS_MAX = 64,
+    CONSUMER_DETAIL_MAX = 14 * 1024, /* encoded, with all topics under the longest names */
     CONSUMER_PARTITIONS_MAX = 10000, /* in one document: it has ROUTE_DOCUMENT_MAX bytes */
 };
 
@@ -73,10 +73,15 @@ struct consumer_call *consumer_call_new(struct gateway *gateway, struct request 
 bool consumer_open(struct consumer_call *call, consumer_fn fn);
 
 /* A member operation that changes nothing yet, then sent; fn runs when it was done, with the call's
- * view of the member renewed; else it is answered. */
+ * view of the member renewed; else it is answered. consumer_member_told() does that for who takes
+ * the answer himself. */
 void consumer_member_init(struct group_member *member, const struct consumer_call *call);
 struct group_member *consumer_member(struct consumer_call *call);
 void consumer_member_send(struct consumer_call *call, consumer_fn fn);
+void consumer_member_op(struct consumer_call *call, group_op_fn done);
+void consumer_member_told(
+    struct consumer_call *call, const struct group_op_result *result, consumer_fn fn
+);
 
 /* The instance as it is in call->instance, encoded in call->detail. */
 struct ria_slice consumer_detail(struct consumer_call *call);
@@ -107,6 +112,9 @@ void consumer_op(
 /* Later, unless the gateway ends before. */
 void consumer_pause(struct consumer_call *call, int64_t delay_us, consumer_fn fn);
 void consumer_calls_fini(struct gateway *gateway);
+
+/* It has asked for topics, by names or a pattern. They need not exist any more. */
+bool consumer_subscribes(const struct consumer_call *call);
 
 /* Its partitions are its own choice. */
 bool consumer_chose(const struct consumer_call *call);

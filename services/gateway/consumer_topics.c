@@ -10,6 +10,17 @@ static bool has(const struct ria_uuid *ids, uint32_t count, const struct ria_uui
     return false;
 }
 
+static bool
+matches(const struct consumer_call *call, const struct topic_pattern *pattern, const char *name)
+{
+    bool is_named = false;
+
+    for (uint32_t i = 0; i < call->instance.topics_count; i++) {
+        is_named = is_named || ria_slice_equal(call->instance.topics[i], ria_slice_cstr(name));
+    }
+    return pattern != NULL ? topic_pattern_matches(pattern, name) : is_named;
+}
+
 uint32_t consumer_topics_match(
     struct consumer_call *call,
     const struct topic_pattern *pattern,
@@ -30,7 +41,7 @@ uint32_t consumer_topics_match(
         const struct cluster_topic *topic = RIA_CONTAINER(link, struct cluster_topic, link);
         if (topic->deleted || topic->partition_count == 0 ||
             topic->config.delivery == TOPIC_DELIVERY_QUEUE ||
-            !topic_pattern_matches(pattern, topic->name)) {
+            !matches(call, pattern, topic->name)) {
             continue;
         }
         matching++;

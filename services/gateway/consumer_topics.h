@@ -1,8 +1,8 @@
-/* consumer_topics: which topics an instance subscribes to by its pattern.
+/* consumer_topics: which topics an instance subscribes to by its pattern or its names.
  *
  * Those of our view whose names match, and those it has already that our view does not know: it may
  * be behind that of another gateway. What is deleted is taken from the subscription by the
- * coordinator.
+ * coordinator; what is made anew under its name comes in again with the next look.
  *
  * Thread: the loop's.
  */
@@ -13,7 +13,8 @@
 #include "services/gateway/consumer_call.h"
 #include "services/gateway/topic_pattern.h"
 
-/* At most CONSUMER_TOPICS_MAX ids; returns how many match and might be more. */
+/* At most CONSUMER_TOPICS_MAX ids; returns how many match and might be more. pattern NULL: the
+ * instance's names. */
 uint32_t consumer_topics_match(
     struct consumer_call *call,
     const struct topic_pattern *pattern,

@@ -1,9 +1,12 @@
 /* GET /consumers/{group}/instances/{instance}/records: one poll.
  *
- *   the member -> its pattern's topics -> Read, held leases (group_fetch.h) -> the mark -> answer
+ *   the member -> its topics as they are now -> Read, held leases (group_fetch.h) -> the mark ->
+ * answer
  *        -> the socket has it: delivered (consumer_notes.h)
  *
  * With auto.commit.enable the Read commits what the polls before have delivered. */
+#include <string.h>
+
 #include "services/gateway/consumer_input.h"
 #include "services/gateway/consumer_notes.h"
 #include "services/gateway/consumer_topics.h"
@@ -239,6 +242,23 @@ static size_t bytes_read(const struct group_fetch *fetch)
     return bytes;
 }
 
+/* A topic that was deleted meanwhile is no failure: the subscription goes on without it. The Read
+ * as a whole was refused, so it has committed nothing. */
+static void failed(struct consumer_poll *p, const struct failure *failure)
+{
+    struct failure copy = *failure;
+
+    if (strcmp(failure->code, "unknown_topic") == 0 && consumer_subscribes(p->call)) {
+        p->asked_before = false;
+        if (!rest(p, refresh)) {
+            respond_none(p);
+        }
+        return;
+    }
+    consumer_fail_as(&copy);
+    request_fail(p->call->request, &copy);
+}
+
 static void fetched(struct group_fetch *fetch, const struct failure *failure)
 {
     struct consumer_poll *p = fetch->arg;
@@ -247,9 +267,7 @@ static void fetched(struct group_fetch *fetch, const struct failure *failure)
 
     p->fetching = false;
     if (failure != NULL) {
-        struct failure copy = *failure;
-        consumer_fail_as(&copy);
-        request_fail(p->call->request, &copy);
+        failed(p, failure);
         return;
     }
     bytes = bytes_read(fetch);
@@ -349,8 +367,21 @@ static void read_once(struct consumer_call *call)
     }
 }
 
-/* --- the pattern -------------------------------------------------------------------------------*/
+/* --- topics ------------------------------------------------------------------------------------*/
 
+/* A topic that this gateway knows was deleted meanwhile: it will hear of it. */
+static void resubscribed(struct group_op *op, const struct group_op_result *result)
+{
+    struct consumer_call *call = op->arg;
+
+    if (result->err != RIA_ERR_UNKNOWN_TOPIC) {
+        consumer_member_told(call, result, read_once);
+    } else if (!rest(call->user, refresh)) {
+        respond_none(call->user);
+    }
+}
+
+/* What its pattern or its names mean by now. */
 static void refresh(struct consumer_call *call)
 {
     struct ria_uuid *ids = NULL;
@@ -358,13 +389,15 @@ static void refresh(struct consumer_call *call)
     const char *reason = NULL;
     struct topic_pattern *pattern = NULL;
 
-    if (call->instance.pattern.size == 0) {
+    if (call->instance.pattern.size == 0 && call->instance.topics_count == 0) {
         read_once(call);
         return;
     }
     ids = ria_arena_alloc_array(&call->request->arena, CONSUMER_TOPICS_MAX, sizeof(*ids));
-    pattern = topic_pattern_new(call->instance.pattern, &reason);
-    if (ids == NULL || pattern == NULL) {
+    if (call->instance.pattern.size > 0) {
+        pattern = topic_pattern_new(call->instance.pattern, &reason);
+    }
+    if (ids == NULL || (pattern == NULL && call->instance.pattern.size > 0)) {
         topic_pattern_free(pattern);
         request_fail_err(call->request, RIA_ERR_NOMEM, "");
         return;
@@ -378,7 +411,7 @@ static void refresh(struct consumer_call *call)
     struct group_member *member = consumer_member(call);
     member->subscription = ids;
     member->subscription_count = count;
-    consumer_member_send(call, read_once);
+    consumer_member_op(call, resubscribed);
 }
 
 /* --- the request -------------------------------------------------------------------------------*/
@@ -411,14 +444,13 @@ static void opened(struct consumer_call *call)
     if (!take_type(p)) {
         return;
     }
-    if (call->topic_count == 0 && call->assigned_count == 0 && call->instance.pattern.size == 0) {
+    if (!consumer_subscribes(call) && call->assigned_count == 0) {
         consumer_refuse(
             call->request,
             40903,
             "subscription",
-            "the instance has no subscription, and no partitions were assigned, or all of its "
-            "topics "
-            "were deleted"
+            "the instance has no subscription, and no partitions were assigned, or all topics of "
+            "those were deleted"
         );
         return;
     }

@@ -91,9 +91,41 @@ static bool is_no_queue(struct consumer_call *call, const struct cluster_topic *
     return true;
 }
 
+/* NULL, and answered: there is none of the name that could be subscribed to. */
+static const struct cluster_topic *find_topic(struct consumer_call *call, const json_t *name)
+{
+    if (!json_is_string(name)) {
+        consumer_refuse(call->request, 422, "topics", "topics must be names");
+        return NULL;
+    }
+    const struct cluster_topic *topic =
+        consumer_topic(call, ria_slice_of(json_string_value(name), json_string_length(name)));
+    return topic == NULL || !is_no_queue(call, topic) ? NULL : topic;
+}
+
+static bool add_topic(struct consumer_call *call, const struct cluster_topic *topic)
+{
+    struct consumer_instance *instance = &call->instance;
+    struct group_member *member = &call->member;
+
+    for (uint32_t i = 0; i < member->subscription_count; i++) {
+        if (ria_uuid_equal(member->subscription[i], topic->id)) {
+            return true;
+        }
+    }
+    const char *name = ria_arena_strdup(&call->request->arena, ria_slice_cstr(topic->name));
+    if (name == NULL) {
+        request_fail_err(call->request, RIA_ERR_NOMEM, "");
+        return false;
+    }
+    member->subscription[member->subscription_count++] = topic->id;
+    instance->topics[instance->topics_count++] = ria_slice_cstr(name);
+    return true;
+}
+
 static bool take_topics(struct consumer_call *call, const json_t *names)
 {
-    struct group_member *member = &call->member;
+    struct consumer_instance *instance = &call->instance;
     size_t count = json_array_size(names);
 
     if (!json_is_array(names) || count == 0 || count > CONSUMER_TOPICS_MAX) {
@@ -102,23 +134,17 @@ static bool take_topics(struct consumer_call *call, const json_t *names)
         );
         return false;
     }
+    instance->topics_count = 0;
+    instance->topics =
+        ria_arena_alloc_array(&call->request->arena, count, sizeof(*instance->topics));
+    if (instance->topics == NULL) {
+        request_fail_err(call->request, RIA_ERR_NOMEM, "");
+        return false;
+    }
     for (size_t i = 0; i < count; i++) {
-        const json_t *name = json_array_get(names, i);
-        if (!json_is_string(name)) {
-            consumer_refuse(call->request, 422, "topics", "topics must be names");
+        const struct cluster_topic *topic = find_topic(call, json_array_get(names, i));
+        if (topic == NULL || !add_topic(call, topic)) {
             return false;
-        }
-        const struct cluster_topic *topic =
-            consumer_topic(call, ria_slice_of(json_string_value(name), json_string_length(name)));
-        if (topic == NULL || !is_no_queue(call, topic)) {
-            return false;
-        }
-        bool twice = false;
-        for (uint32_t k = 0; k < member->subscription_count; k++) {
-            twice = twice || ria_uuid_equal(member->subscription[k], topic->id);
-        }
-        if (!twice) {
-            member->subscription[member->subscription_count++] = topic->id;
         }
     }
     return true;
@@ -183,7 +209,7 @@ static bool take_subscription(struct consumer_call *call, const json_t *document
         return false;
     }
     if ((has_topics && has_pattern) || consumer_chose(call) || (has_topics && had_pattern) ||
-        (has_pattern && !had_pattern && call->topic_count > 0)) {
+        (has_pattern && !had_pattern && consumer_subscribes(call))) {
         refuse_mixture(call);
         return false;
     }
@@ -232,11 +258,20 @@ static const char *topic_name(const struct consumer_call *call, const struct ria
     return topic == NULL || topic->deleted ? NULL : topic->name;
 }
 
+/* The names that it asked for, whether there is a topic or not; of a pattern what it has found. */
 static ria_err render_topics(const struct consumer_call *call, struct ria_buf *out)
 {
+    const struct consumer_instance *instance = &call->instance;
     bool any = false;
 
     RIA_TRY(ria_buf_append_str(out, "{\"topics\":["));
+    for (uint32_t i = 0; i < instance->topics_count; i++) {
+        RIA_TRY(ria_buf_append_str(out, i > 0 ? "," : ""));
+        RIA_TRY(ria_json_append_string(out, instance->topics[i]));
+    }
+    if (instance->topics_count > 0) {
+        return ria_buf_append_str(out, "]");
+    }
     for (uint32_t i = 0; i < call->topic_count; i++) {
         const char *name = topic_name(call, &call->topics[i]);
         if (name != NULL) {
@@ -300,6 +335,7 @@ static void unsubscribe(struct consumer_call *call)
     struct group_member *member = consumer_member(call);
 
     call->instance.pattern = RIA_SLICE_EMPTY;
+    call->instance.topics_count = 0;
     member->detail = consumer_detail(call);
     member->subscription = ria_arena_empty();
     consumer_member_send(call, respond_done);
@@ -373,7 +409,7 @@ static void assign(struct consumer_call *call)
     json_t *document = NULL;
 
     (void)consumer_member(call);
-    if (call->topic_count > 0 || call->instance.pattern.size > 0) {
+    if (consumer_subscribes(call)) {
         refuse_mixture(call);
         return;
     }

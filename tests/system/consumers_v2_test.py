@@ -405,6 +405,29 @@ def subscriptions_exclude_each_other():
         assert sorted(consumer.call("GET", "/subscription").json()["topics"]) == ["new-12", "t"]
 
 
+def a_topic_made_anew_under_a_subscribed_name_is_read_from_the_reset_policys_place():
+    with running(gateways=GATEWAYS, transform=0) as cluster:
+        client = Client(cluster)
+        start(cluster)
+        start(cluster, name="other")
+        consumer = client.create("g", format="json", auto__offset__reset="earliest")
+        consumer.subscribe("t", "other")
+        produce(cluster, ["old-0", "old-1"])
+        assert values(consumer.poll_all(2)) == ["old-0", "old-1"]
+        assert cluster.request("DELETE", "/v1/topics/t").status == 204
+        assert consumer.poll(timeout=0) == []  # nothing is there, and that is no error
+        told = consumer.call("GET", "/subscription").json()
+        assert sorted(told["topics"]) == ["other", "t"], told
+        wait_for(lambda: cluster.post("/v1/topics", {"name": "t", "partitions": 1, "replicas": 1})
+                 .status in (200, 201), "the topic's name")
+        produce(cluster, ["new-0"])
+        produce(cluster, ["beside"], topic="other")
+        assert sorted(values(consumer.poll_all(2))) == ["beside", "new-0"]
+        assert [(p["partition"], p["committed"]) for p in consumer.commit()
+                if p["topic"] == "t"] == [(0, 0)]
+        assert ("t", 0) in consumer.assignments()
+
+
 def what_a_poll_delivered_is_committed_by_the_next_one():
     with running(gateways=GATEWAYS, transform=0) as cluster:
         client = Client(cluster)
@@ -570,6 +593,7 @@ main([
     offsets_mean_what_they_mean_to_confluent,
     seeking_moves_what_comes_next_only,
     subscriptions_exclude_each_other,
+    a_topic_made_anew_under_a_subscribed_name_is_read_from_the_reset_policys_place,
     what_a_poll_delivered_is_committed_by_the_next_one,
     two_instances_divide_the_partitions,
     a_name_is_taken_over_and_the_former_owner_is_fenced,

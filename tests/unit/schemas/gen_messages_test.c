@@ -745,7 +745,7 @@ static const struct vector_length commit_task_response_v0_empty_lengths[] = {
     {0, LENGTH_COMPACT, true, 0},
 };
 
-static const struct consumer_instance consumer_instance_v0_empty = {.make_id = INT64_C(0), .format = 0, .from_latest = false, .auto_commit = false, .fetch_min_bytes = 0, .request_timeout_ms = 0, .pattern = {(const uint8_t *)"", 0}, .answering = INT64_C(0)};
+static const struct consumer_instance consumer_instance_v0_empty = {.make_id = INT64_C(0), .format = 0, .from_latest = false, .auto_commit = false, .fetch_min_bytes = 0, .request_timeout_ms = 0, .pattern = {(const uint8_t *)"", 0}, .answering = INT64_C(0), .topics = NULL, .topics_count = 0};
 static const uint8_t consumer_instance_v0_empty_bytes[] = {
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
     0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00
@@ -755,7 +755,7 @@ static const struct vector_length consumer_instance_v0_empty_lengths[] = {
     {28, LENGTH_COMPACT, true, 0},
 };
 
-static const struct consumer_instance consumer_instance_v0_full = {.make_id = INT64_C(-4868686471917930454), .format = -44, .from_latest = true, .auto_commit = true, .fetch_min_bytes = 2028525778, .request_timeout_ms = 2004734204, .pattern = {(const uint8_t *)"pattern-14", 10}, .answering = INT64_C(7167368408930435408)};
+static const struct consumer_instance consumer_instance_v0_full = {.make_id = INT64_C(-4868686471917930454), .format = -44, .from_latest = true, .auto_commit = true, .fetch_min_bytes = 2028525778, .request_timeout_ms = 2004734204, .pattern = {(const uint8_t *)"pattern-14", 10}, .answering = INT64_C(7167368408930435408), .topics = NULL, .topics_count = 0};
 static const uint8_t consumer_instance_v0_full_bytes[] = {
     0xbc, 0x6e, 0xf3, 0x72, 0xfe, 0x94, 0xf8, 0x2a, 0xd4, 0x01, 0x01, 0x78, 0xe8, 0xd8, 0xd2,
     0x77, 0x7d, 0xd0, 0xfc, 0x0b, 0x70, 0x61, 0x74, 0x74, 0x65, 0x72, 0x6e, 0x2d, 0x31, 0x34,
@@ -771,7 +771,7 @@ static const struct vector_length consumer_instance_v0_full_lengths[] = {
     {38, LENGTH_COMPACT, true, 0},
 };
 
-static const struct consumer_instance consumer_instance_v0_mixed = {.make_id = INT64_C(9223372036854775807), .format = 127, .from_latest = true, .auto_commit = true, .fetch_min_bytes = 2147483647, .request_timeout_ms = 2147483647, .pattern = {(const uint8_t *)"pattern-14", 10}, .answering = INT64_C(9223372036854775807)};
+static const struct consumer_instance consumer_instance_v0_mixed = {.make_id = INT64_C(9223372036854775807), .format = 127, .from_latest = true, .auto_commit = true, .fetch_min_bytes = 2147483647, .request_timeout_ms = 2147483647, .pattern = {(const uint8_t *)"pattern-14", 10}, .answering = INT64_C(9223372036854775807), .topics = NULL, .topics_count = 0};
 static const uint8_t consumer_instance_v0_mixed_bytes[] = {
     0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0x01, 0x01, 0x7f, 0xff, 0xff, 0xff,
     0x7f, 0xff, 0xff, 0xff, 0x0b, 0x70, 0x61, 0x74, 0x74, 0x65, 0x72, 0x6e, 0x2d, 0x31, 0x34,
@@ -780,6 +780,53 @@ static const uint8_t consumer_instance_v0_mixed_bytes[] = {
 static const struct vector_length consumer_instance_v0_mixed_lengths[] = {
     {19, LENGTH_COMPACT, false, 256},
     {38, LENGTH_COMPACT, true, 0},
+};
+
+static const struct consumer_instance consumer_instance_v1_empty = {.make_id = INT64_C(0), .format = 0, .from_latest = false, .auto_commit = false, .fetch_min_bytes = 0, .request_timeout_ms = 0, .pattern = {(const uint8_t *)"", 0}, .answering = INT64_C(0), .topics = NULL, .topics_count = 0};
+static const uint8_t consumer_instance_v1_empty_bytes[] = {
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00
+};
+static const struct vector_length consumer_instance_v1_empty_lengths[] = {
+    {19, LENGTH_COMPACT, false, 256},
+    {28, LENGTH_COMPACT, false, 64},
+    {29, LENGTH_COMPACT, true, 0},
+};
+
+static const struct consumer_instance consumer_instance_v1_full = {.make_id = INT64_C(-4868686471917930454), .format = -44, .from_latest = true, .auto_commit = true, .fetch_min_bytes = 2028525778, .request_timeout_ms = 2004734204, .pattern = {(const uint8_t *)"pattern-14", 10}, .answering = INT64_C(7167368408930435408), .topics = (struct ria_slice[]){{(const uint8_t *)"topics-18", 9}, {(const uint8_t *)"topics-19", 9}}, .topics_count = 2};
+static const uint8_t consumer_instance_v1_full_bytes[] = {
+    0xbc, 0x6e, 0xf3, 0x72, 0xfe, 0x94, 0xf8, 0x2a, 0xd4, 0x01, 0x01, 0x78, 0xe8, 0xd8, 0xd2,
+    0x77, 0x7d, 0xd0, 0xfc, 0x0b, 0x70, 0x61, 0x74, 0x74, 0x65, 0x72, 0x6e, 0x2d, 0x31, 0x34,
+    0x63, 0x77, 0x9b, 0x97, 0xf4, 0xa7, 0xc1, 0x50, 0x03, 0x0a, 0x74, 0x6f, 0x70, 0x69, 0x63,
+    0x73, 0x2d, 0x31, 0x38, 0x0a, 0x74, 0x6f, 0x70, 0x69, 0x63, 0x73, 0x2d, 0x31, 0x39, 0x00
+};
+static const uint8_t consumer_instance_v1_full_newer[] = {
+    0xbc, 0x6e, 0xf3, 0x72, 0xfe, 0x94, 0xf8, 0x2a, 0xd4, 0x01, 0x01, 0x78, 0xe8, 0xd8, 0xd2,
+    0x77, 0x7d, 0xd0, 0xfc, 0x0b, 0x70, 0x61, 0x74, 0x74, 0x65, 0x72, 0x6e, 0x2d, 0x31, 0x34,
+    0x63, 0x77, 0x9b, 0x97, 0xf4, 0xa7, 0xc1, 0x50, 0x03, 0x0a, 0x74, 0x6f, 0x70, 0x69, 0x63,
+    0x73, 0x2d, 0x31, 0x38, 0x0a, 0x74, 0x6f, 0x70, 0x69, 0x63, 0x73, 0x2d, 0x31, 0x39, 0x01,
+    0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
+};
+static const struct vector_length consumer_instance_v1_full_lengths[] = {
+    {19, LENGTH_COMPACT, false, 256},
+    {38, LENGTH_COMPACT, false, 64},
+    {39, LENGTH_COMPACT, false, 32767},
+    {49, LENGTH_COMPACT, false, 32767},
+    {59, LENGTH_COMPACT, true, 0},
+};
+
+static const struct consumer_instance consumer_instance_v1_mixed = {.make_id = INT64_C(9223372036854775807), .format = 127, .from_latest = true, .auto_commit = true, .fetch_min_bytes = 2147483647, .request_timeout_ms = 2147483647, .pattern = {(const uint8_t *)"pattern-14", 10}, .answering = INT64_C(9223372036854775807), .topics = (struct ria_slice[]){{(const uint8_t *)"topics-18", 9}}, .topics_count = 1};
+static const uint8_t consumer_instance_v1_mixed_bytes[] = {
+    0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0x01, 0x01, 0x7f, 0xff, 0xff, 0xff,
+    0x7f, 0xff, 0xff, 0xff, 0x0b, 0x70, 0x61, 0x74, 0x74, 0x65, 0x72, 0x6e, 0x2d, 0x31, 0x34,
+    0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0x0a, 0x74, 0x6f, 0x70, 0x69, 0x63,
+    0x73, 0x2d, 0x31, 0x38, 0x00
+};
+static const struct vector_length consumer_instance_v1_mixed_lengths[] = {
+    {19, LENGTH_COMPACT, false, 256},
+    {38, LENGTH_COMPACT, false, 64},
+    {39, LENGTH_COMPACT, false, 32767},
+    {49, LENGTH_COMPACT, true, 0},
 };
 
 static const struct create_topic_request create_topic_request_v0_empty = {.topic_id = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, .name = {(const uint8_t *)"", 0}, .partition_count = 0, .replication_factor = 0, .configs = NULL, .configs_count = 0};
@@ -5505,6 +5552,9 @@ static const struct vector vectors[] = {
     {"ConsumerInstance", "empty", 0, &consumer_instance_v0_empty, consumer_instance_v0_empty_bytes, 29, NULL, 0, consumer_instance_v0_empty_lengths, RIA_COUNT(consumer_instance_v0_empty_lengths)},
     {"ConsumerInstance", "full", 0, &consumer_instance_v0_full, consumer_instance_v0_full_bytes, 39, consumer_instance_v0_full_newer, sizeof(consumer_instance_v0_full_newer), consumer_instance_v0_full_lengths, RIA_COUNT(consumer_instance_v0_full_lengths)},
     {"ConsumerInstance", "mixed", 0, &consumer_instance_v0_mixed, consumer_instance_v0_mixed_bytes, 39, NULL, 0, consumer_instance_v0_mixed_lengths, RIA_COUNT(consumer_instance_v0_mixed_lengths)},
+    {"ConsumerInstance", "empty", 1, &consumer_instance_v1_empty, consumer_instance_v1_empty_bytes, 30, NULL, 0, consumer_instance_v1_empty_lengths, RIA_COUNT(consumer_instance_v1_empty_lengths)},
+    {"ConsumerInstance", "full", 1, &consumer_instance_v1_full, consumer_instance_v1_full_bytes, 60, consumer_instance_v1_full_newer, sizeof(consumer_instance_v1_full_newer), consumer_instance_v1_full_lengths, RIA_COUNT(consumer_instance_v1_full_lengths)},
+    {"ConsumerInstance", "mixed", 1, &consumer_instance_v1_mixed, consumer_instance_v1_mixed_bytes, 50, NULL, 0, consumer_instance_v1_mixed_lengths, RIA_COUNT(consumer_instance_v1_mixed_lengths)},
     {"CreateTopicRequest", "empty", 0, &create_topic_request_v0_empty, create_topic_request_v0_empty_bytes, 25, NULL, 0, create_topic_request_v0_empty_lengths, RIA_COUNT(create_topic_request_v0_empty_lengths)},
     {"CreateTopicRequest", "full", 0, &create_topic_request_v0_full, create_topic_request_v0_full_bytes, 67, create_topic_request_v0_full_newer, sizeof(create_topic_request_v0_full_newer), create_topic_request_v0_full_lengths, RIA_COUNT(create_topic_request_v0_full_lengths)},
     {"CreateTopicRequest", "mixed", 0, &create_topic_request_v0_mixed, create_topic_request_v0_mixed_bytes, 49, NULL, 0, create_topic_request_v0_mixed_lengths, RIA_COUNT(create_topic_request_v0_mixed_lengths)},

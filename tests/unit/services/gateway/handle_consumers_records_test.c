@@ -87,7 +87,7 @@ static void polls_are_refused_before_anything_is_read(void)
     (void)instance_expect_member(&s);
     instance_tell(&s);
     CU_ASSERT_TRUE(instance_answered(&s, 409, "{\"error_code\":40903,"));
-    CU_ASSERT_TRUE(instance_answered(&s, 409, "or all of its topics were deleted"));
+    CU_ASSERT_TRUE(instance_answered(&s, 409, "or all topics of those were deleted"));
     instance_begin(&s, "GET", INSTANCE_PATH "/records", NULL);
     s.c.fakes[0].request.is_head = true;
     instance_send(&s);
@@ -137,6 +137,104 @@ static void a_pattern_without_topics_waits(void)
     }
     CU_ASSERT_TRUE(instance_answered(&s, 200, "[]"));
     CU_ASSERT_TRUE(consuming_nothing_asked(&s.c));
+    instance_fini(&s);
+}
+
+/* The coordinator has taken the former topic from the subscription; this gateway knows the new one.
+ */
+static struct world_topic *make_anew(struct instance *s, struct ria_slice *name)
+{
+    *name = RIA_SLICE_LITERAL("t");
+    s->instance.topics = name;
+    s->instance.topics_count = 1;
+    s->is_subscribed = false;
+    s->c.t->deleted = true;
+    struct world_topic *anew = world_add_topic(&s->c.world, "t", 3);
+    world_publish(&s->c.world);
+    world_run(&s->c.world);
+    return anew;
+}
+
+static void a_topic_that_was_made_anew_under_its_name_is_read(void)
+{
+    struct instance s;
+    struct ria_slice name;
+
+    instance_init(&s);
+    struct world_topic *anew = make_anew(&s, &name);
+    instance_call(&s, "GET", INSTANCE_PATH "/records", NULL);
+    (void)instance_expect_member(&s);
+    instance_tell(&s);
+    const struct group_member *member = instance_expect_member(&s);
+    CU_ASSERT_EQUAL_FATAL(member->subscription_count, 1);
+    CU_ASSERT_TRUE(ria_uuid_equal(member->subscription[0], anew->id));
+    s.c.t = anew;
+    s.is_subscribed = true;
+    instance_tell(&s);
+    const struct group_read *read = consuming_expect(&s.c, 1, GROUP_OP_READ);
+    CU_ASSERT_EQUAL_FATAL(read->topics_count, 1);
+    CU_ASSERT_TRUE(ria_uuid_equal(read->topics[0].topic_id, anew->id));
+    consuming_grant(&s.c, 1, 0);
+    consuming_give_records(&s.c, 0, 1);
+    struct consumer_instance marked = instance_detail_of(&s, instance_expect_member(&s));
+    CU_ASSERT_EQUAL_FATAL(marked.topics_count, 1); /* the name stays */
+    CU_ASSERT_TRUE(ria_slice_equal(marked.topics[0], name));
+    instance_tell(&s);
+    CU_ASSERT_TRUE(instance_answered(&s, 200, "\"offset\":0"));
+    (void)consuming_expect(&s.c, 2, GROUP_OP_COMMIT);
+    consuming_answer(&s.c);
+    instance_fini(&s);
+}
+
+/* The gateway is behind: the topic that it knows was deleted. It looks again, and the poll fails
+ * neither then nor while there is no topic of the name. */
+static void a_subscribed_topic_that_went_is_waited_for(void)
+{
+    struct instance s;
+    struct ria_slice name;
+
+    instance_init(&s);
+    (void)make_anew(&s, &name);
+    instance_call(&s, "GET", INSTANCE_PATH "/records", NULL);
+    (void)instance_expect_member(&s);
+    instance_tell(&s);
+    (void)instance_expect_member(&s);
+    consuming_refuse(&s.c, RIA_ERR_UNKNOWN_TOPIC, "deleted");
+    CU_ASSERT_EQUAL(s.c.fakes[0].answers, 0);
+    world_advance(&s.c.world, 50 * MS);
+    (void)instance_expect_member(&s);
+    instance_tell(&s); /* it has none to read still */
+    for (int i = 0; i < 20 && s.c.fakes[0].answers == 0; i++) {
+        world_advance(&s.c.world, 100 * MS);
+        if (!consuming_nothing_asked(&s.c)) {
+            (void)instance_expect_member(&s);
+            instance_tell(&s);
+        }
+    }
+    CU_ASSERT_TRUE(instance_answered(&s, 200, "[]"));
+    instance_fini(&s);
+}
+
+static void a_topic_that_goes_during_a_poll_fails_no_poll(void)
+{
+    struct instance s;
+
+    instance_init(&s);
+    instance_call(&s, "GET", INSTANCE_PATH "/records", NULL);
+    (void)instance_expect_member(&s);
+    instance_tell(&s);
+    (void)consuming_expect(&s.c, 1, GROUP_OP_READ);
+    consuming_refuse(&s.c, RIA_ERR_UNKNOWN_TOPIC, "deleted");
+    CU_ASSERT_EQUAL(s.c.fakes[0].answers, 0);
+    world_advance(&s.c.world, 50 * MS);
+    (void)consuming_expect(&s.c, 1, GROUP_OP_READ);
+    consuming_grant(&s.c, 1, 7);
+    consuming_give_records(&s.c, 7, 1);
+    (void)instance_expect_member(&s);
+    instance_tell(&s);
+    CU_ASSERT_TRUE(instance_answered(&s, 200, "\"offset\":7"));
+    (void)consuming_expect(&s.c, 2, GROUP_OP_COMMIT);
+    consuming_answer(&s.c);
     instance_fini(&s);
 }
 
@@ -219,6 +317,9 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(polls_are_refused_before_anything_is_read),
     HARNESS_TEST(a_pattern_is_looked_at_again_in_each_poll),
     HARNESS_TEST(a_pattern_without_topics_waits),
+    HARNESS_TEST(a_topic_that_was_made_anew_under_its_name_is_read),
+    HARNESS_TEST(a_subscribed_topic_that_went_is_waited_for),
+    HARNESS_TEST(a_topic_that_goes_during_a_poll_fails_no_poll),
     HARNESS_TEST(too_few_bytes_are_read_again),
     HARNESS_TEST(a_pattern_that_came_during_a_poll_stays),
 };
