@@ -29,6 +29,11 @@ static bool say_next(struct group_stream *stream)
 
     ria_buf_clear(&stream->control);
     stream->control_at = 0;
+    if (stream->lost_told < stream->lost_count) {
+        err = group_stream_say_uncommitted(stream, &stream->lost[stream->lost_told]);
+        stream->lost_told += err == RIA_OK;
+        return err == RIA_OK;
+    }
     for (uint32_t i = 0; i < stream->part_count; i++) {
         struct group_part *part = &stream->parts[i];
         if (part->is_lost && !part->is_told) {
@@ -196,8 +201,9 @@ static void look_at(struct group_stream *stream, int64_t now_us)
     }
     if (stream->hungry) {
         stream->beat_due = now_us - stream->sent_us >= stream->heartbeat_us;
-        bool is_due = stream->beat_due || (!stream->acquires && now_us >= stream->acquire_us &&
-                                           stream->part_count < stream->parts_max);
+        bool is_due = stream->beat_due || stream->lost_told < stream->lost_count ||
+                      (!stream->acquires && now_us >= stream->acquire_us &&
+                       stream->part_count < stream->parts_max);
         for (uint32_t i = 0; i < stream->part_count; i++) {
             const struct group_part *part = &stream->parts[i];
             is_due = is_due || part->is_lost || (part->retry_us > 0 && now_us >= part->retry_us);
@@ -265,6 +271,22 @@ void group_streams_view_changed(struct group_streams *streams)
 
 /* --- the beginning -----------------------------------------------------------------------------*/
 
+/* What of its cursor counts no more outlives the fetch that has found out. */
+static bool copy_lost(struct group_stream *stream, const struct group_fetch *fetch)
+{
+    stream->wish.lost = NULL; /* once */
+    stream->wish.lost_count = 0;
+    stream->lost = ria_arena_alloc_array(&stream->arena, fetch->lost_count, sizeof(*stream->lost));
+    if (stream->lost == NULL) {
+        return false;
+    }
+    if (fetch->lost_count > 0) {
+        memcpy(stream->lost, fetch->lost, fetch->lost_count * sizeof(*stream->lost));
+    }
+    stream->lost_count = fetch->lost_count;
+    return true;
+}
+
 /* The first look at the group: what is wrong is told by the status. */
 static void begun(struct group_fetch *fetch, const struct failure *failure)
 {
@@ -289,7 +311,7 @@ static void begun(struct group_fetch *fetch, const struct failure *failure)
     stream->has_acquired = fetch->held_count > 0;
     stream->generation = fetch->generation;
     stream->is_answered = true;
-    if (group_stream_say_beginning(stream) != RIA_OK) {
+    if (!copy_lost(stream, fetch) || group_stream_say_beginning(stream) != RIA_OK) {
         group_stream_end(stream, "no_memory", "the gateway is out of memory");
     }
     stream->gateway->streams.metrics.opened.value++;
@@ -322,6 +344,8 @@ static bool copy_wish(struct group_stream *stream, const struct group_stream_wis
     fetch->topic_count = wish->topic_count;
     fetch->commits = wish->commits;
     fetch->commit_count = wish->commit_count;
+    fetch->lost = wish->lost;
+    fetch->lost_count = wish->lost_count;
     fetch->topics =
         ria_arena_alloc_array(&stream->arena, wish->topic_count, sizeof(struct cluster_topic *));
     stream->parts = calloc(stream->parts_max, sizeof(*stream->parts));

@@ -13,8 +13,10 @@
  * One chunk of text is held, no more is read until the socket has taken it; who takes nothing for a
  * second keeps only the rest of the event that it has begun, and the rest is read again.
  *
- * A lease that somebody else has by now is told (`lost`), and the stream goes on with the others. A
- * named member whose share has changed gives everything back and is given what is its own now.
+ * What the cursor that it began with has, and does not count any more, is told first (`lost`): of
+ * a topic that was deleted, of a partition that others go on with. A lease that somebody else has
+ * by now is told as well, and the stream goes on with the others. A named member whose share has
+ * changed gives everything back and is given what is its own now.
  *
  * Thread: the loop's.
  */
@@ -35,6 +37,8 @@ struct group_stream_wish {
     uint32_t topic_count;
     struct group_read_group_read_commit *commits; /* of the cursor it comes back with */
     uint32_t commit_count;
+    group_lost *lost; /* and what is in it of topics that are gone */
+    uint32_t lost_count;
     struct filter_set *filter; /* takes it, on errors too */
     stream_form form;
     bool client_commits;

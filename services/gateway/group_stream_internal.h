@@ -54,6 +54,10 @@ struct group_stream {
     int64_t ends_us;      /* INT64_MAX: never */
     int64_t records_left; /* -1: no limit */
     uint32_t parts_max;
+    /* what its cursor has and counts no more: told at the beginning */
+    group_lost *lost;
+    uint32_t lost_count;
+    uint32_t lost_told;
     /* leases */
     struct group_part *parts; /* parts_max of them, by topic and number */
     uint32_t part_count;
@@ -144,4 +148,6 @@ ria_err group_stream_say_beginning(struct group_stream *stream) RIA_MUST_USE;
 ria_err group_stream_say_beat(struct group_stream *stream) RIA_MUST_USE;
 ria_err
 group_stream_say_lost(struct group_stream *stream, const struct group_part *part) RIA_MUST_USE;
+ria_err
+group_stream_say_uncommitted(struct group_stream *stream, const group_lost *lost) RIA_MUST_USE;
 ria_err group_stream_say_end(struct group_stream *stream) RIA_MUST_USE;

@@ -4,7 +4,9 @@
 #include "common/assert.h"
 #include "common/json.h"
 
+#include "services/gateway/admin.h"
 #include "services/gateway/cursor.h"
+#include "services/gateway/group_input.h"
 #include "services/gateway/group_stream_internal.h"
 #include "services/gateway/render.h"
 
@@ -271,19 +273,38 @@ ria_err group_stream_say_beat(struct group_stream *stream)
                                         : append_place(stream, ":\nid: ", "\n\n");
 }
 
-ria_err group_stream_say_lost(struct group_stream *stream, const struct group_part *part)
+static ria_err
+begin_lost(struct group_stream *stream, const struct ria_uuid *topic_id, int32_t partition)
 {
     struct ria_buf *out = &stream->control;
-    bool events = stream->form == STREAM_EVENTS;
 
-    if (events) {
-        RIA_TRY(append_place(stream, "event: lost\nid: ", "\ndata: "));
+    if (stream->form == STREAM_EVENTS) {
+        RIA_TRY(append_place(stream, "event: lost\nid: ", "\ndata: {"));
+    } else {
+        RIA_TRY(ria_buf_append_str(out, "{\"lost\":{"));
     }
-    RIA_TRY(ria_buf_append_str(out, events ? "{\"topic\":" : "{\"lost\":{\"topic\":"));
-    RIA_TRY(ria_json_append_string(out, ria_slice_cstr(part->partition->topic->name)));
-    RIA_TRY(ria_buf_printf(out, ",\"partition\":%d}", (int)part->partition->number));
-    return events ? ria_buf_append_str(out, "\n\n")
-                  : append_place(stream, ",\"cursor\":\"", "\"}\n");
+    RIA_TRY(group_input_render_lost(stream->gateway->cluster, topic_id, out));
+    return ria_buf_printf(out, ",\"partition\":%d", (int)partition);
+}
+
+static ria_err end_lost(struct group_stream *stream)
+{
+    return stream->form == STREAM_EVENTS ? ria_buf_append_str(&stream->control, "}\n\n")
+                                         : append_place(stream, "},\"cursor\":\"", "\"}\n");
+}
+
+ria_err group_stream_say_lost(struct group_stream *stream, const struct group_part *part)
+{
+    RIA_TRY(begin_lost(stream, &part->partition->topic->id, part->partition->number));
+    return end_lost(stream);
+}
+
+ria_err group_stream_say_uncommitted(struct group_stream *stream, const group_lost *lost)
+{
+    RIA_TRY(begin_lost(stream, &lost->topic_id, lost->partition));
+    RIA_TRY(ria_buf_append_str(&stream->control, ",\"position\":"));
+    RIA_TRY(admin_render_known(lost->position, &stream->control));
+    return end_lost(stream);
 }
 
 ria_err group_stream_say_end(struct group_stream *stream)

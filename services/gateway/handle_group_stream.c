@@ -55,6 +55,8 @@ static bool read_query(
     wish->topic_count = fetch->topic_count;
     wish->commits = fetch->commits;
     wish->commit_count = fetch->commit_count;
+    wish->lost = fetch->lost;
+    wish->lost_count = fetch->lost_count;
     wish->from_latest = fetch->from_latest;
     wish->on_range = fetch->on_range;
     wish->client_commits = ack == 1;

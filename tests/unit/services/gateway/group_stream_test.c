@@ -12,6 +12,8 @@
 #include "schemas/gen/group_read.h"
 #include "schemas/gen/group_read_result.h"
 
+#include "services/gateway/cursor.h"
+#include "services/gateway/gateway.h"
 #include "services/gateway/group_ops.h"
 #include "services/gateway/service.h"
 #include "tests/lib/harness.h"
@@ -294,6 +296,109 @@ static void a_lost_lease_is_told_and_the_stream_goes_on_with_the_others(void)
     teardown(&s);
 }
 
+/* Opens a stream behind offset 7 of t (lease 5) and offset 3 of the other topic (lease 6). */
+static void open_behind(struct setup *s, const struct world_topic *other, const char *type)
+{
+    const struct cursor_entry entries[] = {{0, 7, 5}, {0, 3, 6}};
+    const struct cursor_topic topics[] = {{s->t->id, &entries[0], 1}, {other->id, &entries[1], 1}};
+    const struct cursor cursor = {
+        .kind = CURSOR_GROUP,
+        .group = cursor_group_hash(RIA_SLICE_LITERAL("g")),
+        .topics = topics,
+        .topic_count = 2,
+    };
+    const struct ria_uuid cluster_id = {{1}};
+    char text[CURSOR_TEXT_MAX + 1];
+    char query[400];
+    size_t size = 0;
+
+    for (size_t i = 0; i < RIA_COUNT(topics); i++) { /* they were handed out here */
+        const struct cluster_partition *partition =
+            cluster_partition(s->gateway->cluster, &topics[i].id, 0);
+        if (partition != NULL) {
+            marks_note(&s->gateway->marks, partition, 10);
+        }
+    }
+    CU_ASSERT_EQUAL_FATAL(cursor_encode(&cursor, &cluster_id, text, &size), RIA_OK);
+    (void)snprintf(query, sizeof(query), "&max_partitions=1&after=%.300s", text);
+    open_as(s, query, type);
+}
+
+static struct world_topic *add_other(struct setup *s)
+{
+    struct world_topic *other = world_add_topic(&s->world, "other", 1);
+
+    world_publish(&s->world);
+    world_run(&s->world);
+    return other;
+}
+
+static int times(const struct setup *s, const char *part)
+{
+    int count = 0;
+
+    for (const char *at = s->client.body; (at = strstr(at, part)) != NULL; at++) {
+        count++;
+    }
+    return count;
+}
+
+static void what_its_cursor_has_of_a_deleted_topic_is_told_once(void)
+{
+    struct setup s;
+
+    setup(&s);
+    struct world_topic *other = add_other(&s);
+    other->deleted = true;
+    world_publish(&s.world);
+    world_run(&s.world);
+    open_behind(&s, other, "text/event-stream");
+    const struct group_read *read = expect(&s, GROUP_OP_READ);
+    CU_ASSERT_EQUAL_FATAL(read->commits_count, 1); /* the rest of the cursor is committed */
+    CU_ASSERT_EQUAL(read->commits[0].lease_id, 5);
+    group_world_close(&s.asked);
+    grant(&s, 1);
+    give(&s, 7, 3);
+    settle(&s);
+    CU_ASSERT_EQUAL(times(&s, "event: lost\nid: "), 1);
+    CU_ASSERT_TRUE(fake_answer_has(&s.client, "\ndata: {\"topic\":\"other\",\"topic_id\":\""));
+    CU_ASSERT_TRUE(fake_answer_has(
+        &s.client, "\",\"reason\":\"topic_deleted\",\"partition\":0,\"position\":null}\n\n"
+    ));
+    CU_ASSERT_TRUE(fake_answer_has(&s.client, "\"topic\":\"t\",\"partition\":0,\"offset\":9"));
+    world_advance(&s.world, 16 * SECOND); /* past a heartbeat */
+    take(&s);
+    CU_ASSERT_EQUAL(times(&s, "event: lost"), 1);
+    teardown(&s);
+}
+
+static void what_its_cursor_has_and_others_go_on_with_is_told(void)
+{
+    struct group_read_result_group_lost lost = {.partition = 0, .position = 9};
+    struct group_read_result result;
+    struct setup s;
+
+    setup(&s);
+    struct world_topic *other = add_other(&s);
+    open_behind(&s, other, "application/x-ndjson");
+    const struct group_read *read = expect(&s, GROUP_OP_READ);
+    CU_ASSERT_EQUAL_FATAL(read->commits_count, 2);
+    group_read_result_init(&result);
+    lost.topic_id = other->id;
+    result.lost = &lost;
+    result.lost_count = 1;
+    answer(&s, &result);
+    CU_ASSERT_EQUAL_FATAL(s.client.status, 200);
+    take(&s);
+    CU_ASSERT_EQUAL(
+        times(
+            &s, "\"}\n{\"lost\":{\"topic\":\"other\",\"partition\":0,\"position\":9},\"cursor\":\""
+        ),
+        1
+    );
+    teardown(&s);
+}
+
 static void what_is_filtered_out_counts_as_delivered(void)
 {
     struct setup s;
@@ -382,6 +487,8 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(leases_are_given_back_when_the_client_goes_and_only_what_it_took_is_committed),
     HARNESS_TEST(leases_are_extended_and_with_ack_cursor_nothing_is_committed),
     HARNESS_TEST(a_lost_lease_is_told_and_the_stream_goes_on_with_the_others),
+    HARNESS_TEST(what_its_cursor_has_of_a_deleted_topic_is_told_once),
+    HARNESS_TEST(what_its_cursor_has_and_others_go_on_with_is_told),
     HARNESS_TEST(what_is_filtered_out_counts_as_delivered),
     HARNESS_TEST(a_client_that_is_stuck_holds_one_event_and_the_rest_is_read_again),
     HARNESS_TEST(a_refusal_of_the_group_is_the_status),
