@@ -131,7 +131,7 @@ static void take_event(void *arg, const struct event *event)
     } else if (ria_slice_equal(event->name, RIA_SLICE_LITERAL("gap"))) {
         note("records were left out", event->data);
     } else if (ria_slice_equal(event->name, RIA_SLICE_LITERAL("lost"))) {
-        note("a partition of the cursor counts no more", event->data);
+        note("what was read of a partition counts no more", event->data);
     } else if (!ria_slice_is_null(event->data) && ria_slice_is_null(event->name)) {
         take_record(s, event->data);
     }

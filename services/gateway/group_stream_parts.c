@@ -82,6 +82,15 @@ static int by_topic_and_number(const void *left, const void *right)
     return order != 0 ? order : a->number - b->number;
 }
 
+static void lose(struct group_part *part)
+{
+    if (part->waits) {
+        watch_cancel(&part->wait);
+        part->waits = false;
+    }
+    part->is_lost = true;
+}
+
 /* Those that are told lost, or given back, and that no mark speaks of any more. */
 static void sweep(struct group_stream *stream)
 {
@@ -123,6 +132,18 @@ static void render_failed(struct group_stream *stream, ria_err err)
     group_stream_end(stream, failure.code, failure.message);
 }
 
+/* What it has of a partition that it was given again: that lease was over, and what was not
+ * committed comes again. */
+static void replace_part(struct group_stream *stream, const struct cluster_partition *partition)
+{
+    uint32_t at = find_part(stream, partition);
+
+    if (at < stream->part_count) {
+        lose(&stream->parts[at]);
+        stream->parts[at].is_told = true; /* it goes on with it */
+    }
+}
+
 /* What the fetch has leased becomes the stream's, what it has read text. */
 static void take_acquired(struct group_stream *stream)
 {
@@ -134,6 +155,7 @@ static void take_acquired(struct group_stream *stream)
     stop_watching(stream);
     for (uint32_t i = 0; i < fetch->held_count && stream->part_count < stream->parts_max; i++) {
         const struct group_held *held = &fetch->held[i];
+        replace_part(stream, held->partition);
         stream->parts[stream->part_count++] = (struct group_part){
             .stream = stream,
             .partition = held->partition,
@@ -314,15 +336,6 @@ void group_stream_feed(struct group_stream *stream)
 }
 
 /* --- committing --------------------------------------------------------------------------------*/
-
-static void lose(struct group_part *part)
-{
-    if (part->waits) {
-        watch_cancel(&part->wait);
-        part->waits = false;
-    }
-    part->is_lost = true;
-}
 
 static void take_answer(struct group_stream *stream, const struct group_commit_result *said)
 {

@@ -296,6 +296,56 @@ static void a_lost_lease_is_told_and_the_stream_goes_on_with_the_others(void)
     teardown(&s);
 }
 
+static int times(const struct setup *s, const char *part)
+{
+    int count = 0;
+
+    for (const char *at = s->client.body; (at = strstr(at, part)) != NULL; at++) {
+        count++;
+    }
+    return count;
+}
+
+/* Its lease was over before it heard of that, and nobody else came: two leases of one partition
+ * made a cursor that the gateway died of. */
+static void a_partition_that_is_granted_again_goes_on_under_the_new_lease(void)
+{
+    struct group_read_result_group_grant grant_again = {
+        .partition = 0,
+        .lease_id = 21,
+        .offset = 8,
+        .left_ms = 30000,
+    };
+    struct group_read_result result;
+    struct setup s;
+
+    setup(&s);
+    open_as(&s, "&max_partitions=2&ack=cursor", "text/event-stream");
+    grant(&s, 1);
+    give(&s, 7, 3);
+    settle(&s);
+    (void)expect(&s, GROUP_OP_READ);
+    group_read_result_init(&result);
+    grant_again.topic_id = s.t->id;
+    result.granted = &grant_again;
+    result.granted_count = 1;
+    answer(&s, &result);
+    give(&s, 8, 3);
+    settle(&s);
+    CU_ASSERT_EQUAL(times(&s, "\"offset\":7"), 1);
+    CU_ASSERT_EQUAL(times(&s, "\"offset\":8"), 2);
+    CU_ASSERT_EQUAL(times(&s, "\"offset\":10"), 1);
+    CU_ASSERT_EQUAL(times(&s, "event: lost"), 0); /* it is still its own */
+    answer_acquire(&s); /* there is room for another one */
+    fake_request_hang_up(&s.client);
+    world_run(&s.world);
+    const struct group_commit *commit = expect(&s, GROUP_OP_COMMIT);
+    CU_ASSERT_EQUAL_FATAL(commit->entries_count, 1);
+    CU_ASSERT_EQUAL(commit->entries[0].lease_id, 21);
+    answer_commit(&s, -1);
+    teardown(&s);
+}
+
 /* Opens a stream behind offset 7 of t (lease 5) and offset 3 of the other topic (lease 6). */
 static void open_behind(struct setup *s, const struct world_topic *other, const char *type)
 {
@@ -331,16 +381,6 @@ static struct world_topic *add_other(struct setup *s)
     world_publish(&s->world);
     world_run(&s->world);
     return other;
-}
-
-static int times(const struct setup *s, const char *part)
-{
-    int count = 0;
-
-    for (const char *at = s->client.body; (at = strstr(at, part)) != NULL; at++) {
-        count++;
-    }
-    return count;
 }
 
 static void what_its_cursor_has_of_a_deleted_topic_is_told_once(void)
@@ -487,6 +527,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(leases_are_given_back_when_the_client_goes_and_only_what_it_took_is_committed),
     HARNESS_TEST(leases_are_extended_and_with_ack_cursor_nothing_is_committed),
     HARNESS_TEST(a_lost_lease_is_told_and_the_stream_goes_on_with_the_others),
+    HARNESS_TEST(a_partition_that_is_granted_again_goes_on_under_the_new_lease),
     HARNESS_TEST(what_its_cursor_has_of_a_deleted_topic_is_told_once),
     HARNESS_TEST(what_its_cursor_has_and_others_go_on_with_is_told),
     HARNESS_TEST(what_is_filtered_out_counts_as_delivered),
