@@ -232,8 +232,8 @@ void group_stream_drop_text(struct group_stream *stream)
     const struct group_mark *marks = marks_of(stream, &count);
     size_t begun = kept == 0 ? 0 : marks[kept - 1].end;
 
-    if (count > kept && stream->at > begun) {
-        kept++; /* it has begun */
+    while (count > kept && stream->at > begun) { /* it has begun, or was given as a whole */
+        begun = marks[kept++].end;
     }
     for (uint32_t i = count; i > kept; i--) {
         stream->parts[marks[i - 1].part].next = marks[i - 1].from;
@@ -244,9 +244,9 @@ void group_stream_drop_text(struct group_stream *stream)
     }
     stream->text.size = kept == 0 ? 0 : marks[kept - 1].end;
     stream->marks.size = kept * sizeof(*marks);
-    if (stream->text.size == stream->at) {
+    if (kept == stream->mark) {
         group_stream_clear_text(stream);
-    }
+    } /* else what was given is handed over with the next pull */
 }
 
 /* --- texts of its own --------------------------------------------------------------------------*/

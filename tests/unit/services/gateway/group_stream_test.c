@@ -482,6 +482,38 @@ static void a_client_that_is_stuck_holds_one_event_and_the_rest_is_read_again(vo
     teardown(&s);
 }
 
+/* Events that are in the socket's buffer were given, though nobody knows yet that it took them: to
+ * drop them left a stream that never sent anything again. */
+static void a_client_that_is_stuck_with_several_events_in_its_socket_goes_on(void)
+{
+    struct setup s;
+
+    setup(&s);
+    open_as(&s, "&max_partitions=1", "text/event-stream");
+    grant(&s, 1);
+    give(&s, 7, 6);
+    fake_request_take(&s.client, 1024, 1); /* the beginning */
+    fake_request_take(&s.client, 400, 1);  /* more than one event */
+    CU_ASSERT_TRUE(times(&s, "\"offset\":") >= 2);
+    CU_ASSERT_TRUE(times(&s, "\"offset\":") < 6);
+    world_advance(&s.world, 3 * SECOND);
+    take(&s);
+    while (world_next_call(&s.world, API_FETCH) != NULL && times(&s, "\"offset\":12") == 0) {
+        give(&s, 7, 6);
+        take(&s);
+    }
+    for (int offset = 7; offset < 13; offset++) {
+        char text[32];
+        (void)snprintf(text, sizeof(text), "\"offset\":%d,", offset);
+        CU_ASSERT_EQUAL(times(&s, text), 1);
+    }
+    world_advance(&s.world, 2 * TICK_US);
+    const struct group_commit *commit = expect(&s, GROUP_OP_COMMIT);
+    CU_ASSERT_TRUE(commit->entries[0].offset >= 7);
+    answer_commit(&s, -1);
+    teardown(&s);
+}
+
 static void a_refusal_of_the_group_is_the_status(void)
 {
     struct setup s;
@@ -532,6 +564,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(what_its_cursor_has_and_others_go_on_with_is_told),
     HARNESS_TEST(what_is_filtered_out_counts_as_delivered),
     HARNESS_TEST(a_client_that_is_stuck_holds_one_event_and_the_rest_is_read_again),
+    HARNESS_TEST(a_client_that_is_stuck_with_several_events_in_its_socket_goes_on),
     HARNESS_TEST(a_refusal_of_the_group_is_the_status),
     HARNESS_TEST(parameters_are_checked_before_anybody_is_asked),
 };
