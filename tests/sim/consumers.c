@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "tests/sim/client.h"
 #include "tests/sim/inspect.h"
 #include "tests/sim/world.h"
 
@@ -44,6 +45,31 @@ bool consumers_find_partition(
         }
     }
     return false;
+}
+
+void consumers_check_error(
+    struct world *world, uint32_t consumer, ria_err err, struct ria_slice text
+)
+{
+    if (!client_expects(world->plan, err)) {
+        world_break(
+            world,
+            "unexpected-error",
+            0,
+            "consumer %" PRIu32 " of group %" PRIu32 ": %s " RIA_SLICE_FMT,
+            consumer,
+            world->plan->consumers[consumer].group,
+            ria_err_name(err),
+            RIA_SLICE_ARG(text)
+        );
+    }
+}
+
+void consumers_trace(
+    struct world *world, const char *word, uint32_t consumer, ria_err err, struct ria_slice body
+)
+{
+    trace_add(&world->trace, word, consumer, (uint64_t)err, body.data, body.size);
 }
 
 int64_t consumers_lease_clock(const struct world *world)

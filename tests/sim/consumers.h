@@ -4,6 +4,7 @@
 
 #include "common/base.h"
 #include "common/err.h"
+#include "common/slice.h"
 #include "common/uuid.h"
 
 #include "tests/sim/history.h"
@@ -27,6 +28,17 @@ struct history_event consumers_event(
 /* Number over all topics. False: it is of none of ours. */
 bool consumers_find_partition(
     const struct world *world, const struct ria_uuid *topic_id, int32_t number, uint32_t *out
+);
+
+/* An answer that a consumer must not get while nothing worse happens than the plan has ends the run
+ * with "unexpected-error". */
+void consumers_check_error(
+    struct world *world, uint32_t consumer, ria_err err, struct ria_slice text
+);
+
+/* What a consumer was answered; word is a literal. */
+void consumers_trace(
+    struct world *world, const char *word, uint32_t consumer, ria_err err, struct ria_slice body
 );
 
 /* The coordinator's clock of leases; HISTORY_NO_CLOCK: it is down. */

@@ -38,6 +38,7 @@ $(eval $(call library,simlib,\
   tests/sim/sim_wire.c \
   tests/sim/stream_consumer.c \
   tests/sim/stream_reader.c \
+  tests/sim/stream_records.c \
   tests/sim/trace.c \
   tests/sim/workload.c \
   tests/sim/world.c \

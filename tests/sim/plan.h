@@ -190,6 +190,9 @@ struct plan_consumer {
     uint32_t extends_one_in;
     uint32_t gives_back_one_in;
     uint32_t commits_one_in; /* stream: in a call of its own; else the next read does it */
+    uint32_t stream_ms;      /* stream: reads by live streams of so long at most; 0 = by calls */
+    bool acks_written;       /* ... that commit what was written; else the client does */
+    uint32_t breaks_one_in;  /* ... whose ends get lost */
     uint32_t nacks_one_in;   /* queue, from here on: a record */
     uint32_t rejects_one_in;
     uint32_t is_late_one_in; /* what it was given: it says what it has to say past the deadline */

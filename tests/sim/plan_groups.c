@@ -182,6 +182,20 @@ static void draw_streams(struct plan *plan, struct ria_rand *rand)
     }
 }
 
+/* Half of the consumers of stream groups do not poll. */
+static void draw_live(struct plan *plan, struct ria_rand *rand)
+{
+    for (uint32_t i = 0; i < plan->consumer_count; i++) {
+        struct plan_consumer *consumer = &plan->consumers[i];
+        if (plan->groups[consumer->group].is_queue || plan_coin(rand)) {
+            continue;
+        }
+        consumer->stream_ms = (uint32_t)plan_between_log(rand, 50, 3000);
+        consumer->acks_written = plan_coin(rand);
+        consumer->breaks_one_in = seldom(rand, 2, 10);
+    }
+}
+
 /* Behind everything else, so that runs without groups stay as they are. */
 void plan_draw_groups(struct plan *plan, struct ria_rand *rand)
 {
@@ -198,6 +212,7 @@ void plan_draw_groups(struct plan *plan, struct ria_rand *rand)
         spare_ordered(plan, &plan->groups[i]);
     }
     draw_streams(plan, rand);
+    draw_live(plan, rand);
 }
 
 bool plan_consumes(const struct plan *plan, uint32_t group, uint32_t partition)

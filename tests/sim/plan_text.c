@@ -219,14 +219,16 @@ static void print_groups(const struct plan *plan, FILE *out)
             out,
             "  consumer %" PRIu32 ": of group %" PRIu32 " from %s, %" PRIu32
             " records at once, waits %" PRIu32 " ms, thinks %" PRId64 " us, dies one in %" PRIu32
-            "\n",
+            ", streams of %" PRIu32 " ms%s\n",
             i,
             consumer->group,
             plan_node_name(plan, consumer->client),
             consumer->records_max,
             consumer->wait_ms,
             consumer->think_us,
-            consumer->dies_one_in
+            consumer->dies_one_in,
+            consumer->stream_ms,
+            consumer->acks_written ? " that commit what was written" : ""
         );
     }
 }

@@ -355,17 +355,8 @@ static void on_failed(struct queue_consumer *consumer, ria_err err, struct ria_s
     bool is_gone = err == RIA_ERR_NOT_FOUND && plan_is_group_deleted(plan, consumer->plan->group);
     bool is_ours = err == RIA_ERR_UNKNOWN_TOPIC || is_gone;
 
-    if (!client_expects(plan, err) && !is_ours) {
-        world_break(
-            consumer->world,
-            "unexpected-error",
-            0,
-            "consumer %" PRIu32 " of queue %" PRIu32 ": %s " RIA_SLICE_FMT,
-            consumer->number,
-            consumer->plan->group,
-            ria_err_name(err),
-            RIA_SLICE_ARG(text)
-        );
+    if (!is_ours) {
+        consumers_check_error(consumer->world, consumer->number, err, text);
     }
     consumer->gateway = world_any_gateway(consumer->world, &consumer->rand);
     if (consumer->stage == QUEUE_STAGE_SAY && !is_gone && ria_rand_one_in(&consumer->rand, 2)) {
@@ -427,14 +418,7 @@ static void on_answered(void *arg, ria_err err, int status, const struct sim_htt
         err = error_of(consumer, status, http->body);
     }
     consumer->last_err = err;
-    trace_add(
-        &consumer->world->trace,
-        "queued",
-        consumer->number,
-        (uint64_t)err,
-        http->body.data,
-        http->body.size
-    );
+    consumers_trace(consumer->world, "queued", consumer->number, err, http->body);
     if (err != RIA_OK) {
         on_failed(consumer, err, http->body);
     } else {

@@ -18,7 +18,11 @@ enum {
     FRONT_TIMEOUT_MS = 5000, /* of a record; less than the default, so that it is met */
     FRONT_HEAD_MAX = 4096,
     FRONT_STREAMS_MAX = 100,
-    FRONT_PIECE = 8 * 1024, /* of a stream, at a time */
+    FRONT_PIECE = 16 * 1024, /* of a stream, at a time, at most */
+    PAUSES_ONE_IN = 8,       /* pieces, before a socket has room again */
+    PAUSE_US_MAX = 20 * 1000,
+    STUCK_ONE_IN = 50, /* pauses: so long that a stream gives up what it holds */
+    STUCK_US_MAX = 2000 * 1000,
 };
 
 struct sim_front {
@@ -27,6 +31,8 @@ struct sim_front {
     struct budget budget;
     struct ria_list requests;
     uint32_t cut_one_in;
+    sim_front_handed_fn handed;
+    void *handed_arg;
     bool is_stopping;
 };
 
@@ -43,6 +49,7 @@ struct front_request {
     struct response stream; /* pull is NULL: it is none */
     struct ria_timer pull;
     struct ria_buf text;
+    size_t told; /* of the text */
 };
 _Static_assert(offsetof(struct front_request, request) == 0, "front_of casts");
 
@@ -107,25 +114,50 @@ send_frame(struct front_request *front, const struct response *response, struct 
     front->is_answered = true; /* its handler may still look at it */
 }
 
-/* The network takes everything at once; what comes of a stream is kept until its end. */
+static void hand(struct front_request *front)
+{
+    struct ria_slice text = ria_buf_slice(&front->text);
+
+    front->told += front->front->handed(
+        front->front->handed_arg, &front->http, ria_slice_sub(text, front->told, text.size)
+    );
+}
+
+/* How long its socket has no room; 0: it has. */
+static int64_t draw_pause(struct front_request *front)
+{
+    struct ria_rand *rand = front->front->env->rand;
+
+    if (!ria_rand_one_in(rand, PAUSES_ONE_IN)) {
+        return 0;
+    }
+    return 1 +
+           (int64_t
+           )ria_rand_below(rand, ria_rand_one_in(rand, STUCK_ONE_IN) ? STUCK_US_MAX : PAUSE_US_MAX);
+}
+
+/* What comes of a stream is kept until its end. */
 static void pull_due(struct ria_timer *timer, void *arg)
 {
     struct front_request *front = arg;
+    int64_t pause_us = 0;
     int64_t given;
 
-    (void)timer;
     do {
-        ria_err err = ria_buf_reserve(&front->text, FRONT_PIECE);
+        size_t room = FRONT_PIECE - (size_t)ria_rand_below(front->front->env->rand, FRONT_PIECE);
+        ria_err err = ria_buf_reserve(&front->text, room);
         RIA_ASSERT(err == RIA_OK); /* clients of the simulator bound their streams */
-        given = front->stream.pull(
-            front->stream.owner, front->text.data + front->text.size, FRONT_PIECE
-        );
+        given = front->stream.pull(front->stream.owner, front->text.data + front->text.size, room);
         front->text.size += (size_t)ria_max_i64(given, 0);
-    } while (given > 0);
+        pause_us = given > 0 ? draw_pause(front) : 0;
+    } while (given > 0 && pause_us == 0);
+    hand(front);
     if (given < 0) {
         struct response response = front->stream;
         front->stream.pull = NULL;
         send_frame(front, &response, ria_buf_slice(&front->text));
+    } else if (pause_us > 0) {
+        ria_timer_start(front->front->env->timers, timer, pause_us);
     }
 }
 
@@ -282,8 +314,13 @@ static void on_request(void *arg, struct ria_rpc_request *rpc)
 
 /* ---- life ---- */
 
-struct sim_front *
-sim_front_new(const struct ria_env *env, const char *coordinator, uint32_t cut_one_in)
+struct sim_front *sim_front_new(
+    const struct ria_env *env,
+    const char *coordinator,
+    uint32_t cut_one_in,
+    sim_front_handed_fn handed,
+    void *arg
+)
 {
     struct sim_front *front = calloc(1, sizeof(*front));
     const struct gateway_options options = {
@@ -296,6 +333,8 @@ sim_front_new(const struct ria_env *env, const char *coordinator, uint32_t cut_o
     RIA_ASSERT(front != NULL);
     front->env = env;
     front->cut_one_in = cut_one_in;
+    front->handed = handed;
+    front->handed_arg = arg;
     front->budget.limit = FRONT_BUDGET;
     ria_list_init(&front->requests);
     ria_err err = gateway_new(env, &options, &front->budget, NULL, &front->gateway);

@@ -8,6 +8,7 @@
 #include "tests/sim/client.h"
 #include "tests/sim/inspect.h"
 #include "tests/sim/sim_front.h"
+#include "tests/sim/stream_records.h"
 #include "tests/sim/world.h"
 
 #define WALL_START_MS INT64_C(1700000000000)
@@ -192,7 +193,9 @@ static ria_err new_core(struct sim_node *node, char *reason)
         node->front = sim_front_new(
             &node->env,
             world_coordinator_address,
-            node->world->plan->group_count > 0 ? FRONT_CUT_ONE_IN : 0
+            node->world->plan->group_count > 0 ? FRONT_CUT_ONE_IN : 0,
+            stream_records_handed,
+            node->world
         );
         return RIA_OK;
     case PLAN_TRANSFORM:

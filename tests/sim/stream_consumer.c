@@ -22,7 +22,8 @@ enum {
     HASTE_BYTES = 256 * 1024,
     HEAD_SIZE = CURSOR_TEXT_MAX + 512,
     TOPICS_SIZE = PLAN_TOPICS_MAX * WORLD_NAME_SIZE,
-    READER_FIRST = PLAN_READERS_MAX, /* as a reader it has this number and its own */
+    HASTE_MS = 200,
+    STREAM_TIMES = 10, /* as many records as a read has */
 };
 
 static void again(struct stream_consumer *consumer, int64_t pause_us)
@@ -35,186 +36,40 @@ static bool one_in(struct stream_consumer *consumer, uint32_t times)
     return !consumer->is_finishing && times > 0 && ria_rand_one_in(&consumer->rand, times);
 }
 
-static void forget(struct stream_consumer *consumer)
-{
-    consumer->cursor[0] = '\0';
-    consumer->part_count = 0;
-}
-
-/* ---- history ---- */
-
-static void
-note(struct stream_consumer *consumer, history_kind kind, const struct stream_part *part)
-{
-    struct history_event event =
-        consumers_event(consumer->world, kind, consumer->number, part->partition, part->offset);
-
-    event.lease = part->lease;
-    history_add(&consumer->world->history, &event);
-}
-
-static void note_all(struct stream_consumer *consumer, history_kind kind)
-{
-    for (uint32_t i = 0; i < consumer->part_count; i++) {
-        note(consumer, kind, &consumer->parts[i]);
-    }
-}
-
 /* ---- records that came ---- */
 
-/* A partition's lines, which come together. */
-struct run {
-    uint32_t partition;
-    int64_t first;
-    int64_t count;
-};
-
-struct taking {
-    struct stream_consumer *consumer;
-    struct run runs[PLAN_PARTITIONS_MAX];
-    uint32_t count;
-};
-
-/* False: the lines make no sense. */
-static bool for_each_line(
-    struct stream_consumer *consumer,
-    struct ria_slice lines,
-    void (*fn)(struct taking *taking, struct history_event *event),
-    struct taking *taking
-)
+static void note_has(struct stream_consumer *consumer, history_kind kind)
 {
-    struct ria_slice line;
-
-    while (lines.size > 0) {
-        struct line_record record;
-        if (!lines_next(&lines, &line) || !lines_parse(consumer->world, line, &record)) {
-            return false;
-        }
-        struct history_event event = consumers_event(
-            consumer->world, HISTORY_READ, consumer->number, record.partition, record.offset
-        );
-        event.actor = READER_FIRST + consumer->number;
-        event.value = record.value;
-        event.watermark = HISTORY_NO_WATERMARK;
-        fn(taking, &event);
-    }
-    return true;
+    stream_place_note(&consumer->has, consumer->world, consumer->number, kind);
 }
 
-static void count_line(struct taking *taking, struct history_event *event)
+static void break_records(struct stream_consumer *consumer)
 {
-    struct run *last = taking->count == 0 ? NULL : &taking->runs[taking->count - 1];
-
-    if (last != NULL && last->partition == event->partition) {
-        last->count++;
-    } else if (taking->count < PLAN_PARTITIONS_MAX) {
-        taking->runs[taking->count++] =
-            (struct run){.partition = event->partition, .first = event->offset, .count = 1};
-    }
+    world_break(
+        consumer->world, "bad-batch", 0, "consumer %" PRIu32 " got no records", consumer->number
+    );
+    stream_place_forget(&consumer->has);
 }
 
-static void note_line(struct taking *taking, struct history_event *event)
+static struct stream_taker taker_of(struct stream_consumer *consumer)
 {
-    history_add(&taking->consumer->world->history, event);
-}
-
-static const struct stream_part *
-find_part(const struct stream_consumer *consumer, uint32_t partition)
-{
-    for (uint32_t i = 0; i < consumer->part_count; i++) {
-        if (consumer->parts[i].partition == partition) {
-            return &consumer->parts[i];
-        }
-    }
-    return NULL;
-}
-
-/* As a reader it asked where the first record is; that the others follow is judged. */
-static void note_runs(struct stream_consumer *consumer, const struct taking *taking)
-{
-    for (uint32_t i = 0; i < taking->count; i++) {
-        const struct run *run = &taking->runs[i];
-        const struct stream_part *part = find_part(consumer, run->partition);
-        struct history_event fetch = {
-            .time_us = consumer->world->now_us,
-            .kind = HISTORY_FETCH,
-            .actor = READER_FIRST + consumer->number,
-            .partition = run->partition,
-            .epoch = HISTORY_NO_EPOCH,
-            .offset = run->first,
-            .count = run->count,
-            .watermark = HISTORY_NO_WATERMARK,
-        };
-        history_add(&consumer->world->history, &fetch);
-        if (part == NULL || part->offset != run->first + run->count) {
-            world_break(
-                consumer->world,
-                "bad-cursor",
-                run->partition,
-                "consumer %" PRIu32 " got records up to %" PRId64 ", its cursor says %" PRId64,
-                consumer->number,
-                run->first + run->count,
-                part == NULL ? -1 : part->offset
-            );
-            continue;
-        }
-        struct history_event event = consumers_event(
-            consumer->world, HISTORY_DELIVERED, consumer->number, run->partition, run->first
-        );
-        event.count = run->count;
-        event.lease = part->lease;
-        history_add(&consumer->world->history, &event);
-    }
-}
-
-/* A client would not look into it; a judge may. */
-static bool open_cursor(struct stream_consumer *consumer, struct ria_slice text)
-{
-    const struct ria_uuid *cluster = &consumer->world->cluster_id;
-    struct ria_arena arena;
-    struct cursor cursor;
-
-    forget(consumer);
-    if (text.size == 0 || text.size > CURSOR_TEXT_MAX) {
-        return false;
-    }
-    ria_arena_init(&arena, CURSOR_ARENA_MAX);
-    bool fine = cursor_decode(text, CURSOR_GROUP, cluster, &arena, &cursor) == CURSOR_FINE;
-    for (uint32_t t = 0; fine && t < cursor.topic_count; t++) {
-        for (uint32_t i = 0; fine && i < cursor.topics[t].count; i++) {
-            const struct cursor_entry *entry = &cursor.topics[t].entries[i];
-            struct stream_part *part = &consumer->parts[consumer->part_count];
-            fine = consumer->part_count < PLAN_PARTITIONS_MAX &&
-                   consumers_find_partition(
-                       consumer->world, &cursor.topics[t].id, entry->partition, &part->partition
-                   );
-            part->offset = entry->offset;
-            part->lease = entry->lease;
-            consumer->part_count += fine;
-        }
-    }
-    ria_arena_fini(&arena);
-    memcpy(consumer->cursor, text.data, text.size);
-    consumer->cursor[text.size] = '\0';
-    return fine;
+    return (struct stream_taker){
+        .world = consumer->world,
+        .place = &consumer->has,
+        .consumer = consumer->number,
+        .reads = true,
+        .delivers = consumer->call == STREAM_READ || !consumer->plan->acks_written,
+    };
 }
 
 static void take_records(struct stream_consumer *consumer, const struct sim_http *http)
 {
-    struct taking taking = {.consumer = consumer};
+    struct stream_taker taker = taker_of(consumer);
 
-    if (!open_cursor(consumer, sim_http_header(http, "Riacho-Cursor")) ||
-        !for_each_line(consumer, http->body, count_line, &taking)) {
-        world_break(
-            consumer->world, "bad-batch", 0, "consumer %" PRIu32 " got no records", consumer->number
-        );
-        forget(consumer);
-        return;
-    }
-    note_runs(consumer, &taking);
-    (void)for_each_line(consumer, http->body, note_line, &taking);
-    if (consumer->part_count == 0) {
-        forget(consumer); /* it says nothing */
+    if (!stream_records_take(&taker, http->body, sim_http_header(http, "Riacho-Cursor"))) {
+        break_records(consumer);
+    } else if (consumer->has.part_count == 0) {
+        stream_place_forget(&consumer->has); /* it says nothing */
     }
 }
 
@@ -244,60 +99,80 @@ static bool is_lost(
     return false;
 }
 
+static void note_said(struct stream_consumer *consumer, uint32_t index, bool is_in)
+{
+    struct stream_place one = {.part_count = 1};
+
+    one.parts[0] = consumer->has.parts[index];
+    stream_place_note(
+        &one, consumer->world, consumer->number, is_in ? HISTORY_LOST : HISTORY_COMMITTED
+    );
+}
+
 static void take_lost(struct stream_consumer *consumer, const struct sim_http *http)
 {
     struct ria_slice lost = sim_http_header(http, "Riacho-Lost");
 
-    for (uint32_t i = 0; i < consumer->part_count; i++) {
-        const struct stream_part *part = &consumer->parts[i];
-        note(consumer, is_lost(consumer, lost, part) ? HISTORY_LOST : HISTORY_COMMITTED, part);
+    for (uint32_t i = 0; i < consumer->has.part_count; i++) {
+        note_said(consumer, i, is_lost(consumer, lost, &consumer->has.parts[i]));
     }
 }
 
-/* ..."committed":[{"topic":"topic-0","partition":1,...}],"lost":[...]} */
-static void take_said(struct stream_consumer *consumer, const struct sim_http *http)
+/* ..."committed":[{"topic":"topic-0","partition":1,...}],"lost":[...]}; a stream has an object
+ * {"topic":"topic-0","partition":1,"position":...} of each */
+static void take_said(
+    struct stream_consumer *consumer, struct ria_slice lost, const char *before, const char *behind
+)
 {
-    static const char mark[] = "\"lost\":[";
-    const uint8_t *lost = http->body.size == 0
-                              ? NULL
-                              : memmem(http->body.data, http->body.size, mark, sizeof(mark) - 1);
-    char entry[WORLD_NAME_SIZE + 40];
-    char name[WORLD_NAME_SIZE];
+    char entry[STREAM_PART_TEXT_SIZE];
+    char mark[STREAM_PART_TEXT_SIZE + 40];
 
-    for (uint32_t i = 0; lost != NULL && i < consumer->part_count; i++) {
-        const struct stream_part *part = &consumer->parts[i];
-        size_t rest = http->body.size - (size_t)(lost - http->body.data);
-        uint32_t topic = 0;
-        int32_t number = 0;
-        world_find_partition(consumer->world, part->partition, &topic, &number);
-        world_topic_name(consumer->world, topic, name);
-        (void)snprintf(
-            entry, sizeof(entry), "{\"topic\":\"%s\",\"partition\":%" PRId32 ",", name, number
-        );
-        bool is_in = memmem(lost, rest, entry, strlen(entry)) != NULL;
-        note(consumer, is_in ? HISTORY_LOST : HISTORY_COMMITTED, part);
+    for (uint32_t i = 0; i < consumer->has.part_count; i++) {
+        stream_part_text(consumer->world, &consumer->has.parts[i], entry);
+        (void)snprintf(mark, sizeof(mark), "%s%s%s", before, entry, behind);
+        note_said(consumer, i, !ria_slice_is_null(lines_behind(lost, mark)));
     }
+}
+
+/* ---- live streams ---- */
+
+/* What came of a stream, or the first bytes of it: then the connection broke. The error that it
+ * ended with. */
+static ria_err take_live(struct stream_consumer *consumer, struct ria_slice text)
+{
+    struct stream_taker taker = taker_of(consumer);
+    bool as_events = consumer->plan->acks_written;
+    struct ria_slice end;
+    bool is_definite = false;
+
+    if (one_in(consumer, consumer->plan->breaks_one_in)) {
+        text = ria_slice_sub(text, 0, (size_t)ria_rand_below(&consumer->rand, text.size + 1));
+    } else {
+        take_said(consumer, text, as_events ? "data: " : "{\"lost\":", "\"position\":");
+    }
+    if (!stream_records_take_live(&taker, &text, as_events, &end)) {
+        break_records(consumer);
+    } else if (consumer->has.part_count == 0) {
+        stream_place_forget(&consumer->has);
+    }
+    return end.size == 0 ? RIA_OK : sim_http_error(end, &is_definite);
 }
 
 /* ---- what comes back ---- */
+
+static bool reads(const struct stream_consumer *consumer)
+{
+    return consumer->call == STREAM_READ || consumer->call == STREAM_LIVE;
+}
 
 static void on_failed(struct stream_consumer *consumer, ria_err err, struct ria_slice text)
 {
     /* A topic is not made yet, or the gateway has not heard of it; the group is in use. */
     bool is_ours = err == RIA_ERR_UNKNOWN_TOPIC || err == RIA_ERR_NOT_FOUND ||
-                   (consumer->call != STREAM_READ && err == RIA_ERR_CONFLICT);
+                   (!reads(consumer) && err == RIA_ERR_CONFLICT);
 
-    if (!client_expects(consumer->world->plan, err) && !is_ours) {
-        world_break(
-            consumer->world,
-            "unexpected-error",
-            0,
-            "consumer %" PRIu32 " of group %" PRIu32 ": %s " RIA_SLICE_FMT,
-            consumer->number,
-            consumer->plan->group,
-            ria_err_name(err),
-            RIA_SLICE_ARG(text)
-        );
+    if (!is_ours) {
+        consumers_check_error(consumer->world, consumer->number, err, text);
     }
     consumer->gateway = world_any_gateway(consumer->world, &consumer->rand);
     again(
@@ -314,6 +189,32 @@ static void think(struct stream_consumer *consumer)
     again(consumer, 1 + (int64_t)ria_rand_below(&consumer->rand, (uint64_t)most_us));
 }
 
+static ria_err take_answer(struct stream_consumer *consumer, const struct sim_http *http)
+{
+    switch (consumer->call) {
+    case STREAM_READ:
+        take_lost(consumer, http);
+        take_records(consumer, http);
+        break;
+    case STREAM_LIVE:
+        return take_live(consumer, http->body);
+    case STREAM_COMMIT:
+        take_said(consumer, lines_behind(http->body, "\"lost\":["), "", "");
+        stream_place_forget(&consumer->has);
+        break;
+    case STREAM_RELEASE:
+    case STREAM_LEAVE:
+        stream_place_forget(&consumer->has);
+        break;
+    case STREAM_EXTEND:
+        break;
+    case STREAM_RESET:
+        consumer->has_reset = true;
+        break;
+    }
+    return RIA_OK;
+}
+
 static void on_answered(void *arg, ria_err err, int status, const struct sim_http *http)
 {
     struct stream_consumer *consumer = arg;
@@ -328,45 +229,27 @@ static void on_answered(void *arg, ria_err err, int status, const struct sim_htt
         err = sim_http_error(http->body, &is_definite);
         RIA_ASSERT(err != RIA_OK);
     }
+    consumers_trace(consumer->world, "consumed", consumer->number, err, http->body);
+    if (err == RIA_OK) {
+        err = take_answer(consumer, http);
+    }
     consumer->last_err = err;
-    trace_add(
-        &consumer->world->trace,
-        "consumed",
-        consumer->number,
-        (uint64_t)err,
-        http->body.data,
-        http->body.size
-    );
     if (err != RIA_OK) {
         on_failed(consumer, err, http->body);
-        return;
+    } else {
+        think(consumer);
     }
-    switch (consumer->call) {
-    case STREAM_READ:
-        take_lost(consumer, http);
-        take_records(consumer, http);
-        break;
-    case STREAM_COMMIT:
-        take_said(consumer, http);
-        forget(consumer);
-        break;
-    case STREAM_RELEASE:
-    case STREAM_LEAVE:
-        forget(consumer);
-        break;
-    case STREAM_EXTEND:
-        break;
-    case STREAM_RESET:
-        consumer->has_reset = true;
-        break;
-    }
-    think(consumer);
 }
 
 /* ---- what is asked ---- */
 
-static void
-send(struct stream_consumer *consumer, stream_call call, const char *head, const char *body)
+static void send_for(
+    struct stream_consumer *consumer,
+    stream_call call,
+    const char *head,
+    const char *body,
+    uint32_t wait_ms
+)
 {
     consumer->call = call;
     consumer->is_in_flight = true;
@@ -375,10 +258,16 @@ send(struct stream_consumer *consumer, stream_call call, const char *head, const
         consumer->world->nodes[consumer->gateway].address,
         head,
         ria_slice_cstr(body),
-        consumer->plan->wait_ms + CALL_TIMEOUT_MS,
+        wait_ms + CALL_TIMEOUT_MS,
         on_answered,
         consumer
     );
+}
+
+static void
+send(struct stream_consumer *consumer, stream_call call, const char *head, const char *body)
+{
+    send_for(consumer, call, head, body, consumer->plan->wait_ms);
 }
 
 static void name_topics(const struct stream_consumer *consumer, char *out)
@@ -433,12 +322,58 @@ static void read_records(struct stream_consumer *consumer)
         hastes ? HASTE_RECORDS : plan->records_max,
         hastes ? HASTE_BYTES : plan->max_bytes,
         plan->wait_ms,
-        consumer->cursor[0] == '\0' ? "" : "&after=",
-        consumer->cursor
+        consumer->has.cursor[0] == '\0' ? "" : "&after=",
+        consumer->has.cursor
     );
     RIA_ASSERT((size_t)size < sizeof(head));
-    note_all(consumer, HISTORY_COMMIT);
+    note_has(consumer, HISTORY_COMMIT);
     send(consumer, STREAM_READ, head, "");
+}
+
+/* Each stream is short; the next one is at another gateway, mostly. */
+static void read_live(struct stream_consumer *consumer)
+{
+    const struct plan_consumer *plan = consumer->plan;
+    uint32_t max_ms = consumer->is_finishing ? HASTE_MS : plan->stream_ms;
+    char topics[TOPICS_SIZE];
+    char member[64];
+    char group[CONSUMERS_NAME_SIZE];
+    char head[HEAD_SIZE];
+
+    consumers_group_name(plan->group, group);
+    name_topics(consumer, topics);
+    name_member(consumer, member, sizeof(member));
+    int size = snprintf(
+        head,
+        sizeof(head),
+        "GET /v1/groups/%s/stream?topics=%s%s&lease_ms=%" PRId32 "&max_records=%" PRIu32
+        "&max_ms=%" PRIu32 "&%s\n",
+        group,
+        topics,
+        member,
+        consumer->group->lease_ms,
+        consumer->is_finishing ? HASTE_RECORDS : STREAM_TIMES * plan->records_max,
+        max_ms,
+        plan->acks_written ? "ack=written\nAccept: text/event-stream"
+                           : "ack=cursor\nAccept: application/x-ndjson"
+    );
+    if (plan->acks_written) {
+        size += snprintf(
+            head + size,
+            sizeof(head) - (size_t)size,
+            STREAM_RECORDS_HEADER ": %" PRIu32 "\n",
+            consumer->number
+        );
+    }
+    if (consumer->has.cursor[0] != '\0') {
+        size += snprintf(
+            head + size, sizeof(head) - (size_t)size, "Last-Event-ID: %s\n", consumer->has.cursor
+        );
+    }
+    RIA_ASSERT((size_t)size < sizeof(head));
+    consumer->gateway = world_any_gateway(consumer->world, &consumer->rand);
+    note_has(consumer, HISTORY_COMMIT);
+    send_for(consumer, STREAM_LIVE, head, "", max_ms);
 }
 
 static void say(struct stream_consumer *consumer, stream_call call, const char *word)
@@ -456,14 +391,14 @@ static void say(struct stream_consumer *consumer, stream_call call, const char *
             body,
             sizeof(body),
             "{\"cursor\":\"%s\",\"lease_ms\":%" PRId32 "}",
-            consumer->cursor,
+            consumer->has.cursor,
             consumer->group->lease_ms
         );
     } else {
-        (void)snprintf(body, sizeof(body), "{\"cursor\":\"%s\"}", consumer->cursor);
+        (void)snprintf(body, sizeof(body), "{\"cursor\":\"%s\"}", consumer->has.cursor);
     }
     if (call == STREAM_COMMIT) {
-        note_all(consumer, HISTORY_COMMIT);
+        note_has(consumer, HISTORY_COMMIT);
     }
     send(consumer, call, head, body);
 }
@@ -506,8 +441,14 @@ static void reset(struct stream_consumer *consumer)
         consumer->group->reset_by_force ? "true" : "false"
     );
     for (uint32_t i = 0; i < (uint32_t)plan->topics[topic].partition_count; i++) {
-        struct stream_part part = {.partition = plan->topics[topic].first_partition + i};
-        note(consumer, HISTORY_RESET, &part);
+        struct history_event event = consumers_event(
+            consumer->world,
+            HISTORY_RESET,
+            consumer->number,
+            plan->topics[topic].first_partition + i,
+            0
+        );
+        history_add(&consumer->world->history, &event);
     }
     send(consumer, STREAM_RESET, head, body);
 }
@@ -522,13 +463,13 @@ static void on_due(struct ria_timer *timer, void *arg)
 {
     struct stream_consumer *consumer = arg;
     const struct plan_consumer *plan = consumer->plan;
-    bool has_some = consumer->cursor[0] != '\0';
+    bool has_some = consumer->has.cursor[0] != '\0';
 
     (void)timer;
     if (is_time_to_reset(consumer)) {
         reset(consumer);
     } else if (one_in(consumer, plan->dies_one_in)) {
-        forget(consumer);
+        stream_place_forget(&consumer->has);
         again(consumer, 1 + (int64_t)ria_rand_below(&consumer->rand, DEAD_US_MAX));
     } else if (consumer->group->has_names && one_in(consumer, plan->leaves_one_in)) {
         leave(consumer);
@@ -538,6 +479,8 @@ static void on_due(struct ria_timer *timer, void *arg)
         say(consumer, STREAM_RELEASE, "release");
     } else if (has_some && one_in(consumer, plan->commits_one_in)) {
         say(consumer, STREAM_COMMIT, "commit");
+    } else if (plan->stream_ms > 0) {
+        read_live(consumer);
     } else {
         read_records(consumer);
     }

@@ -1,9 +1,10 @@
 /* stream_consumer: one who consumes as one of a stream group, over HTTP, through any of the
  * gateways.
  *
- * It reads, works on what came, and says so with the next read or in a call of its own; now and
- * then it dies with what it has and comes back without knowing anything, extends its leases, gives
- * them back, or leaves the group.
+ * It reads, in single calls or by short live streams (events, lines) one after the other, works on
+ * what came, and says so with the next read or in a call of its own; now and then it dies with what
+ * it has and comes back without knowing anything, extends its leases, gives them back, or leaves
+ * the group.
  */
 #pragma once
 
@@ -12,22 +13,15 @@
 #include "common/rand.h"
 #include "common/timers.h"
 
-#include "services/gateway/cursor.h"
 #include "tests/sim/plan.h"
-#include "tests/sim/sim_http.h"
+#include "tests/sim/stream_records.h"
 
 struct world;
 struct sim_node;
 
-/* What it was given, of one partition. */
-struct stream_part {
-    uint32_t partition; /* of all topics */
-    int64_t offset;     /* the next one */
-    int64_t lease;
-};
-
 typedef enum stream_call {
     STREAM_READ,
+    STREAM_LIVE, /* the same, as a stream */
     STREAM_COMMIT,
     STREAM_EXTEND,
     STREAM_RELEASE,
@@ -44,10 +38,8 @@ struct stream_consumer {
     uint32_t number;  /* in the history */
     uint32_t gateway; /* a node; another one after a failure */
 
-    char cursor[CURSOR_TEXT_MAX + 1]; /* "": it has nothing */
-    struct stream_part parts[PLAN_PARTITIONS_MAX];
-    uint32_t part_count;
-    bool resets; /* it is also the operator who sets its group back */
+    struct stream_place has; /* what it was given, and has not forgotten */
+    bool resets;             /* it is also the operator who sets its group back */
     bool has_reset;
 
     stream_call call; /* the one under way */
