@@ -1,11 +1,11 @@
 #include "services/gateway/group_query.h"
 
-bool group_query_is_head(struct request *request)
+bool group_query_is_head(struct request *request, const char *allow)
 {
     struct failure failure;
 
     if (request->is_head) {
-        request_add_header(request, "Allow", "GET, POST");
+        request_add_header(request, "Allow", allow);
         failure_set(&failure, 405, "method_not_allowed", NULL, "a HEAD would lease records");
         request_fail(request, &failure);
     }

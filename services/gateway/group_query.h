@@ -8,8 +8,9 @@
 #include "services/gateway/group_fetch.h"
 #include "services/gateway/group_input.h"
 
-/* True, and answered: the records would be leased, and shown to nobody. */
-bool group_query_is_head(struct request *request);
+/* True, and answered: the records would be leased, and shown to nobody. allow: the methods of the
+ * path, a literal. */
+bool group_query_is_head(struct request *request, const char *allow);
 
 /* Group, member, and topics that are read in order. */
 bool group_query_names(struct group_input *input, struct group_fetch *fetch);

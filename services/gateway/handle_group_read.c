@@ -471,7 +471,7 @@ void handle_group_records(struct gateway *gateway, struct request *request)
     reader->fetch.member_epoch = -1;
     reader->fetch.done = fetched;
     reader->fetch.arg = reader;
-    if (group_query_is_head(request) || !take_type(reader) ||
+    if (group_query_is_head(request, "GET, POST") || !take_type(reader) ||
         !group_input_open(&input, gateway, request, known)) {
         return;
     }

@@ -97,7 +97,7 @@ static void begin(struct gateway *gateway, struct request *request)
     }
     ask->gateway = gateway;
     ask->request = request;
-    if (group_query_is_head(request) || !group_input_open(&input, gateway, request, known)) {
+    if (group_query_is_head(request, "GET") || !group_input_open(&input, gateway, request, known)) {
         return;
     }
     bool fine = read_query(&input, ask, fetch, &wish);

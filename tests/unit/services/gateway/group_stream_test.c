@@ -336,7 +336,7 @@ static void a_partition_that_is_granted_again_goes_on_under_the_new_lease(void)
     CU_ASSERT_EQUAL(times(&s, "\"offset\":8"), 2);
     CU_ASSERT_EQUAL(times(&s, "\"offset\":10"), 1);
     CU_ASSERT_EQUAL(times(&s, "event: lost"), 0); /* it is still its own */
-    answer_acquire(&s); /* there is room for another one */
+    answer_acquire(&s);                           /* there is room for another one */
     fake_request_hang_up(&s.client);
     world_run(&s.world);
     const struct group_commit *commit = expect(&s, GROUP_OP_COMMIT);
@@ -554,6 +554,23 @@ static void parameters_are_checked_before_anybody_is_asked(void)
     }
 }
 
+/* It said that a POST is fine, which there is none of. */
+static void a_head_is_refused_and_told_what_there_is(void)
+{
+    struct setup s;
+    size_t body_max = 0;
+
+    setup(&s);
+    fake_request_init(&s.client, "GET", "/v1/groups/g/stream?topics=t", NULL);
+    s.client.request.is_head = true;
+    gateway_begin(s.gateway, &s.client.request, &body_max);
+    gateway_handle(s.gateway, &s.client.request);
+    CU_ASSERT_EQUAL(s.client.status, 405);
+    CU_ASSERT_PTR_NOT_NULL(strstr(s.client.fields, "Allow: GET\n"));
+    CU_ASSERT_TRUE(nothing_asked(&s));
+    teardown(&s);
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(what_the_socket_took_is_committed_in_one_operation),
     HARNESS_TEST(leases_are_given_back_when_the_client_goes_and_only_what_it_took_is_committed),
@@ -567,6 +584,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_client_that_is_stuck_with_several_events_in_its_socket_goes_on),
     HARNESS_TEST(a_refusal_of_the_group_is_the_status),
     HARNESS_TEST(parameters_are_checked_before_anybody_is_asked),
+    HARNESS_TEST(a_head_is_refused_and_told_what_there_is),
 };
 
 HARNESS_MAIN(tests);
