@@ -132,6 +132,42 @@ def a_gateway_that_knows_nothing_yet_lets_a_stream_wait():
         reader.finish()
 
 
+def cursor_of_both(cluster):
+    """A slow leader's records come later: then it is tried again."""
+    cursors = []
+
+    def read():
+        path = "/v1/groups/g/records?topics=%s,gone&wait_ms=5000" % TOPIC
+        answer = cluster.get(path).json()
+        if {p["topic"] for p in answer["partitions"]} == {TOPIC, "gone"}:
+            cursors.append(answer["cursor"])
+        elif answer["partitions"]:
+            cluster.post("/v1/groups/g/release", {"cursor": answer["cursor"]})
+        return bool(cursors)
+
+    wait_for(read, "records of both topics", 30)
+    return cursors[0]
+
+
+def a_stream_tells_once_what_its_cursor_has_of_a_deleted_topic():
+    with running(gateways=2) as cluster:
+        make_topic(cluster, partitions=1)
+        cluster.create_topic("gone", partitions=1)
+        produce(cluster, 5)
+        assert cluster.post("/v1/topics/gone/records", b"1").status == 200
+        cursor = cursor_of_both(cluster)
+        assert cluster.request("DELETE", "/v1/topics/gone").status == 204
+        path = "/v1/groups/g/stream?topics=%s&max_ms=1000&heartbeat_ms=250" % TOPIC
+        wait_for(lambda: cluster.get("/v1/topics/gone", gateway=1).status == 404, "it to be gone")
+        back = cluster.get(path, headers={"Last-Event-ID": cursor}, gateway=1)
+        assert back.status == 200 and back.body.count(b"event: lost\n") == 1, back.body
+        assert b'data: {"topic":"gone","topic_id":"' in back.body, back.body
+        assert b'"reason":"topic_deleted","partition":0,"position":null}' in back.body, back.body
+        assert [p["position"] for p in partitions_of(cluster)] == [5], "the rest is committed"
+        again = cluster.get(path, headers={"Last-Event-ID": last_id(back)})
+        assert again.body.count(b"event: lost\n") == 0, again.body
+
+
 def listens(cluster, gateway):
     try:
         return cluster.get("/healthz", gateway=gateway).status == 200
@@ -144,4 +180,5 @@ if __name__ == "__main__":
           who_goes_away_leaves_nothing_leased_and_nothing_is_repeated,
           a_client_that_commits_itself_keeps_its_stream_and_the_next_one_gets_the_rest,
           a_client_that_commits_itself_may_do_so_when_its_stream_has_ended,
+          a_stream_tells_once_what_its_cursor_has_of_a_deleted_topic,
           a_gateway_that_knows_nothing_yet_lets_a_stream_wait])
