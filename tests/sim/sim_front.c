@@ -23,6 +23,7 @@ enum {
     PAUSE_US_MAX = 20 * 1000,
     STUCK_ONE_IN = 50, /* pauses: so long that a stream gives up what it holds */
     STUCK_US_MAX = 2000 * 1000,
+    GOES_ONE_IN = 20, /* pauses, where there are groups */
 };
 
 struct sim_front {
@@ -82,6 +83,27 @@ static void give_back(struct front_request *front)
     front->charged = 0;
 }
 
+/* frame NULL: the connection broke off. What was handed to the network may get lost still: as of a
+ * socket. */
+static void
+end_request(struct front_request *front, const struct response *response, struct ria_msg *frame)
+{
+    struct ria_rpc *rpc = front->front->env->rpc;
+
+    if (frame == NULL) {
+        ria_rpc_drop(rpc, RIA_STEAL(&front->rpc));
+    } else {
+        ria_rpc_reply(rpc, RIA_STEAL(&front->rpc), frame);
+    }
+    ria_timer_stop(front->front->env->timers, &front->pull);
+    request_ended(&front->request, frame != NULL);
+    if (response->release != NULL) {
+        response->release(response->owner);
+    }
+    give_back(front);
+    front->is_answered = true; /* its handler may still look at it */
+}
+
 static void
 send_frame(struct front_request *front, const struct response *response, struct ria_slice body)
 {
@@ -100,18 +122,7 @@ send_frame(struct front_request *front, const struct response *response, struct 
     }
     bool is_cut = front->front->cut_one_in > 0 &&
                   ria_rand_one_in(front->front->env->rand, front->front->cut_one_in);
-    if (is_cut) {
-        ria_rpc_drop(front->front->env->rpc, RIA_STEAL(&front->rpc));
-    } else {
-        ria_rpc_reply(front->front->env->rpc, RIA_STEAL(&front->rpc), sim_http_frame(head, body));
-    }
-    /* What was handed to the network may get lost still: as of a socket. */
-    request_ended(&front->request, !is_cut);
-    if (response->release != NULL) {
-        response->release(response->owner);
-    }
-    give_back(front);
-    front->is_answered = true; /* its handler may still look at it */
+    end_request(front, response, is_cut ? NULL : sim_http_frame(head, body));
 }
 
 static void hand(struct front_request *front)
@@ -136,6 +147,12 @@ static int64_t draw_pause(struct front_request *front)
            )ria_rand_below(rand, ria_rand_one_in(rand, STUCK_ONE_IN) ? STUCK_US_MAX : PAUSE_US_MAX);
 }
 
+/* Its socket never has room again. */
+static bool client_goes(struct front_request *front)
+{
+    return front->front->cut_one_in > 0 && ria_rand_one_in(front->front->env->rand, GOES_ONE_IN);
+}
+
 /* What comes of a stream is kept until its end. */
 static void pull_due(struct ria_timer *timer, void *arg)
 {
@@ -152,12 +169,16 @@ static void pull_due(struct ria_timer *timer, void *arg)
         pause_us = given > 0 ? draw_pause(front) : 0;
     } while (given > 0 && pause_us == 0);
     hand(front);
-    if (given < 0) {
+    if (given > 0 && !client_goes(front)) {
+        ria_timer_start(front->front->env->timers, timer, pause_us);
+    } else if (given != 0) {
         struct response response = front->stream;
         front->stream.pull = NULL;
-        send_frame(front, &response, ria_buf_slice(&front->text));
-    } else if (pause_us > 0) {
-        ria_timer_start(front->front->env->timers, timer, pause_us);
+        if (given > 0) {
+            end_request(front, &response, NULL);
+        } else {
+            send_frame(front, &response, ria_buf_slice(&front->text));
+        }
     }
 }
 
