@@ -90,6 +90,7 @@ static size_t describe_groups_response_described_group_partition_size_(const str
     size += 8;
     size += 8;
     size += 8;
+    size += 8;
     size += 1; /* no tagged fields */
     return size;
 }
@@ -112,6 +113,7 @@ static void describe_groups_response_described_group_partition_encode_(const str
     ria_write_i64(w, m->frontier);
     ria_write_i64(w, m->leased);
     ria_write_i64(w, m->waiting);
+    ria_write_i64(w, m->held);
     ria_write_i64(w, m->dead);
     ria_write_i64(w, m->done);
     ria_write_i64(w, m->discarded);
@@ -137,6 +139,7 @@ static void describe_groups_response_described_group_partition_decode_(struct de
     out->frontier = ria_read_i64(r);
     out->leased = ria_read_i64(r);
     out->waiting = ria_read_i64(r);
+    out->held = ria_read_i64(r);
     out->dead = ria_read_i64(r);
     out->done = ria_read_i64(r);
     out->discarded = ria_read_i64(r);
@@ -231,7 +234,7 @@ static void describe_groups_response_described_group_decode_(struct describe_gro
     for (uint32_t i = 0; i < out->members_count && r->err == RIA_OK; i++) {
         describe_groups_response_described_group_member_decode_(&out->members[i], version, r, arena);
     }
-    out->partitions = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 112, sizeof(*out->partitions)}, &out->partitions_count);
+    out->partitions = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 120, sizeof(*out->partitions)}, &out->partitions_count);
     for (uint32_t i = 0; i < out->partitions_count && r->err == RIA_OK; i++) {
         describe_groups_response_described_group_partition_decode_(&out->partitions[i], version, r, arena);
     }

@@ -54,6 +54,8 @@ struct describe_groups_response_described_group_partition {
     int64_t leased;
     /* Queues: records that wait, for a time or for their key. */
     int64_t waiting;
+    /* Queues: of those, the ones that an earlier record of their key holds back. */
+    int64_t held;
     /* Queues: records on their way to the dead-letter topic. */
     int64_t dead;
     /* Queues: records above the position that are finished. */

@@ -118,7 +118,7 @@ static void print_settings(const json_t *queue)
 }
 
 static const char *const counts[] = {
-    "position", "frontier", "ready", "locked", "waiting", "dead", "done", "discarded", "lag"};
+    "position", "frontier", "ready", "locked", "waiting", "held", "dead", "done", "discarded", "lag"};
 
 static void print_queue(const json_t *queue)
 {
@@ -129,6 +129,7 @@ static void print_queue(const json_t *queue)
         "READY",
         "LOCKED",
         "WAITING",
+        "HELD",
         "DEAD",
         "DONE",
         "DISCARDED",

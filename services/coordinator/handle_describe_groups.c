@@ -166,6 +166,7 @@ fill_queue(struct describing *describing, struct meta_stmt *stmt, partition_entr
     entry->leased = meta_column_int(stmt, 15);
     entry->waiting = meta_column_int(stmt, 16);
     entry->dead = meta_column_int(stmt, 17);
+    entry->held = meta_column_int(stmt, 18);
     entry->done = entry->frontier - entry->position - entry->leased - entry->waiting - entry->dead;
     /* The lease that is not settled has no rows. */
     if (unsettled && meta_column_int(stmt, 8) > describing->now_ms) {

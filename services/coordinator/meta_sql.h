@@ -243,7 +243,7 @@
     X(GROUP_PARTITIONS_HELD, "SELECT " META_GROUP_PARTITION_COLUMNS_ " FROM group_partitions"       \
         " WHERE group_id = ?1 AND deadline = 9223372036854775807 ORDER BY topic_id, partition")     \
     X(GROUP_PARTITION_SET_MEMBER, "INSERT INTO group_partitions VALUES (?1, ?2, ?3, -1, 0, '', ?4," \
-        " 0, '', 0, -1, -1, 0, 0, 0, 0, ?1, 0, 0, 0) ON CONFLICT DO UPDATE SET member = ?4")                           \
+        " 0, '', 0, -1, -1, 0, 0, 0, 0, ?1, 0, 0, 0, 0) ON CONFLICT DO UPDATE SET member = ?4")                           \
     X(GROUPS_LISTED, "SELECT " META_GROUP_COLUMNS_ " FROM consumer_groups WHERE name > ?1"          \
         " ORDER BY name LIMIT ?2")                                                                  \
     X(GROUP_MEMBERS_LIVING, "SELECT count(*) FROM group_members WHERE group_id = ?1"                \
@@ -256,7 +256,7 @@
         " ORDER BY topic_id LIMIT ?2")                                                              \
     X(GROUP_PARTITIONS_LISTED, "SELECT p.topic_id, p.partition, p.position, p.committed_ms,"        \
         " p.metadata, p.member, p.lease_id, p.holder, p.deadline, p.next, p.frontier, m.deadline,"  \
-        " p.unsettled, p.discarded, p.space, p.leased, p.waiting, p.dead"                           \
+        " p.unsettled, p.discarded, p.space, p.leased, p.waiting, p.dead, p.held"                           \
         " FROM group_partitions AS p LEFT JOIN group_members AS m ON m.group_id = p.group_id"       \
         " AND m.name = p.holder WHERE p.group_id = ?1 ORDER BY p.topic_id, p.partition")            \
     X(GROUP_PARTITION_GET, "SELECT " META_GROUP_PARTITION_COLUMNS_ " FROM group_partitions"         \
@@ -264,7 +264,7 @@
     X(GROUP_PARTITIONS_OF_TOPIC, "SELECT " META_GROUP_PARTITION_COLUMNS_ " FROM group_partitions"   \
         " WHERE group_id = ?1 AND topic_id = ?2 ORDER BY partition")                                \
     X(GROUP_PARTITION_INSERT, "INSERT INTO group_partitions VALUES (?1, ?2, ?3, ?4, ?5, '', ?6,"    \
-        " ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, 0, ?1, 0, 0, 0)")                                                   \
+        " ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, 0, ?1, 0, 0, 0, 0)")                                                   \
     X(GROUP_PARTITION_SET, "UPDATE group_partitions SET position = ?4, committed_ms = ?5,"          \
         " member = ?6, lease_id = ?7, holder = ?8, deadline = ?9, next = ?10, frontier = ?11,"      \
         " unsettled = ?12, row_count = ?13 WHERE group_id = ?1 AND topic_id = ?2"                   \
@@ -278,16 +278,16 @@
     X(GROUP_PARTITIONS_DELETE_OF_TOPIC, "DELETE FROM group_partitions WHERE topic_id = ?1")         \
     X(GROUP_SUBSCRIPTIONS_DELETE_OF_TOPIC, "DELETE FROM group_subscriptions WHERE topic_id = ?1")   \
     X(QUEUE_GET, "SELECT position, committed_ms, frontier, row_count, named_end, discarded,"        \
-        " unsettled, next, deadline, holder, space, leased, waiting, dead FROM group_partitions"    \
+        " unsettled, next, deadline, holder, space, leased, waiting, dead, held FROM group_partitions"    \
         " WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3")                                \
     X(QUEUE_INSERT, "INSERT INTO group_partitions VALUES"                                           \
-        " (?1, ?2, ?3, ?4, 0, '', '', 0, '', 0, -1, ?4, 0, 0, 0, 0, ?1, 0, 0, 0)")                               \
+        " (?1, ?2, ?3, ?4, 0, '', '', 0, '', 0, -1, ?4, 0, 0, 0, 0, ?1, 0, 0, 0, 0)")                               \
     X(QUEUE_SET, "UPDATE group_partitions SET position = ?4, committed_ms = ?5, frontier = ?6,"     \
         " row_count = ?7, named_end = ?8, discarded = ?9, unsettled = ?10, next = ?11,"             \
-        " deadline = ?12, holder = ?13, leased = ?14, waiting = ?15, dead = ?16"                    \
+        " deadline = ?12, holder = ?13, leased = ?14, waiting = ?15, dead = ?16, held = ?17"                    \
         " WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3")                                \
     X(QUEUE_SET_SPACE, "UPDATE group_partitions SET space = ?4, named_end = 0, leased = 0,"         \
-        " waiting = 0, dead = 0 WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3")          \
+        " waiting = 0, dead = 0, held = 0 WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3")          \
     X(GROUP_POSITION, "SELECT position FROM group_partitions WHERE group_id ="                      \
         " (SELECT group_id FROM consumer_groups WHERE name = ?1) AND topic_id = ?2"                 \
         " AND partition = ?3")                                                                      \

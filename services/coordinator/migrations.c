@@ -17,6 +17,7 @@ MIGRATION_EMBED(migration_003, "003-moves.sql");
 MIGRATION_EMBED(migration_004, "004-groups.sql");
 MIGRATION_EMBED(migration_005, "005-settings.sql");
 MIGRATION_EMBED(migration_006, "006-queues.sql");
+MIGRATION_EMBED(migration_007, "007-held.sql");
 
 const struct migration migrations[] = {
     {"001-initial.sql", migration_001},
@@ -25,5 +26,6 @@ const struct migration migrations[] = {
     {"004-groups.sql", migration_004},
     {"005-settings.sql", migration_005},
     {"006-queues.sql", migration_006},
+    {"007-held.sql", migration_007},
 };
 const size_t migrations_count = RIA_COUNT(migrations);

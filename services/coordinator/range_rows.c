@@ -75,6 +75,7 @@ bool queue_row_read(
         out_row->leased = meta_column_int(stmt, 11);
         out_row->waiting = meta_column_int(stmt, 12);
         out_row->dead = meta_column_int(stmt, 13);
+        out_row->held = meta_column_int(stmt, 14);
     }
     meta_done(stmt);
     return found;
@@ -117,6 +118,7 @@ ria_err queue_row_store(struct queue_row *row)
     meta_bind_int(stmt, 14, row->leased);
     meta_bind_int(stmt, 15, row->waiting);
     meta_bind_int(stmt, 16, row->dead);
+    meta_bind_int(stmt, 17, row->held);
     return meta_run(stmt);
 }
 
@@ -127,8 +129,11 @@ static void add_records(struct queue_row *queue, range_state state, int64_t coun
     case RANGE_LEASED:
         queue->leased += count;
         break;
-    case RANGE_WAITING:
     case RANGE_HELD:
+        queue->held += count;
+        queue->waiting += count;
+        break;
+    case RANGE_WAITING:
         queue->waiting += count;
         break;
     case RANGE_DEAD:
@@ -138,6 +143,7 @@ static void add_records(struct queue_row *queue, range_state state, int64_t coun
         break;
     }
     RIA_ASSERT(queue->leased >= 0 && queue->waiting >= 0 && queue->dead >= 0);
+    RIA_ASSERT(queue->held >= 0 && queue->held <= queue->waiting);
 }
 
 /* ---- finding ---- */
@@ -401,7 +407,8 @@ static ria_err set_left(
 static bool is_counted_anew(const struct queue_row *queue, const struct queue_row *before)
 {
     return queue->row_count != before->row_count || queue->leased != before->leased ||
-           queue->waiting != before->waiting || queue->dead != before->dead;
+           queue->waiting != before->waiting || queue->held != before->held ||
+           queue->dead != before->dead;
 }
 
 static ria_err replace(struct queue_row *queue, const struct range_row *new_row, struct rows *keys)
@@ -577,8 +584,8 @@ const char *range_rows_check(struct queue_row *queue)
         return "row_count is not the number of rows";
     }
     if (checking.sums.leased != queue->leased || checking.sums.waiting != queue->waiting ||
-        checking.sums.dead != queue->dead) {
-        return "leased, waiting or dead is not what the rows say";
+        checking.sums.held != queue->held || checking.sums.dead != queue->dead) {
+        return "leased, waiting, held or dead is not what the rows say";
     }
     return check_keys(queue);
 }

@@ -4,7 +4,7 @@
  *
  * Invariants (range_rows_check):
  * - the rows cover [position, frontier) without gap or overlap; row_count is how many there are,
- * and leased, waiting and dead are their records by state;
+ * and leased, waiting, held and dead are their records by state;
  * - no DONE row at the position, no two DONE rows side by side;
  * - of a key, the first row that is not DONE is not HELD and all later ones are; a row that has a
  *   key and is not HELD is one record.
@@ -71,6 +71,7 @@ struct queue_row {
     int64_t row_count;
     int64_t leased;    /* records that are LEASED */
     int64_t waiting;   /* WAITING or HELD */
+    int64_t held;      /* HELD */
     int64_t dead;      /* DEAD; the others up to the frontier are DONE */
     int64_t named_end; /* largest end a gateway has named beside an unsettled lease */
     int64_t discarded; /* dead records that were finished for want of a dead-letter topic */

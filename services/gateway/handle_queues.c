@@ -62,6 +62,7 @@ struct queue_counts {
     int64_t ready; /* never given out; -1: not known, as lag */
     int64_t locked;
     int64_t waiting;
+    int64_t held; /* of these, by an earlier record of their key */
     int64_t dead;
     int64_t done;
     int64_t discarded;
@@ -74,6 +75,7 @@ static struct queue_counts counts_of(const described_partition *p, const struct 
         .ready = -1,
         .locked = p->leased,
         .waiting = p->waiting,
+        .held = p->held,
         .dead = p->dead,
         .done = p->done,
         .discarded = p->discarded,
@@ -99,6 +101,7 @@ static void add(struct queue_counts *sum, const struct queue_counts *counts)
     add_known(&sum->lag, counts->lag);
     sum->locked += counts->locked;
     sum->waiting += counts->waiting;
+    sum->held += counts->held;
     sum->dead += counts->dead;
     sum->done += counts->done;
     sum->discarded += counts->discarded;
@@ -110,9 +113,11 @@ static ria_err render_counts(const struct queue_counts *counts, struct ria_buf *
     RIA_TRY(admin_render_known(counts->ready, out));
     RIA_TRY(ria_buf_printf(
         out,
-        ",\"locked\":%lld,\"waiting\":%lld,\"dead\":%lld,\"done\":%lld,\"discarded\":%lld,\"lag\":",
+        ",\"locked\":%lld,\"waiting\":%lld,\"held\":%lld,\"dead\":%lld,\"done\":%lld"
+        ",\"discarded\":%lld,\"lag\":",
         (long long)counts->locked,
         (long long)counts->waiting,
+        (long long)counts->held,
         (long long)counts->dead,
         (long long)counts->done,
         (long long)counts->discarded

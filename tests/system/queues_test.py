@@ -138,8 +138,8 @@ def records_of_a_key_keep_their_order_under_nacks():
         put(cluster, "counted", order="key")
         first = records(cluster, "counted", max_records=100, wait_ms=5000)
         seen = describe(cluster, "counted")
-        assert seen["locked"] == len(first) > 0 and seen["waiting"] > 0, seen
-        assert seen["locked"] + seen["waiting"] + seen["ready"] == count, seen
+        assert seen["locked"] == len(first) > 0 and seen["held"] == seen["waiting"] > 0, seen
+        assert seen["locked"] + seen["held"] + seen["ready"] == count, seen
         finished, nacked, out, lock = [], set(), {}, threading.Lock()
         problems = []
 

@@ -489,6 +489,7 @@ static void a_queue_of_the_fifth_schema_is_counted(void)
     CU_ASSERT_TRUE_FATAL(queue_row_read(db, 4, &topic, 0, &row));
     CU_ASSERT_EQUAL(row.leased, 10);
     CU_ASSERT_EQUAL(row.waiting, 31);
+    CU_ASSERT_EQUAL(row.held, 30);
     CU_ASSERT_EQUAL(row.dead, 39);
     CU_ASSERT_PTR_NULL(range_rows_check(&row));
     meta_db_close(db);

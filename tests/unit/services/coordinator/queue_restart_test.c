@@ -8,6 +8,8 @@
 #include "schemas/gen/queue_open.h"
 #include "schemas/gen/queue_receive.h"
 #include "schemas/gen/queue_receive_result.h"
+#include "schemas/gen/queue_settle.h"
+#include "schemas/gen/queue_settle_result.h"
 
 #include "services/shared/group_operations.h"
 #include "tests/lib/harness.h"
@@ -128,6 +130,68 @@ static void people_see_who_has_how_many(void)
     fixture_close(&f);
 }
 
+/* Of two keys in turn, from the frontier on. */
+static void settle(struct fixture *f, int64_t lease)
+{
+    struct queue_settle_queue_settle_entry records[END];
+    const struct queue_settle request = {
+        .group = RIA_SLICE_LITERAL("q"),
+        .topic_id = fixture_uuid(GROUP_TOPIC_A),
+        .entries = records,
+        .entries_count = END,
+    };
+    struct queue_settle_result result;
+
+    for (int i = 0; i < END; i++) {
+        queue_settle_queue_settle_entry_init(&records[i]);
+        records[i].lease_id = lease;
+        records[i].offset = i;
+        records[i].has_key = true;
+        records[i].key = i % 2;
+    }
+    CU_ASSERT_EQUAL(
+        fixture_group_call(f, GROUP_OPERATION_QUEUE_SETTLE, &request, &result), RIA_OK
+    );
+}
+
+static struct describe_groups_response_described_group_partition look(struct fixture *f)
+{
+    const struct describe_groups_request request = {.name = RIA_SLICE_LITERAL("q")};
+    struct describe_groups_response described;
+
+    CU_ASSERT_EQUAL(fixture_call(f, API_DESCRIBE_GROUPS, &request, &described), RIA_OK);
+    CU_ASSERT_EQUAL_FATAL(described.groups_count, 1);
+    CU_ASSERT_EQUAL_FATAL(described.groups[0].partitions_count, 1);
+    return described.groups[0].partitions[0];
+}
+
+static void people_see_how_many_their_key_holds_back(void)
+{
+    struct fixture f;
+    struct queue_receive_result received;
+
+    group_up(&f);
+    set_key_order(&f);
+    receive(&f, END, &received);
+    int64_t lease = received.granted[0].lease_id;
+    CU_ASSERT_EQUAL(look(&f).held, 0); /* the keys are not known */
+    settle(&f, lease);
+    CU_ASSERT_EQUAL(look(&f).leased, 2);
+    CU_ASSERT_EQUAL(look(&f).waiting, END - 2);
+    CU_ASSERT_EQUAL(look(&f).held, END - 2);
+    CU_ASSERT_EQUAL(act(&f, lease, 0, 0, QUEUE_ACK), RIA_OK);
+    CU_ASSERT_EQUAL(look(&f).waiting, END - 2); /* the next one of the key is ready */
+    CU_ASSERT_EQUAL(look(&f).held, END - 3);
+    CU_ASSERT_EQUAL(act(&f, lease, 1, 1, QUEUE_NACK), RIA_OK);
+    CU_ASSERT_EQUAL(look(&f).waiting, END - 1);
+    CU_ASSERT_EQUAL(look(&f).held, END - 3);
+    CU_ASSERT_PTR_NULL(coordinator_check_queues(f.coordinator));
+    fixture_crash(&f, true);
+    CU_ASSERT_EQUAL_FATAL(fixture_start(&f), RIA_OK);
+    CU_ASSERT_EQUAL(look(&f).held, END - 3);
+    fixture_close(&f);
+}
+
 static ria_err reset(struct fixture *f, int64_t offset, bool force)
 {
     struct group_reset_group_reset_entry entry = {
@@ -162,6 +226,7 @@ static void a_reset_begins_anew_and_ends_all_leases(void)
 static const struct harness_test tests[] = {
     HARNESS_TEST(leases_and_acks_outlive_a_power_cut),
     HARNESS_TEST(people_see_who_has_how_many),
+    HARNESS_TEST(people_see_how_many_their_key_holds_back),
     HARNESS_TEST(a_reset_begins_anew_and_ends_all_leases),
 };
 HARNESS_MAIN(tests);
