@@ -2,6 +2,43 @@
 /* clang-format off */
 #include "schemas/gen/heartbeat_response.h"
 
+void heartbeat_response_overdue_queue_init(struct heartbeat_response_overdue_queue *m)
+{
+    *m = (struct heartbeat_response_overdue_queue){0};
+}
+
+static size_t heartbeat_response_overdue_queue_size_(const struct heartbeat_response_overdue_queue *m, int16_t version)
+{
+    size_t size = 0;
+    (void)m;
+    (void)version;
+    size += ria_string_size(m->group, true);
+    size += 16;
+    size += 1; /* no tagged fields */
+    return size;
+}
+
+static void heartbeat_response_overdue_queue_encode_(const struct heartbeat_response_overdue_queue *m, int16_t version, struct ria_writer *w)
+{
+    (void)m;
+    (void)version;
+    (void)w;
+    ria_write_string(w, m->group, true, false, 255);
+    ria_write_uuid(w, m->topic_id);
+    ria_write_uvarint(w, 0); /* no tagged fields */
+}
+
+static void heartbeat_response_overdue_queue_decode_(struct heartbeat_response_overdue_queue *out, int16_t version, struct ria_reader *r, struct ria_arena *arena)
+{
+    (void)version;
+    (void)r;
+    (void)arena;
+    heartbeat_response_overdue_queue_init(out);
+    out->group = ria_read_string(r, true, false, 255);
+    out->topic_id = ria_read_uuid(r);
+    ria_read_tags_unknown(r);
+}
+
 void heartbeat_response_init(struct heartbeat_response *m)
 {
     *m = (struct heartbeat_response){0};
@@ -19,6 +56,10 @@ static size_t heartbeat_response_size_(const struct heartbeat_response *m, int16
     size += ria_count_size(m->workers_count, true);
     size += (size_t)m->workers_count * 16;
     size += 8;
+    size += ria_count_size(m->overdue_count, true);
+    for (uint32_t i = 0; i < m->overdue_count; i++) {
+        size += heartbeat_response_overdue_queue_size_(&m->overdue[i], version);
+    }
     size += 1; /* no tagged fields */
     return size;
 }
@@ -37,6 +78,10 @@ static void heartbeat_response_encode_(const struct heartbeat_response *m, int16
         ria_write_uuid(w, m->workers[i]);
     }
     ria_write_i64(w, m->workers_hash);
+    ria_write_count(w, m->overdue, m->overdue_count, true, false, 100);
+    for (uint32_t i = 0; i < m->overdue_count; i++) {
+        heartbeat_response_overdue_queue_encode_(&m->overdue[i], version, w);
+    }
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -55,6 +100,10 @@ static void heartbeat_response_decode_(struct heartbeat_response *out, int16_t v
         out->workers[i] = ria_read_uuid(r);
     }
     out->workers_hash = ria_read_i64(r);
+    out->overdue = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100, 18, sizeof(*out->overdue)}, &out->overdue_count);
+    for (uint32_t i = 0; i < out->overdue_count && r->err == RIA_OK; i++) {
+        heartbeat_response_overdue_queue_decode_(&out->overdue[i], version, r, arena);
+    }
     ria_read_tags_unknown(r);
 }
 

@@ -7,6 +7,13 @@
 enum { HEARTBEAT_RESPONSE_VERSION_MIN = 0, HEARTBEAT_RESPONSE_VERSION_MAX = 0 };
 #define HEARTBEAT_API_KEY 21
 
+struct heartbeat_response_overdue_queue {
+    /* Name of the group. */
+    struct ria_slice group;
+    /* The topic. */
+    struct ria_uuid topic_id;
+};
+
 /* Every process, all the time: the answer is held back for waitMs, then the next one comes.
  * Nothing durable comes of it but by its absence. */
 struct heartbeat_response {
@@ -25,9 +32,14 @@ struct heartbeat_response {
     uint32_t workers_count;
     /* To be sent with the next heartbeat. */
     int64_t workers_hash;
+    /* Gateways: queues to look after: something has been over or dead for a while, and nobody
+     * came. A hint: it is given once, perhaps to several. */
+    struct heartbeat_response_overdue_queue *overdue;
+    uint32_t overdue_count;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */
+void heartbeat_response_overdue_queue_init(struct heartbeat_response_overdue_queue *m);
 void heartbeat_response_init(struct heartbeat_response *m);
 
 /* The exact size of what encode writes. */

@@ -569,7 +569,12 @@ ria_err apply_queue_receive(struct group_call *call, const void *body, void *res
         RIA_TRY(queue_check_dead_topic(call->apply, request->new_dead_topic));
         defaults.dead_topic = request->new_dead_topic;
     }
-    RIA_TRY(group_find_or_make(call, request->group, GROUP_QUEUE, &defaults));
+    /* Who wants nothing but what is dead makes no group: it may have been deleted meanwhile. */
+    bool buries_only = request->records_max == 0 && request->dead_max > 0;
+    RIA_TRY(
+        buries_only ? group_find_mode(call, request->group, GROUP_QUEUE)
+                    : group_find_or_make(call, request->group, GROUP_QUEUE, &defaults)
+    );
     queue_call_init(&r.queue, call);
     RIA_TRY(take_ends(&r));
     RIA_TRY(take_floors(&r));

@@ -1,5 +1,5 @@
 /* coordinator: the parts of one coordinator and what its handlers share. Only for service.c,
- * assigner.c, elections.c, sweeper.c and handle_*.c. */
+ * assigner.c, elections.c, sweeper.c, overdue.c and handle_*.c. */
 #pragma once
 
 #include "common/arena.h"
@@ -35,6 +35,7 @@ enum { COORDINATOR_ARENA_SIZE_MAX = 256 * 1024 * 1024 };
     X(group_operations, "riacho_coordinator_group_operations_total", "operations on consumer groups and queues") \
     X(group_operations_refused, "riacho_coordinator_group_operations_refused_total", "operations on consumer groups and queues that were refused") \
     X(moves_begun, "riacho_coordinator_moves_begun_total", "moves of partitions begun by drains and rebalancing") \
+    X(queues_overdue, "riacho_coordinator_queues_overdue_total", "queues handed to a gateway because nobody came for what is over or dead") \
     X(groups, "riacho_coordinator_groups_total", "transactions, each of one or more commands")   \
     X(leader_changes, "riacho_coordinator_leader_changes_total", "partitions that got another leader, or lost theirs")
 #define COORDINATOR_GAUGES(X)                                                                    \
@@ -52,6 +53,24 @@ struct coordinator_metrics {
     COORDINATOR_COUNTERS(COORDINATOR_COUNTER_FIELD_)
     COORDINATOR_GAUGES(COORDINATOR_GAUGE_FIELD_)
     struct ria_histogram commit_us; /* of one group, its sync included */
+};
+
+/* A queue to be looked after, and where the walk that finds them is (overdue.c). */
+enum { OVERDUE_FOUND_MAX = 32 };
+
+struct overdue_queue {
+    struct ria_uuid topic_id;
+    size_t name_size;
+    char name[256]; /* of the group */
+};
+
+struct overdue {
+    int64_t group_id; /* the partition that was looked at last; 0 = a round begins */
+    struct ria_uuid topic_id;
+    int32_t partition;
+    int64_t next_us; /* not before */
+    struct overdue_queue found[OVERDUE_FOUND_MAX];
+    uint32_t count;
 };
 
 struct rebalance;
@@ -106,6 +125,7 @@ struct coordinator {
     struct mover mover;
     bool sweeping; /* a SweepRanges command is under way */
     struct ria_timer sweep_timer;
+    struct overdue overdue;
     struct ria_timer wake_timer; /* answers parked requests at the end of the turn */
     struct ria_timer tick_timer; /* ages liveness, and what follows from it */
     struct coordinator_metrics metrics;
@@ -264,5 +284,15 @@ void sweeper_init(struct coordinator *coordinator);
 
 /* Delete some of what is left of queues. Cheap if there is nothing. */
 void sweeper_check(struct coordinator *coordinator);
+
+/* ---- overdue.c ---- */
+
+struct heartbeat_response;
+
+/* Look for queues that nobody comes for, some partitions at a time. */
+void overdue_check(struct coordinator *coordinator);
+
+/* Fill in the next ones that were found; they are the gateway's from then on. */
+void overdue_give(struct coordinator *coordinator, struct heartbeat_response *response);
 
 void handle_plan_rebalance(struct coordinator *coordinator, const struct coordinator_call *call);

@@ -123,6 +123,8 @@ static void answer(const struct beat *beat)
     response.metadata_version = coordinator->version;
     if (role_is_worker(beat->role) && list_workers(coordinator, beat->role, &workers)) {
         add_lease(beat, &workers, &response);
+    } else if (beat->role == PROCESS_GATEWAY) {
+        overdue_give(coordinator, &response);
     }
     coordinator_reply(coordinator, &beat->call, &response);
 }

@@ -244,6 +244,7 @@
         " WHERE group_id = ?1 AND deadline = 9223372036854775807 ORDER BY topic_id, partition")     \
     X(GROUP_PARTITION_SET_MEMBER, "INSERT INTO group_partitions VALUES (?1, ?2, ?3, -1, 0, '', ?4," \
         " 0, '', 0, -1, -1, 0, 0, 0, 0, ?1, 0, 0, 0, 0) ON CONFLICT DO UPDATE SET member = ?4")                           \
+    X(GROUP_NAME, "SELECT name FROM consumer_groups WHERE group_id = ?1 ORDER BY group_id")         \
     X(GROUPS_LISTED, "SELECT " META_GROUP_COLUMNS_ " FROM consumer_groups WHERE name > ?1"          \
         " ORDER BY name LIMIT ?2")                                                                  \
     X(GROUP_MEMBERS_LIVING, "SELECT count(*) FROM group_members WHERE group_id = ?1"                \
@@ -323,6 +324,9 @@
     X(QUEUES_ALL, "SELECT p.group_id, p.topic_id, p.partition FROM group_partitions AS p"           \
         " JOIN consumer_groups AS g ON g.group_id = p.group_id WHERE g.mode = 1"                    \
         " ORDER BY p.group_id, p.topic_id, p.partition")                                            \
+    X(QUEUES_AFTER, "SELECT group_id, topic_id, partition, space, leased + dead"                    \
+        " FROM group_partitions WHERE (group_id, topic_id, partition) > (?1, ?2, ?3)"               \
+        " ORDER BY group_id, topic_id, partition LIMIT ?4")                                         \
     X(RANGE_AT, "SELECT " META_RANGE_COLUMNS_ META_RANGES_OF_PARTITION_ " AND first <= ?4"          \
         " ORDER BY first DESC LIMIT 1")                                                             \
     X(RANGES_WITHIN, "SELECT " META_RANGE_COLUMNS_ META_RANGES_OF_PARTITION_ " AND first >="        \
@@ -342,6 +346,9 @@
         " last - first + 1 ELSE 0 END), 0), count(*) FROM (SELECT state, deadline, first, last"     \
         META_RANGES_BY_("group_ranges_ready") " AND state IN (1, 2) AND ready_at > 0"               \
         " ORDER BY ready_at, first LIMIT ?5)")                                                      \
+    X(RANGES_ANY_DUE, "SELECT EXISTS (SELECT 1" META_RANGES_BY_("group_ranges_ready")               \
+        " AND state IN (1, 2) AND ready_at > 0 AND ready_at <= ?4) OR EXISTS (SELECT 1"             \
+        META_RANGES_BY_("group_ranges_dead") " AND state = 5 AND ready_at <= ?4)")                  \
     X(RANGES_LOWEST, "SELECT count(*), coalesce(max(first), -1) FROM (SELECT first"                 \
         META_RANGES_OF_PARTITION_ " ORDER BY first LIMIT ?4)")                                      \
     X(RANGE_PUT, "INSERT OR REPLACE INTO group_ranges VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"  \

@@ -48,6 +48,7 @@ $(call library,coordinator,\
   services/coordinator/migrations.c \
   services/coordinator/mover.c \
   services/coordinator/node_list.c \
+  services/coordinator/overdue.c \
   services/coordinator/partition_row.c \
   services/coordinator/placement.c \
   services/coordinator/planning.c \

@@ -211,6 +211,7 @@ static void on_tick(struct ria_timer *timer, void *arg)
     coordinator_react(coordinator);
     mover_check(coordinator);
     sweeper_check(coordinator);
+    overdue_check(coordinator);
     coordinator->metrics.parked.value = metadata_waits_count(coordinator->parked);
     coordinator->metrics.group_watches.value = group_waits_count(coordinator->group_waits);
     coordinator->metrics.processes.value = liveness_count(coordinator->liveness);

@@ -8,6 +8,7 @@
 #include "common/timers.h"
 
 #include "schemas/gen/create_topic_request.h"
+#include "schemas/gen/heartbeat_response.h"
 #include "schemas/gen/queue_ack.h"
 #include "schemas/gen/queue_ack_result.h"
 #include "schemas/gen/queue_receive.h"
@@ -521,4 +522,18 @@ void queue_bury_sweep(
         .arg = burial,
     };
     group_op_start(&burials->gateway->group_ops, &burial->op);
+}
+
+/* A topic that we do not know yet: the coordinator finds the queue again. */
+void queue_bury_overdue(void *burials, const struct heartbeat_response *response)
+{
+    const struct queue_burials *own = burials;
+
+    for (uint32_t i = 0; i < response->overdue_count; i++) {
+        const struct heartbeat_response_overdue_queue *queue = &response->overdue[i];
+        struct cluster_topic *topic = cluster_topic_by_id(own->gateway->cluster, &queue->topic_id);
+        if (topic != NULL && !topic->deleted && topic->partition_count > 0) {
+            queue_bury_sweep(burials, queue->group, topic);
+        }
+    }
 }

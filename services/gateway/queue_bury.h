@@ -4,8 +4,8 @@
  *
  * Each record is stored as it is, with headers that say where from and why (docs/http.md), and is
  * finished only when the dead-letter topic has it: whatever fails or dies in between leaves the
- * lease to end, and whoever receives next does it again. So a record is buried at least once;
- * copies have the same riacho-dead-topic, -partition and -offset.
+ * lease to end, and whoever receives next, or is told that nobody does, does it again. So a record
+ * is buried at least once; copies have the same riacho-dead-topic, -partition and -offset.
  *
  * Nobody waits for it. What is under way is bounded; past the bound ranges are left to the next
  * one. That it fails is logged once, until it succeeds again.
@@ -25,6 +25,7 @@
 enum { QUEUE_BURIALS_MAX = 16 };
 
 struct gateway;
+struct heartbeat_response;
 
 struct queue_burials {
     struct gateway *gateway;
@@ -45,6 +46,10 @@ void queue_bury(
     struct cluster_topic *topic,
     const struct queue_receive_result *result
 );
+
+/* The coordinator knows queues that nobody comes for (services/coordinator/overdue.c): look after
+ * them. membership_answer_fn. */
+void queue_bury_overdue(void *burials, const struct heartbeat_response *response);
 
 /* Something may be dead now: take it on without waiting for a consumer. */
 void queue_bury_sweep(

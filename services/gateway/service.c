@@ -294,6 +294,7 @@ ria_err gateway_new(
 void gateway_start(struct gateway *gateway)
 {
     cluster_start(gateway->cluster);
+    membership_on_answer(gateway->membership, queue_bury_overdue, &gateway->queue_burials);
     membership_start(gateway->membership);
     produce_start(gateway->produce);
 }

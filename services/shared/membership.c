@@ -38,6 +38,8 @@ struct membership {
 
     bool (*is_full)(void *arg); /* may be NULL */
     void *full_arg;
+    membership_answer_fn on_answer; /* may be NULL */
+    void *on_answer_arg;
     bool started;
     bool *left;      /* membership_leave(): to be set */
     int32_t node_id; /* -1 = none */
@@ -185,6 +187,9 @@ static void take_response(
     set_state(membership, state);
     if (before != membership->workers) {
         free(before); /* nobody knows it any more */
+    }
+    if (membership->on_answer != NULL) {
+        membership->on_answer(membership->on_answer_arg, response);
     }
 }
 
@@ -366,6 +371,12 @@ void membership_ask_full(struct membership *membership, bool (*is_full)(void *ar
 {
     membership->is_full = is_full;
     membership->full_arg = arg;
+}
+
+void membership_on_answer(struct membership *membership, membership_answer_fn fn, void *arg)
+{
+    membership->on_answer = fn;
+    membership->on_answer_arg = arg;
 }
 
 void membership_leave(struct membership *membership, bool *out_done)

@@ -46,6 +46,7 @@ struct membership_state {
 typedef void (*membership_fn)(void *arg, const struct membership_state *state);
 
 struct membership;
+struct heartbeat_response;
 
 struct membership_identity {
     struct ria_uuid process_uuid;
@@ -72,6 +73,10 @@ void membership_start(struct membership *membership);
 
 /* Ask before each heartbeat whether this node has no room for another replica. */
 void membership_ask_full(struct membership *membership, bool (*is_full)(void *arg), void *arg);
+
+/* Called with each answer, which it borrows. */
+typedef void (*membership_answer_fn)(void *arg, const struct heartbeat_response *response);
+void membership_on_answer(struct membership *membership, membership_answer_fn fn, void *arg);
 
 /* A worker ends: one last heartbeat says so, and its leases are given to others at once. *out_done
  * becomes true when the coordinator has answered, or will not within half a second: then the others

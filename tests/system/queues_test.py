@@ -259,6 +259,24 @@ def dead_letters_keep_the_record_and_are_put_back():
         assert [(r["key"], r.get("headers", {})) for r in back] == [("k", {"mine": "kept"})], back
 
 
+def the_dead_of_a_queue_that_nobody_reads_any_more_are_buried():
+    with running(gateways=2, transform=0) as cluster:
+        cluster.create_topic("t", partitions=2)
+        assert put(cluster, "g", max_deliveries=1, lock_ms=1000).status == 201
+        produce(cluster, 20, 2)
+        got = []
+        wait_for(lambda: got.extend(records(cluster, "g")) or len(got) == 20, "all to be received")
+        # The consumer is gone, and so is the gateway that it used; the coordinator was away, too.
+        cluster["gateway-1"].kill()
+        cluster["coordinator"].restart()
+        wait_for(lambda: describe(cluster, "g", 1)["lag"] == 0, "all to be buried", 60)
+        letters = [r["value"] for partition in range(2) for r in cluster.get(
+            "/v1/topics/t.g.dead/partitions/%d/records?offset=0" % partition, gateway=1).json()["records"]]
+        assert sorted(letters) == list(range(20)), letters
+        seen = describe(cluster, "g", 1)
+        assert (seen["dead"], seen["locked"], seen["waiting"]) == (0, 0, 0), seen
+
+
 def a_record_is_delivered_at_its_time_to_queues_only():
     with running(gateways=2, transform=0) as cluster:
         cluster.create_topic("t", partitions=1)
@@ -438,6 +456,7 @@ if __name__ == "__main__":
         records_of_a_key_keep_their_order_under_nacks,
         settings_are_of_the_group_but_each_topic_has_its_own_dead_letters,
         dead_letters_keep_the_record_and_are_put_back,
+        the_dead_of_a_queue_that_nobody_reads_any_more_are_buried,
         a_record_is_delivered_at_its_time_to_queues_only,
         bad_calls_are_clear_errors,
         the_command_line_works_on_queues,

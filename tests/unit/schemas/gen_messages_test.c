@@ -2665,44 +2665,63 @@ static const struct vector_length heartbeat_request_v0_mixed_lengths[] = {
     {54, LENGTH_COMPACT, true, 0},
 };
 
-static const struct heartbeat_response heartbeat_response_v0_empty = {.registered = false, .metadata_version = INT64_C(0), .worker_index = 0, .worker_count = 0, .workers = NULL, .workers_count = 0, .workers_hash = INT64_C(0)};
+static const struct heartbeat_response heartbeat_response_v0_empty = {.registered = false, .metadata_version = INT64_C(0), .worker_index = 0, .worker_count = 0, .workers = NULL, .workers_count = 0, .workers_hash = INT64_C(0), .overdue = NULL, .overdue_count = 0};
 static const uint8_t heartbeat_response_v0_empty_bytes[] = {
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00
+    0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00
 };
 static const struct vector_length heartbeat_response_v0_empty_lengths[] = {
     {17, LENGTH_COMPACT, false, 10000},
-    {26, LENGTH_COMPACT, true, 0},
+    {26, LENGTH_COMPACT, false, 100},
+    {27, LENGTH_COMPACT, true, 0},
 };
 
-static const struct heartbeat_response heartbeat_response_v0_full = {.registered = true, .metadata_version = INT64_C(-514000906981085100), .worker_index = 2076108926, .worker_count = 2052317352, .workers = (struct ria_uuid[]){{{70, 71, 72, 73, 74, 75, 76, 77, 78, 79, 80, 81, 82, 83, 84, 85}}, {{77, 78, 79, 80, 81, 82, 83, 84, 85, 86, 87, 88, 89, 90, 91, 92}}}, .workers_count = 2, .workers_hash = INT64_C(-8588031975329608431)};
+static const struct heartbeat_response heartbeat_response_v0_full = {.registered = true, .metadata_version = INT64_C(-514000906981085100), .worker_index = 2076108926, .worker_count = 2052317352, .workers = (struct ria_uuid[]){{{70, 71, 72, 73, 74, 75, 76, 77, 78, 79, 80, 81, 82, 83, 84, 85}}, {{77, 78, 79, 80, 81, 82, 83, 84, 85, 86, 87, 88, 89, 90, 91, 92}}}, .workers_count = 2, .workers_hash = INT64_C(-8588031975329608431), .overdue = (struct heartbeat_response_overdue_queue[]){{.group = {(const uint8_t *)"group-17", 8}, .topic_id = {{133, 134, 135, 136, 137, 138, 139, 140, 141, 142, 143, 144, 145, 146, 147, 148}}}, {.group = {(const uint8_t *)"group-22", 8}, .topic_id = {{168, 169, 170, 171, 172, 173, 174, 175, 176, 177, 178, 179, 180, 181, 182, 183}}}}, .overdue_count = 2};
 static const uint8_t heartbeat_response_v0_full_bytes[] = {
     0x01, 0xf8, 0xdd, 0xe6, 0xe5, 0xfd, 0x29, 0xf0, 0x54, 0x7b, 0xbe, 0xe8, 0x7e, 0x7a, 0x53,
     0xe0, 0xa8, 0x03, 0x46, 0x47, 0x48, 0x49, 0x4a, 0x4b, 0x4c, 0x4d, 0x4e, 0x4f, 0x50, 0x51,
     0x52, 0x53, 0x54, 0x55, 0x4d, 0x4e, 0x4f, 0x50, 0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57,
-    0x58, 0x59, 0x5a, 0x5b, 0x5c, 0x88, 0xd1, 0x2e, 0x6b, 0x76, 0xc8, 0x4d, 0x11, 0x00
+    0x58, 0x59, 0x5a, 0x5b, 0x5c, 0x88, 0xd1, 0x2e, 0x6b, 0x76, 0xc8, 0x4d, 0x11, 0x03, 0x09,
+    0x67, 0x72, 0x6f, 0x75, 0x70, 0x2d, 0x31, 0x37, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8b,
+    0x8c, 0x8d, 0x8e, 0x8f, 0x90, 0x91, 0x92, 0x93, 0x94, 0x00, 0x09, 0x67, 0x72, 0x6f, 0x75,
+    0x70, 0x2d, 0x32, 0x32, 0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf, 0xb0, 0xb1, 0xb2,
+    0xb3, 0xb4, 0xb5, 0xb6, 0xb7, 0x00, 0x00
 };
 static const uint8_t heartbeat_response_v0_full_newer[] = {
     0x01, 0xf8, 0xdd, 0xe6, 0xe5, 0xfd, 0x29, 0xf0, 0x54, 0x7b, 0xbe, 0xe8, 0x7e, 0x7a, 0x53,
     0xe0, 0xa8, 0x03, 0x46, 0x47, 0x48, 0x49, 0x4a, 0x4b, 0x4c, 0x4d, 0x4e, 0x4f, 0x50, 0x51,
     0x52, 0x53, 0x54, 0x55, 0x4d, 0x4e, 0x4f, 0x50, 0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57,
-    0x58, 0x59, 0x5a, 0x5b, 0x5c, 0x88, 0xd1, 0x2e, 0x6b, 0x76, 0xc8, 0x4d, 0x11, 0x01, 0x90,
-    0x4e, 0x03, 0x6e, 0x65, 0x77
+    0x58, 0x59, 0x5a, 0x5b, 0x5c, 0x88, 0xd1, 0x2e, 0x6b, 0x76, 0xc8, 0x4d, 0x11, 0x03, 0x09,
+    0x67, 0x72, 0x6f, 0x75, 0x70, 0x2d, 0x31, 0x37, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8b,
+    0x8c, 0x8d, 0x8e, 0x8f, 0x90, 0x91, 0x92, 0x93, 0x94, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65,
+    0x77, 0x09, 0x67, 0x72, 0x6f, 0x75, 0x70, 0x2d, 0x32, 0x32, 0xa8, 0xa9, 0xaa, 0xab, 0xac,
+    0xad, 0xae, 0xaf, 0xb0, 0xb1, 0xb2, 0xb3, 0xb4, 0xb5, 0xb6, 0xb7, 0x01, 0x90, 0x4e, 0x03,
+    0x6e, 0x65, 0x77, 0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
 };
 static const struct vector_length heartbeat_response_v0_full_lengths[] = {
     {17, LENGTH_COMPACT, false, 10000},
-    {58, LENGTH_COMPACT, true, 0},
+    {58, LENGTH_COMPACT, false, 100},
+    {59, LENGTH_COMPACT, false, 255},
+    {84, LENGTH_COMPACT, true, 0},
+    {85, LENGTH_COMPACT, false, 255},
+    {110, LENGTH_COMPACT, true, 0},
+    {111, LENGTH_COMPACT, true, 0},
 };
 
-static const struct heartbeat_response heartbeat_response_v0_mixed = {.registered = true, .metadata_version = INT64_C(9223372036854775807), .worker_index = 2147483647, .worker_count = 2147483647, .workers = (struct ria_uuid[]){{{70, 71, 72, 73, 74, 75, 76, 77, 78, 79, 80, 81, 82, 83, 84, 85}}}, .workers_count = 1, .workers_hash = INT64_C(9223372036854775807)};
+static const struct heartbeat_response heartbeat_response_v0_mixed = {.registered = true, .metadata_version = INT64_C(9223372036854775807), .worker_index = 2147483647, .worker_count = 2147483647, .workers = (struct ria_uuid[]){{{70, 71, 72, 73, 74, 75, 76, 77, 78, 79, 80, 81, 82, 83, 84, 85}}}, .workers_count = 1, .workers_hash = INT64_C(9223372036854775807), .overdue = (struct heartbeat_response_overdue_queue[]){{.group = {(const uint8_t *)"group-16", 8}, .topic_id = {{126, 127, 128, 129, 130, 131, 132, 133, 134, 135, 136, 137, 138, 139, 140, 141}}}}, .overdue_count = 1};
 static const uint8_t heartbeat_response_v0_mixed_bytes[] = {
     0x01, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff,
     0xff, 0xff, 0x02, 0x46, 0x47, 0x48, 0x49, 0x4a, 0x4b, 0x4c, 0x4d, 0x4e, 0x4f, 0x50, 0x51,
-    0x52, 0x53, 0x54, 0x55, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00
+    0x52, 0x53, 0x54, 0x55, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0x09, 0x67,
+    0x72, 0x6f, 0x75, 0x70, 0x2d, 0x31, 0x36, 0x7e, 0x7f, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85,
+    0x86, 0x87, 0x88, 0x89, 0x8a, 0x8b, 0x8c, 0x8d, 0x00, 0x00
 };
 static const struct vector_length heartbeat_response_v0_mixed_lengths[] = {
     {17, LENGTH_COMPACT, false, 10000},
-    {42, LENGTH_COMPACT, true, 0},
+    {42, LENGTH_COMPACT, false, 100},
+    {43, LENGTH_COMPACT, false, 255},
+    {68, LENGTH_COMPACT, true, 0},
+    {69, LENGTH_COMPACT, true, 0},
 };
 
 static const struct leader_epochs_file leader_epochs_file_v0_empty = {.entries = NULL, .entries_count = 0};
@@ -5644,9 +5663,9 @@ static const struct vector vectors[] = {
     {"HeartbeatRequest", "empty", 0, &heartbeat_request_v0_empty, heartbeat_request_v0_empty_bytes, 45, NULL, 0, heartbeat_request_v0_empty_lengths, RIA_COUNT(heartbeat_request_v0_empty_lengths)},
     {"HeartbeatRequest", "full", 0, &heartbeat_request_v0_full, heartbeat_request_v0_full_bytes, 206, heartbeat_request_v0_full_newer, sizeof(heartbeat_request_v0_full_newer), heartbeat_request_v0_full_lengths, RIA_COUNT(heartbeat_request_v0_full_lengths)},
     {"HeartbeatRequest", "mixed", 0, &heartbeat_request_v0_mixed, heartbeat_request_v0_mixed_bytes, 55, NULL, 0, heartbeat_request_v0_mixed_lengths, RIA_COUNT(heartbeat_request_v0_mixed_lengths)},
-    {"HeartbeatResponse", "empty", 0, &heartbeat_response_v0_empty, heartbeat_response_v0_empty_bytes, 27, NULL, 0, heartbeat_response_v0_empty_lengths, RIA_COUNT(heartbeat_response_v0_empty_lengths)},
-    {"HeartbeatResponse", "full", 0, &heartbeat_response_v0_full, heartbeat_response_v0_full_bytes, 59, heartbeat_response_v0_full_newer, sizeof(heartbeat_response_v0_full_newer), heartbeat_response_v0_full_lengths, RIA_COUNT(heartbeat_response_v0_full_lengths)},
-    {"HeartbeatResponse", "mixed", 0, &heartbeat_response_v0_mixed, heartbeat_response_v0_mixed_bytes, 43, NULL, 0, heartbeat_response_v0_mixed_lengths, RIA_COUNT(heartbeat_response_v0_mixed_lengths)},
+    {"HeartbeatResponse", "empty", 0, &heartbeat_response_v0_empty, heartbeat_response_v0_empty_bytes, 28, NULL, 0, heartbeat_response_v0_empty_lengths, RIA_COUNT(heartbeat_response_v0_empty_lengths)},
+    {"HeartbeatResponse", "full", 0, &heartbeat_response_v0_full, heartbeat_response_v0_full_bytes, 112, heartbeat_response_v0_full_newer, sizeof(heartbeat_response_v0_full_newer), heartbeat_response_v0_full_lengths, RIA_COUNT(heartbeat_response_v0_full_lengths)},
+    {"HeartbeatResponse", "mixed", 0, &heartbeat_response_v0_mixed, heartbeat_response_v0_mixed_bytes, 70, NULL, 0, heartbeat_response_v0_mixed_lengths, RIA_COUNT(heartbeat_response_v0_mixed_lengths)},
     {"LeaderEpochsFile", "empty", 0, &leader_epochs_file_v0_empty, leader_epochs_file_v0_empty_bytes, 2, NULL, 0, leader_epochs_file_v0_empty_lengths, RIA_COUNT(leader_epochs_file_v0_empty_lengths)},
     {"LeaderEpochsFile", "full", 0, &leader_epochs_file_v0_full, leader_epochs_file_v0_full_bytes, 28, leader_epochs_file_v0_full_newer, sizeof(leader_epochs_file_v0_full_newer), leader_epochs_file_v0_full_lengths, RIA_COUNT(leader_epochs_file_v0_full_lengths)},
     {"LeaderEpochsFile", "mixed", 0, &leader_epochs_file_v0_mixed, leader_epochs_file_v0_mixed_bytes, 15, NULL, 0, leader_epochs_file_v0_mixed_lengths, RIA_COUNT(leader_epochs_file_v0_mixed_lengths)},

@@ -138,6 +138,9 @@ static const meta_sql hot[] = {
     META_QUEUE_READS_HEARD,
     META_QUEUE_READS_OVER,
     META_RANGES_OVERDUE,
+    META_RANGES_ANY_DUE,
+    META_QUEUES_AFTER,
+    META_GROUP_NAME,
     META_RANGES_LOWEST};
 
 /* They must not read whole tables. */

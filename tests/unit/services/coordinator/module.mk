@@ -39,6 +39,7 @@ COORDINATOR_TESTS := \
   migrations \
   mover \
   node_list \
+  overdue \
   placement \
   queue_limits \
   queue_model \

@@ -149,9 +149,7 @@ static void settle(struct fixture *f, int64_t lease)
         records[i].has_key = true;
         records[i].key = i % 2;
     }
-    CU_ASSERT_EQUAL(
-        fixture_group_call(f, GROUP_OPERATION_QUEUE_SETTLE, &request, &result), RIA_OK
-    );
+    CU_ASSERT_EQUAL(fixture_group_call(f, GROUP_OPERATION_QUEUE_SETTLE, &request, &result), RIA_OK);
 }
 
 static struct describe_groups_response_described_group_partition look(struct fixture *f)

@@ -324,6 +324,8 @@ static void coordinator_call(struct world *world, struct world_call *call)
     case API_HEARTBEAT: {
         struct heartbeat_response response;
         heartbeat_response_init(&response);
+        response.overdue = RIA_STEAL(&world->overdue);
+        response.overdue_count = response.overdue == NULL ? 0 : 1;
         world_reply(world, call, &response, RIA_SLICE_NULL);
         return;
     }

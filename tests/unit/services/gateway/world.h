@@ -67,6 +67,7 @@ struct world {
     bool coordinator_down;
     bool no_transform_worker;
     uint32_t created_topics;
+    struct heartbeat_response_overdue_queue *overdue; /* told with the next heartbeat; NULL: none */
 };
 
 void world_init(struct world *world, uint64_t seed);
