@@ -175,6 +175,7 @@ struct plan_group {
     bool is_ordered; /* queue: order per key */
     int32_t deliveries_max;
     int32_t retry_ms;
+    bool buries; /* queue: many of its records die */
 };
 
 /* One in so many times; 0 = never. */

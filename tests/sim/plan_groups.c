@@ -15,6 +15,30 @@ enum {
     DELIVERIES_MAX = 1000, /* a queue's limit */
 };
 
+/* Of half of the queues many records die, so that there is always one on its way to the dead-letter
+ * topic; and of what ends the life of a process, half ends a gateway's. */
+static void draw_deaths(struct plan *plan, struct plan_group *group, struct ria_rand *rand)
+{
+    static const plan_fault_kind kinds[] = {
+        PLAN_KILL, PLAN_POWER, PLAN_KILL_SEND, PLAN_POWER_SEND, PLAN_STOP};
+
+    if (!plan_coin(rand)) {
+        return;
+    }
+    group->buries = true;
+    group->deliveries_max = (int32_t)plan_between(rand, 1, 3);
+    for (uint32_t i = 0; i < plan->fault_count; i++) {
+        struct plan_fault *fault = &plan->faults[i];
+        bool ends_a_life = false;
+        for (size_t k = 0; k < RIA_COUNT(kinds); k++) {
+            ends_a_life = ends_a_life || fault->kind == kinds[k];
+        }
+        if (ends_a_life && plan_coin(rand)) {
+            fault->a = plan->gateway_first + (uint32_t)ria_rand_below(rand, plan->gateway_count);
+        }
+    }
+}
+
 /* Topics that live to the end. The first one does. */
 static uint32_t draw_topics(const struct plan *plan, bool is_queue, struct ria_rand *rand)
 {
@@ -53,7 +77,9 @@ static void draw_consumer(struct plan *plan, struct ria_rand *rand)
         .gives_back_one_in = seldom(rand, 5, 50),
         .commits_one_in = seldom(rand, 2, 10),
         .nacks_one_in = seldom(rand, 5, 50),
-        .rejects_one_in = seldom(rand, 5, 100),
+        .rejects_one_in = plan->groups[plan->group_count].buries
+                              ? (uint32_t)plan_between_log(rand, 2, 20)
+                              : seldom(rand, 5, 100),
         .is_late_one_in = seldom(rand, 10, 50),
     };
 }
@@ -72,6 +98,7 @@ static void draw_group(struct plan *plan, bool is_queue, struct ria_rand *rand)
         group->is_ordered = plan_coin(rand);
         group->deliveries_max = (int32_t)plan_between_log(rand, 2, 50);
         group->retry_ms = (int32_t)plan_between(rand, 0, 500);
+        draw_deaths(plan, group, rand);
     } else {
         group->has_names = plan_coin(rand);
         group->session_ms = (int32_t)plan_between_log(rand, 1000, 4000);
