@@ -14,6 +14,7 @@ static size_t queue_ack_result_queue_acked_size_(const struct queue_ack_result_q
     (void)version;
     size += 2;
     size += ria_string_size(m->error_text, true);
+    size += 1;
     size += 8;
     size += 1; /* no tagged fields */
     return size;
@@ -26,6 +27,7 @@ static void queue_ack_result_queue_acked_encode_(const struct queue_ack_result_q
     (void)w;
     ria_write_i16(w, m->error_code);
     ria_write_string(w, m->error_text, true, false, 255);
+    ria_write_bool(w, m->finished);
     ria_write_i64(w, m->left_ms);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
@@ -38,6 +40,7 @@ static void queue_ack_result_queue_acked_decode_(struct queue_ack_result_queue_a
     queue_ack_result_queue_acked_init(out);
     out->error_code = ria_read_i16(r);
     out->error_text = ria_read_string(r, true, false, 255);
+    out->finished = ria_read_bool(r);
     out->left_ms = ria_read_i64(r);
     ria_read_tags_unknown(r);
 }
@@ -80,7 +83,7 @@ static void queue_ack_result_decode_(struct queue_ack_result *out, int16_t versi
     (void)r;
     (void)arena;
     queue_ack_result_init(out);
-    out->entries = ria_read_array(r, arena, (struct ria_array_shape){true, false, 1000, 12, sizeof(*out->entries)}, &out->entries_count);
+    out->entries = ria_read_array(r, arena, (struct ria_array_shape){true, false, 1000, 13, sizeof(*out->entries)}, &out->entries_count);
     for (uint32_t i = 0; i < out->entries_count && r->err == RIA_OK; i++) {
         queue_ack_result_queue_acked_decode_(&out->entries[i], version, r, arena);
     }

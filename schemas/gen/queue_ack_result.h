@@ -11,6 +11,8 @@ struct queue_ack_result_queue_acked {
     int16_t error_code;
     /* Why not. */
     struct ria_slice error_text;
+    /* CONFLICT: all of its records are finished, maybe by this very entry, said before. */
+    bool finished;
     /* Extend: until the deadline. */
     int64_t left_ms;
 };

@@ -122,7 +122,8 @@ static ria_err refuse_over(struct acking *a, int64_t deadline)
 static ria_err refuse_row(struct acking *a, int64_t offset, const struct range_row *row)
 {
     switch (row->state) {
-    case RANGE_DONE:
+    case RANGE_DONE: /* rows of them are joined: what is not in this one is not done */
+        a->acked->finished = offset == a->entry->first && row->last >= a->entry->last;
         return refuse(a, RIA_ERR_CONFLICT, "offset %" PRId64 " is finished already", offset);
     case RANGE_DEAD:
     case RANGE_LEASED:
@@ -167,6 +168,7 @@ static ria_err refuse_offset(struct acking *a, int64_t offset)
     const struct queue_row *row = &a->queue.row;
 
     if (offset < row->position) {
+        a->acked->finished = a->entry->last < row->position;
         return refuse(a, RIA_ERR_CONFLICT, "offset %" PRId64 " is finished already", offset);
     }
     if (row->unsettled == a->entry->lease_id) {

@@ -34,18 +34,22 @@ struct outcome {
     const acked *failed; /* NULL: done */
     uint32_t range;
     int64_t left_ms;
-    bool some; /* others of its ranges were done */
+    bool some;     /* others of its ranges were done */
+    bool finished; /* those that failed did because their records are finished */
 };
 
 static struct outcome outcome_of(const struct queue_lock *lock, const acked *said)
 {
-    struct outcome outcome = {.left_ms = -1};
+    struct outcome outcome = {.left_ms = -1, .finished = true};
     uint32_t failed = 0;
 
     for (uint32_t i = 0; i < lock->count; i++) {
         if (said[i].error_code == 0) {
             outcome.left_ms = said[i].left_ms;
-        } else if (failed++ == 0) {
+            continue;
+        }
+        outcome.finished = outcome.finished && said[i].finished;
+        if (failed++ == 0) {
             outcome.failed = &said[i];
             outcome.range = i;
         }
@@ -99,6 +103,7 @@ static ria_err render_lock(
         const char *status = outcome->some ? "partly" : is_late(outcome) ? "late" : "failed";
         RIA_TRY(ria_buf_printf(out, ",\"status\":\"%s\"", status));
         RIA_TRY(render_failed(&named->lock, outcome, out));
+        RIA_TRY(outcome->finished ? ria_buf_append_str(out, ",\"finished\":true") : RIA_OK);
     }
     if (word->verb == QUEUE_EXTEND && outcome->left_ms >= 0) {
         int64_t until_ms = group_op_until_ms(&word->gateway->group_ops, answer, outcome->left_ms);

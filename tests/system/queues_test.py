@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -98,6 +99,39 @@ def a_late_ack_is_a_conflict_and_the_record_is_delivered_again():
         time.sleep(1.5)
         assert records(cluster, "g") == []
         assert say(cluster, "g", "ack", kept[0]["lock"]).status == 200
+
+
+def an_ack_while_the_coordinator_is_away_is_said_again():
+    with running(gateways=2, transform=0) as cluster:
+        cluster.create_topic("t", partitions=1)
+        assert put(cluster, "g", lock_ms=600000).status == 201
+        produce(cluster, 4, 1)
+        got = []
+        wait_for(lambda: got.extend(records(cluster, "g")) or len(got) == 4, "all records")
+        coordinator = cluster["coordinator"]
+        pause = lambda: os.kill(coordinator.popen.pid, signal.SIGSTOP)
+        go_on = lambda: os.kill(coordinator.popen.pid, signal.SIGCONT)
+        for leave, come_back in ((pause, go_on), (coordinator.kill, coordinator.start)):
+            locks = [got.pop()["lock"], got.pop()["lock"]]
+            leave()
+            reply = say(cluster, "g", "ack", locks)
+            assert reply.status == 503 and reply.json()["error"]["outcome"] == "unknown", reply
+            come_back()
+            # The first one may arrive yet: it counts once, whichever it is.
+            reply = wait_for(lambda: said_by(cluster, locks), "another answer")
+            if reply.status == 409:
+                assert all(lock["finished"] for lock in reply.json()["locks"]), reply
+            reply = say(cluster, "g", "ack", locks, 1)
+            assert reply.status == 409 and reply.json()["done"] == 0, reply
+            assert all((lock["status"], lock["finished"]) == ("late", True)
+                       for lock in reply.json()["locks"]), reply
+        assert describe(cluster, "g")["lag"] == 0
+
+
+def said_by(cluster, locks):
+    reply = say(cluster, "g", "ack", locks, 1)
+    assert reply.status in (200, 409, 503), reply
+    return reply if reply.status != 503 else None
 
 
 def a_parked_receive_is_answered_when_something_is_ready():
@@ -452,6 +486,7 @@ if __name__ == "__main__":
     main([
         a_record_goes_to_one_consumer_and_is_acknowledged,
         a_late_ack_is_a_conflict_and_the_record_is_delivered_again,
+        an_ack_while_the_coordinator_is_away_is_said_again,
         a_parked_receive_is_answered_when_something_is_ready,
         records_of_a_key_keep_their_order_under_nacks,
         settings_are_of_the_group_but_each_topic_has_its_own_dead_letters,

@@ -103,9 +103,36 @@ static void a_second_ack_is_a_conflict_that_says_it_is_finished(void)
     CU_ASSERT_EQUAL(act(&w, lease, 5, 5, QUEUE_ACK), RIA_OK);
     CU_ASSERT_EQUAL(act(&w, lease, 5, 5, QUEUE_ACK), RIA_ERR_CONFLICT);
     CU_ASSERT_PTR_NOT_NULL(strstr(w.m.text, "offset 5 is finished already"));
+    CU_ASSERT_TRUE(w.acked.entries[0].finished);
     CU_ASSERT_EQUAL(act(&w, lease, 0, 0, QUEUE_ACK), RIA_OK);
     CU_ASSERT_EQUAL(act(&w, lease, 0, 0, QUEUE_ACK), RIA_ERR_CONFLICT);
     CU_ASSERT_PTR_NOT_NULL(strstr(w.m.text, "offset 0 is finished already"));
+    CU_ASSERT_TRUE(w.acked.entries[0].finished);
+    queue_world_close(&w);
+}
+
+/* Who repeats an ack may take it for done then, and not if some of its records are not. */
+static void finished_is_said_of_all_records_of_an_entry_only(void)
+{
+    struct queue_world w;
+
+    set_up(&w);
+    int64_t lease = receive(&w, 10);
+    CU_ASSERT_EQUAL(act(&w, lease, 0, 1, QUEUE_ACK), RIA_OK);
+    CU_ASSERT_EQUAL(act(&w, lease, 4, 6, QUEUE_ACK), RIA_OK);
+    CU_ASSERT_EQUAL(act(&w, lease, 0, 2, QUEUE_ACK), RIA_ERR_CONFLICT); /* across the position */
+    CU_ASSERT_FALSE(w.acked.entries[0].finished);
+    CU_ASSERT_EQUAL(act(&w, lease, 4, 7, QUEUE_ACK), RIA_ERR_CONFLICT);
+    CU_ASSERT_FALSE(w.acked.entries[0].finished);
+    CU_ASSERT_EQUAL(act(&w, lease, 3, 6, QUEUE_ACK), RIA_ERR_CONFLICT);
+    CU_ASSERT_FALSE(w.acked.entries[0].finished);
+    CU_ASSERT_EQUAL(act(&w, lease, 4, 6, QUEUE_ACK), RIA_ERR_CONFLICT);
+    CU_ASSERT_TRUE(w.acked.entries[0].finished);
+    CU_ASSERT_EQUAL(act(&w, lease, 0, 1, QUEUE_ACK), RIA_ERR_CONFLICT);
+    CU_ASSERT_TRUE(w.acked.entries[0].finished);
+    w.m.lease_ms += QUEUE_LOCK;
+    CU_ASSERT_EQUAL(act(&w, lease, 2, 3, QUEUE_ACK), RIA_ERR_CONFLICT); /* over */
+    CU_ASSERT_FALSE(w.acked.entries[0].finished);
     queue_world_close(&w);
 }
 
@@ -389,6 +416,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(an_ack_at_the_deadline_is_a_conflict_that_says_so),
     HARNESS_TEST(an_ack_after_another_delivery_is_a_conflict),
     HARNESS_TEST(a_second_ack_is_a_conflict_that_says_it_is_finished),
+    HARNESS_TEST(finished_is_said_of_all_records_of_an_entry_only),
     HARNESS_TEST(an_entry_is_done_as_a_whole_or_not_at_all),
     HARNESS_TEST(entries_are_done_or_refused_one_by_one),
     HARNESS_TEST(a_nack_waits_for_its_delay),

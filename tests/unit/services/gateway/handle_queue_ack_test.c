@@ -78,6 +78,30 @@ static void an_ack_whose_answer_was_lost_is_unknown(void)
     queueing_fini(&s);
 }
 
+/* Whoever says it again can tell whether it was done, also by a program. */
+static void what_was_finished_before_is_late_and_says_so(void)
+{
+    static const ria_err late[] = {RIA_ERR_CONFLICT};
+    struct queueing s;
+    char body[QUEUEING_BODY_MAX];
+
+    queueing_init(&s);
+    queueing_receive_three(&s);
+    s.finished = true;
+    queueing_call(&s, 1, "POST", QUEUEING_PATH "/ack", queueing_with_locks(&s, "", body));
+    (void)consuming_expect(&s.c, 1, GROUP_OP_QUEUE_ACK);
+    queueing_say(&s, late, 1);
+    CU_ASSERT_TRUE(consuming_answered(&s.c, 1, 409, "\"status\":\"late\""));
+    CU_ASSERT_TRUE(fake_answer_has(&s.c.fakes[1], "\"finished\":true"));
+    s.finished = false;
+    queueing_call(&s, 2, "POST", QUEUEING_PATH "/ack", queueing_with_locks(&s, "", body));
+    (void)consuming_expect(&s.c, 1, GROUP_OP_QUEUE_ACK);
+    queueing_say(&s, late, 1);
+    CU_ASSERT_TRUE(consuming_answered(&s.c, 2, 409, "\"status\":\"late\""));
+    CU_ASSERT_FALSE(fake_answer_has(&s.c.fakes[2], "finished\":"));
+    queueing_fini(&s);
+}
+
 static void a_lock_of_another_queue_is_refused(void)
 {
     struct queueing s;
@@ -99,6 +123,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(one_lock_acknowledges_a_whole_answer),
     HARNESS_TEST(late_locks_are_a_conflict_that_names_each),
     HARNESS_TEST(an_ack_whose_answer_was_lost_is_unknown),
+    HARNESS_TEST(what_was_finished_before_is_late_and_says_so),
     HARNESS_TEST(a_lock_of_another_queue_is_refused),
 };
 

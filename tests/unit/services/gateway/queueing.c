@@ -15,6 +15,7 @@
 void queueing_init(struct queueing *s)
 {
     consuming_init(&s->c);
+    s->finished = false;
     s->dead = world_add_topic(&s->c.world, "one.g.dead", 1);
     world_publish(&s->c.world);
     world_run(&s->c.world);
@@ -62,6 +63,7 @@ void queueing_say(struct queueing *s, const ria_err *errs, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         queue_ack_result_queue_acked_init(&entries[i]);
         entries[i].error_code = (int16_t)errs[i];
+        entries[i].finished = errs[i] != RIA_OK && s->finished;
         entries[i].error_text = errs[i] == RIA_OK ? RIA_SLICE_EMPTY : RIA_SLICE_LITERAL("too late");
     }
     result.entries = entries;

@@ -16,6 +16,7 @@ enum { QUEUEING_LEASE = 11, QUEUEING_BODY_MAX = 2048 };
 struct queueing {
     struct consuming c;
     struct world_topic *dead; /* "one.g.dead", one partition */
+    bool finished;            /* of what is refused by queueing_say() */
 };
 
 void queueing_init(struct queueing *s);
