@@ -210,6 +210,7 @@ static void on_send(struct checker *checker, const struct history_event *event)
         struct value_state *value = make_value(checker, event->value + (uint64_t)i);
         if (!value->sent) {
             value->sent = true;
+            value->due_us = event->until_us;
             value->floor = producer->acked_max;
         }
     }

@@ -41,6 +41,7 @@
  *                      another one has it (who may have got what was given back or nacked before
  *                      the answer to that is there)
  *   too-early          2. nobody gets it before a delay that was granted is over
+ *   before-its-time    nobody gets it before its delivery time, whatever happens to the queue
  *   queue-lost         3. what is below the position was acknowledged or buried, or may have been,
  *                      or is in the dead-letter topic at the end
  *   queue-missed       3. so is, at the end, all that is in the leader's log

@@ -17,6 +17,7 @@ struct value_state {
     bool sent;
     value_outcome outcome;
     int64_t offset;   /* ACKED */
+    int64_t due_us;   /* no queue hands it out before; 0 = at once */
     int64_t floor;    /* the producer's largest acknowledged offset when this was sent first */
     uint32_t in_log;  /* the last log it was found in */
     uint32_t in_sync; /* in-sync logs that have it at its offset */

@@ -77,6 +77,28 @@ static int64_t deadline_of(const struct consumed_record *record, int64_t lease)
     return lease == record->lease_before ? record->deadline_before_ms : HISTORY_NO_CLOCK;
 }
 
+/* Also after a reset: it is the record's own time. */
+static void check_due(struct checker *checker, const struct history_event *event)
+{
+    const struct value_state *value = checker_find_value(checker, event->value);
+
+    if (value != NULL && event->time_us < value->due_us) {
+        checker_violate(
+            checker,
+            "before-its-time",
+            event->partition,
+            event->offset,
+            event->value,
+            "group %" PRIu32 ", offset %" PRId64 ": consumer %" PRIu32
+            " got it, which was to be delivered at %.6f or later",
+            event->group,
+            event->offset,
+            event->actor,
+            (double)value->due_us / 1e6
+        );
+    }
+}
+
 static void
 on_locked(struct checker *checker, struct consumed *consumed, const struct history_event *event)
 {
@@ -110,6 +132,7 @@ on_locked(struct checker *checker, struct consumed *consumed, const struct histo
     if (is_held && event->time_us < record->not_before_us) {
         checker_violate_group(checker, "too-early", event, "it came before its delay was over");
     }
+    check_due(checker, event);
     if (is_held && consumed->is_ordered && event->key != HISTORY_NO_KEY) {
         check_key(checker, consumed, event);
     }

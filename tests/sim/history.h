@@ -21,7 +21,7 @@
 /* actor is a producer, a reader, a storage node, or a consumer of a group. */
 /* clang-format off */
 #define HISTORY_KINDS(X)                                                                           \
-    X(SEND,      "producer", "sends `count` records from `value` on, perhaps again")               \
+    X(SEND,      "producer", "sends `count` records from `value` on, perhaps again; `until`: for later") \
     X(ACK,       "producer", "they were stored from `offset` on")                                  \
     X(FAIL,      "producer", "they were not stored, and never will be")                            \
     X(UNKNOWN,   "producer", "it gave up without knowing")                                         \
@@ -89,7 +89,8 @@ struct history_event {
     uint32_t group;
     int64_t lease;    /* grows within a group */
     int64_t key;      /* LOCKED */
-    int64_t until_us; /* LOCKED, extend: it has the record until then at least; nack: nobody has */
+    int64_t until_us; /* LOCKED, extend: it has the record until then at least; nack: nobody has;
+                       * SEND: no queue hands them out before */
     int64_t clock_ms; /* LOCKED, TOLD of extend: the deadline by the coordinator's clock; else TOLD:
                        * what that clock was */
     const char *rule; /* BROKEN: a literal, or kept by the history */

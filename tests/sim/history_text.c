@@ -94,7 +94,7 @@ struct kind_text {
 enum { KIND_PRODUCER = HISTORY_BROKEN + 1, KIND_COUNT };
 
 static const struct kind_text kinds[KIND_COUNT] = {
-    [HISTORY_SEND] = {"SEND", "producer", BIT(PARTITION) | BIT(VALUES), 0},
+    [HISTORY_SEND] = {"SEND", "producer", BIT(PARTITION) | BIT(VALUES), BIT(UNTIL)},
     [HISTORY_ACK] = {"ACK", "producer", BIT(PARTITION) | BIT(VALUES) | BIT(OFFSET), 0},
     [HISTORY_FAIL] = {"FAIL", "producer", BIT(PARTITION) | BIT(VALUES), 0},
     [HISTORY_UNKNOWN] = {"UNKNOWN", "producer", BIT(PARTITION) | BIT(VALUES), 0},

@@ -150,6 +150,8 @@ struct plan_producer {
     uint32_t padding_max;  /* bytes per record */
     int64_t think_us_mean; /* between batches */
     uint32_t timeout_ms;
+    uint32_t delays_one_in; /* batches: queues are to hand them out later. 0 = never */
+    int64_t delay_ms;       /* ... by so much, at most */
 };
 
 struct plan_reader {
@@ -265,6 +267,9 @@ bool plan_consumes(const struct plan *plan, uint32_t group, uint32_t partition);
 
 /* Somebody deletes the group. */
 bool plan_is_group_deleted(const struct plan *plan, uint32_t group);
+
+/* By how much a gateway's wall clock is ahead of the true one, at most; at least 0. */
+int64_t plan_gateways_ahead_ms(const struct plan *plan);
 
 /* Some fault is of this kind. */
 bool plan_has(const struct plan *plan, plan_fault_kind kind);

@@ -13,6 +13,8 @@ enum {
     ORDERED_THINK_US_MIN = 50 * 1000,
     ORDERED_KEYS_MIN = 3,
     DELIVERIES_MAX = 1000, /* a queue's limit */
+    GATEWAY_SKEW_MS_MAX = 300,
+    DELAY_MS_MAX = 3000,
 };
 
 /* Of half of the queues many records die, so that there is always one on its way to the dead-letter
@@ -37,6 +39,46 @@ static void draw_deaths(struct plan *plan, struct plan_group *group, struct ria_
             fault->a = plan->gateway_first + (uint32_t)ria_rand_below(rand, plan->gateway_count);
         }
     }
+}
+
+static bool has_jumping_gateway(const struct plan *plan)
+{
+    for (uint32_t i = 0; i < plan->fault_count; i++) {
+        const struct plan_fault *fault = &plan->faults[i];
+        if (fault->kind == PLAN_CLOCK && plan->nodes[fault->a].role == PLAN_GATEWAY) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Gateways tell by their wall clocks whether a record's time has come: those are nearly right in
+ * these runs, or an hour's skew would put off records by an hour. */
+static void draw_delays(struct plan *plan, const struct plan_group *group, struct ria_rand *rand)
+{
+    if (has_jumping_gateway(plan) || !plan_coin(rand)) {
+        return;
+    }
+    for (uint32_t i = 0; i < plan->gateway_count; i++) {
+        plan->nodes[plan->gateway_first + i].wall_skew_ms %= GATEWAY_SKEW_MS_MAX;
+    }
+    for (uint32_t i = 0; i < plan->producer_count; i++) {
+        struct plan_producer *producer = &plan->producers[i];
+        if ((group->topics >> plan_topic_of(plan, producer->partition) & 1) != 0) {
+            producer->delays_one_in = (uint32_t)plan_between_log(rand, 1, 20);
+            producer->delay_ms = plan_between_log(rand, 50, DELAY_MS_MAX);
+        }
+    }
+}
+
+int64_t plan_gateways_ahead_ms(const struct plan *plan)
+{
+    int64_t ahead_ms = 0;
+
+    for (uint32_t i = 0; i < plan->gateway_count; i++) {
+        ahead_ms = ria_max_i64(ahead_ms, plan->nodes[plan->gateway_first + i].wall_skew_ms);
+    }
+    return ahead_ms;
 }
 
 /* Topics that live to the end. The first one does. */
@@ -99,6 +141,7 @@ static void draw_group(struct plan *plan, bool is_queue, struct ria_rand *rand)
         group->deliveries_max = (int32_t)plan_between_log(rand, 2, 50);
         group->retry_ms = (int32_t)plan_between(rand, 0, 500);
         draw_deaths(plan, group, rand);
+        draw_delays(plan, group, rand);
     } else {
         group->has_names = plan_coin(rand);
         group->session_ms = (int32_t)plan_between_log(rand, 1000, 4000);

@@ -170,7 +170,8 @@ static void print_load(const struct plan *plan, FILE *out)
         (void)fprintf(
             out,
             "  producer %" PRIu32 ": partition %" PRIu32 " from %s%s, %s%s, window %" PRIu32
-            ", up to %" PRIu32 " x %" PRIu32 " bytes each %" PRId64 " us, timeout %" PRIu32 " ms\n",
+            ", up to %" PRIu32 " x %" PRIu32 " bytes each %" PRId64 " us, timeout %" PRIu32 " ms"
+            ", one in %" PRIu32 " later by up to %" PRId64 " ms\n",
             i,
             producer->partition,
             plan_node_name(plan, producer->client),
@@ -181,7 +182,9 @@ static void print_load(const struct plan *plan, FILE *out)
             producer->records_max,
             producer->padding_max,
             producer->think_us_mean,
-            producer->timeout_ms
+            producer->timeout_ms,
+            producer->delays_one_in,
+            producer->delay_ms
         );
     }
     for (uint32_t i = 0; i < plan->admin_count; i++) {
@@ -203,13 +206,14 @@ static void print_groups(const struct plan *plan, FILE *out)
         const struct plan_group *group = &plan->groups[i];
         (void)fprintf(
             out,
-            "  group %" PRIu32 ": %s of topics %#" PRIx32 ", leases %" PRId32 " ms%s%s%s\n",
+            "  group %" PRIu32 ": %s of topics %#" PRIx32 ", leases %" PRId32 " ms%s%s%s%s\n",
             i,
             group->is_queue ? "queue" : "stream",
             group->topics,
             group->lease_ms,
             group->has_names ? ", named members" : "",
             group->is_ordered ? ", order per key" : "",
+            group->buries ? ", many die" : "",
             group->reset_at_us > 0 ? ", is reset" : ""
         );
     }

@@ -37,6 +37,10 @@ static void note_some(
         .count = count,
     };
 
+    if (kind == HISTORY_SEND && batch->deliver_at_ms != 0) {
+        int64_t ahead_ms = plan_gateways_ahead_ms(producer->world->plan);
+        event.until_us = world_us_of_wall(batch->deliver_at_ms - ahead_ms);
+    }
     history_add(&producer->world->history, &event);
 }
 
@@ -297,6 +301,10 @@ static void make_batch(struct producer *producer)
     batch->count = 1 + (uint32_t)ria_rand_below(&producer->rand, plan->records_max);
     batch->padding = (uint32_t)ria_rand_below(&producer->rand, plan->padding_max + 1);
     batch->sequence = producer->next_sequence;
+    if (plan->delays_one_in > 0 && ria_rand_one_in(&producer->rand, plan->delays_one_in)) {
+        batch->deliver_at_ms = world_true_wall_ms(producer->world) + 1 +
+                               (int64_t)ria_rand_below(&producer->rand, (uint64_t)plan->delay_ms);
+    }
     producer->next_number += batch->count;
     producer->next_sequence = batch_next_sequence(batch->sequence, (int32_t)batch->count);
     ria_list_push_back(&producer->batches, &batch->link);

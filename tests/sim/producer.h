@@ -31,6 +31,7 @@ struct outgoing {
     uint32_t count;
     uint32_t padding;
     int32_t sequence;
+    int64_t deliver_at_ms; /* by the wall clock; 0 = at once */
     uint32_t attempts;
     bool is_in_flight;
     bool is_unknown; /* some attempt ended without a clear answer */

@@ -46,6 +46,7 @@ static bool send_to_leader(struct outgoing *batch)
         .key_count = producer->plan->key_count,
         .producer_id = producer->producer_id,
         .base_sequence = batch->sequence,
+        .deliver_at_ms = batch->deliver_at_ms,
     };
 
     produce_request_init(&request);
@@ -154,6 +155,14 @@ static size_t write_head(const struct outgoing *batch, char *out)
     } else if (records_key(value, producer->plan->key_count, key) > 0) {
         size += snprintf(out + size, HEAD_SIZE - (size_t)size, "Riacho-Key: %s\n", key);
     }
+    if (batch->count == 1 && batch->deliver_at_ms != 0) {
+        size += snprintf(
+            out + size,
+            HEAD_SIZE - (size_t)size,
+            "Riacho-Deliver-At: %" PRId64 "\n",
+            batch->deliver_at_ms
+        );
+    }
     if (producer->producer_id >= 0) {
         size += snprintf(
             out + size,
@@ -180,6 +189,9 @@ static ria_err write_lines(const struct outgoing *batch, struct ria_buf *out)
             RIA_TRY(ria_buf_append_str(out, "{\"value\":"));
         }
         RIA_TRY(ria_buf_append(out, text, records_text(value, batch->padding, text)));
+        if (batch->deliver_at_ms != 0) {
+            RIA_TRY(ria_buf_printf(out, ",\"deliver_at\":%" PRId64, batch->deliver_at_ms));
+        }
         RIA_TRY(ria_buf_append_str(out, "}\n"));
     }
     return RIA_OK;

@@ -63,8 +63,12 @@ struct ria_slice records_build(struct batch_builder *builder, const struct recor
 {
     char text[RECORDS_TEXT_MAX];
     char key[16];
+    char at[24];
+    struct batch_record_header header = {.name = RIA_SLICE_LITERAL("riacho-deliver-at")};
     bool is_numbered = spec->producer_id >= 0;
 
+    (void)snprintf(at, sizeof(at), "%" PRId64, spec->deliver_at_ms);
+    header.value = ria_slice_cstr(at);
     batch_builder_reset(builder);
     for (uint32_t i = 0; i < spec->count; i++) {
         size_t size = records_text(spec->value + i, spec->padding, text);
@@ -74,8 +78,8 @@ struct ria_slice records_build(struct batch_builder *builder, const struct recor
             TIMESTAMP_MS,
             key_size == 0 ? RIA_SLICE_NULL : ria_slice_of(key, key_size),
             ria_slice_of(text, size),
-            NULL,
-            0
+            &header,
+            spec->deliver_at_ms != 0 ? 1 : 0
         );
         RIA_ASSERT(err == RIA_OK);
     }

@@ -22,6 +22,7 @@ struct records_spec {
     uint32_t key_count; /* 0 = no keys */
     int64_t producer_id;
     int32_t base_sequence;
+    int64_t deliver_at_ms; /* all of them; 0 = at once */
 };
 
 /* The slice belongs to the builder, which the caller has initialised; what it held is gone. */

@@ -11,8 +11,6 @@
 #include "tests/sim/stream_records.h"
 #include "tests/sim/world.h"
 
-#define WALL_START_MS INT64_C(1700000000000)
-
 enum {
     LOGGING_ONE_IN = 8, /* seeds */
     DISK_RESERVE = 128 * 1024,
@@ -36,8 +34,8 @@ static int64_t node_wall_ms(const struct ria_clock *clock)
 {
     const struct sim_node *node = of_clock(clock);
 
-    return WALL_START_MS + node->world->now_us / 1000 +
-           node->world->plan->nodes[node->number].wall_skew_ms + node->wall_jump_ms;
+    return world_true_wall_ms(node->world) + node->world->plan->nodes[node->number].wall_skew_ms +
+           node->wall_jump_ms;
 }
 
 /* Without the real time that the line begins with. Quiet runs throw lines away, but some make them:

@@ -9,6 +9,8 @@
 #include "common/assert.h"
 #include "common/map.h"
 
+#define WALL_START_MS INT64_C(1700000000000)
+
 enum {
     WORLD_TURNS_MAX = 200 * 1000, /* without any time passing: somebody runs in a circle */
     WORLD_CHECK_TURNS = 64,       /* a node's invariants are checked every so many of its turns */
@@ -26,6 +28,16 @@ static int64_t world_mono_us(const struct ria_clock *clock)
 static int64_t world_wall_ms(const struct ria_clock *clock)
 {
     return world_mono_us(clock) / 1000;
+}
+
+int64_t world_true_wall_ms(const struct world *world)
+{
+    return WALL_START_MS + world->now_us / 1000;
+}
+
+int64_t world_us_of_wall(int64_t wall_ms)
+{
+    return (wall_ms - WALL_START_MS) * 1000;
 }
 
 uint64_t world_seed(const struct world *world, enum world_rand purpose, uint32_t number)

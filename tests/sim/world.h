@@ -70,5 +70,9 @@ struct ria_uuid world_topic_id(const struct world *world, uint32_t topic);
 /* out_name has WORLD_NAME_SIZE bytes. */
 void world_topic_name(const struct world *world, uint32_t topic, char *out_name);
 
+/* What a wall clock says that is right, and when one says (or said) a time. */
+int64_t world_true_wall_ms(const struct world *world);
+int64_t world_us_of_wall(int64_t wall_ms);
+
 /* A gateway's node. */
 uint32_t world_any_gateway(const struct world *world, struct ria_rand *rand);

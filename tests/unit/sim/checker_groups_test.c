@@ -424,6 +424,23 @@ static void too_early(void)
     }
 }
 
+/* Twin 1: it comes when its time has come. Twin 2: another record has none. 3: a reset changes
+ * nothing about it. */
+static void before_its_time(void)
+{
+    for (int twin = 0; twin < 4; twin++) {
+        struct scene s = begin(QUEUE);
+        s.h.events[0].until_us = twin == 2 ? 0 : 50 * MS;
+        if (twin == 3) {
+            reset(&s, 0);
+        }
+        pass(&s, twin == 1 ? 60 : 10);
+        locked(&s, ANNA, 0, 1, HISTORY_NO_KEY);
+        acked(&s, ANNA, 0, 1);
+        judge(&s, 1, twin == 1 || twin == 2 ? NULL : "before-its-time");
+    }
+}
+
 /* Twin 1: it was acknowledged, and the answer has not come. */
 static void queue_lost(void)
 {
@@ -671,6 +688,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(stale_ack),
     HARNESS_TEST(an_answer_that_the_next_lease_overtakes_is_not_stale),
     HARNESS_TEST(too_early),
+    HARNESS_TEST(before_its_time),
     HARNESS_TEST(queue_lost),
     HARNESS_TEST(queue_missed),
     HARNESS_TEST(acked_twice),
