@@ -118,7 +118,16 @@ static void print_settings(const json_t *queue)
 }
 
 static const char *const counts[] = {
-    "position", "frontier", "ready", "locked", "waiting", "held", "dead", "done", "discarded", "lag"};
+    "position",
+    "frontier",
+    "ready",
+    "locked",
+    "waiting",
+    "held",
+    "dead",
+    "done",
+    "discarded",
+    "lag"};
 
 static void print_queue(const json_t *queue)
 {

@@ -20,7 +20,7 @@
 #include "services/coordinator/coordinator.h"
 
 enum {
-    STEP_ROWS = 1000, /* a millisecond or two */
+    STEP_ROWS = 1000, /* a few milliseconds */
     STEP_PAUSE_US = 250 * 1000,
     ROUND_PAUSE_US = 1000 * 1000,
     GRACE_MS = 2000, /* consumers that wait come by themselves */

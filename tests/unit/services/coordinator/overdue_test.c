@@ -93,7 +93,7 @@ static ria_err bury(struct fixture *f, const struct queue_receive_result_queue_d
 
 static uint32_t told(struct fixture *f, process_role role, struct heartbeat_response *out)
 {
-    CU_ASSERT_EQUAL(fixture_heartbeat(f, GATEWAY, role, out), RIA_OK);
+    CU_ASSERT_EQUAL(fixture_heartbeat(f, GATEWAY, (int)role, out), RIA_OK);
     return out->overdue_count;
 }
 
