@@ -32,8 +32,8 @@ struct ria_net_endpoint {
     atomic_uint event_count; /* under way */
 
     /* An endpoint's lock is held while an operation is given to nng, so that `closing` and `busy`
-     * tell the truth. That is sound because nng's streams complete operations on its task threads,
-     * never inside the call. Otherwise no lock is held while nng, the loop or an owner is called.
+     * tell the truth. That is sound because nng's streams run callbacks on its task threads, never
+     * inside the call. Otherwise no lock is held while nng, the loop or an owner is called.
      */
     pthread_mutex_t lock; /* of the rest */
     pthread_cond_t idle;  /* busy is 0 */

@@ -27,6 +27,7 @@ struct ria_net_link {
     nng_stream *stream;
     nng_aio *receive_aio;
     nng_aio *send_aio;
+    nng_aio *try_aio; /* sends what the socket takes at once */
     bool accepted;
     struct ria_timer greeting_timer;
     struct ria_net_reader reader; /* the receive's */
@@ -197,6 +198,26 @@ static void unpark(struct ria_net_inbox *inbox)
 
 /* --- sending ----------------------------------------------------------------------------------*/
 
+static void advance_send(struct ria_net_link *link, size_t size);
+
+/* With the lock held: send here and now what the socket takes. That an operation has ended is else
+ * told by a thread of nng's, whose waking costs more than the sending; this one has no callback.
+ * False: something is left. What counts is what nng says that it has moved: the result may be that
+ * of the cancel. */
+static bool try_send(struct ria_net_link *link)
+{
+    int rv = nng_aio_set_iov(link->try_aio, link->piece_count, link->pieces);
+
+    RIA_ASSERT(rv == 0); /* it takes as many */
+    nng_stream_send(link->stream, link->try_aio);
+    if (nng_aio_count(link->try_aio) == 0) {
+        nng_aio_cancel(link->try_aio); /* the socket is full, or broken */
+    }
+    nng_aio_wait(link->try_aio);
+    advance_send(link, nng_aio_count(link->try_aio));
+    return link->piece_count == 0;
+}
+
 /* With the lock held, and a send under way: give nng what is left of it. */
 static void send_rest(struct ria_net_link *link)
 {
@@ -222,11 +243,27 @@ static void add_to_send(struct ria_net_link *link, struct ria_net_frame *frame, 
     }
 }
 
-/* Any thread: start the next send if none is under way. */
-static void send_next(struct ria_net_link *link)
+/* With the lock held: the messages of a send that has ended, for the caller to free. */
+static void take_sent(struct ria_net_link *link, struct ria_msg *out_sent[LINK_SEND_FRAMES])
+{
+    memcpy(out_sent, link->sent, sizeof(link->sent));
+    memset(link->sent, 0, sizeof(link->sent));
+}
+
+static void free_sent(struct ria_msg *sent[LINK_SEND_FRAMES])
+{
+    for (size_t i = 0; i < LINK_SEND_FRAMES; i++) {
+        ria_msg_free(sent[i]);
+    }
+}
+
+/* Any thread: send some frames if no send is under way. False: there are none, or one is now. */
+static bool send_some(struct ria_net_link *link)
 {
     struct ria_net_frame *frames[LINK_SEND_FRAMES];
+    struct ria_msg *sent[LINK_SEND_FRAMES] = {NULL};
     size_t count = 0;
+    bool done = false;
 
     (void)pthread_mutex_lock(&link->endpoint.lock);
     if (!link->sending && !link->endpoint.closing && link->lost == RIA_OK) {
@@ -239,15 +276,26 @@ static void send_next(struct ria_net_link *link)
             count++;
         }
         (void)atomic_fetch_sub(&link->queue_count, count);
-        if (count > 0) {
+        done = count > 0 && try_send(link);
+        if (done) {
+            take_sent(link, sent);
+        } else if (count > 0) {
             link->sending = true;
             link->endpoint.busy++;
             send_rest(link);
         }
     }
     (void)pthread_mutex_unlock(&link->endpoint.lock);
+    free_sent(sent);
     for (size_t i = 0; i < count && link->events->on_sent != NULL; i++) {
         link->events->on_sent(frames[i]);
+    }
+    return done;
+}
+
+static void send_next(struct ria_net_link *link)
+{
+    while (send_some(link)) {
     }
 }
 
@@ -273,7 +321,6 @@ static void on_sent(void *arg)
 {
     struct ria_net_link *link = arg;
     struct ria_msg *sent[LINK_SEND_FRAMES];
-    bool receive = false;
 
     (void)pthread_mutex_lock(&link->endpoint.lock);
     if (nng_aio_result(link->send_aio) != 0) {
@@ -286,16 +333,15 @@ static void on_sent(void *arg)
             return;
         }
     }
-    memcpy(sent, link->sent, sizeof(sent));
-    memset(link->sent, 0, sizeof(link->sent));
+    take_sent(link, sent);
     link->sending = false;
-    receive = !link->endpoint.closing && unpark_one(link);
     (void)pthread_mutex_unlock(&link->endpoint.lock);
 
-    for (size_t i = 0; i < LINK_SEND_FRAMES; i++) {
-        ria_msg_free(sent[i]);
-    }
+    free_sent(sent);
     send_next(link);
+    (void)pthread_mutex_lock(&link->endpoint.lock);
+    bool receive = !link->endpoint.closing && unpark_one(link);
+    (void)pthread_mutex_unlock(&link->endpoint.lock);
     if (receive) {
         receive_next(link);
     }
@@ -397,6 +443,9 @@ ria_err ria_net_link_new(
     if (err == RIA_OK) {
         err = nng_aio_alloc(&link->send_aio, on_sent, link) == 0 ? RIA_OK : RIA_ERR_NOMEM;
     }
+    if (err == RIA_OK) {
+        err = nng_aio_alloc(&link->try_aio, NULL, NULL) == 0 ? RIA_OK : RIA_ERR_NOMEM;
+    }
     if (err != RIA_OK) {
         ria_net_link_free(link);
         return err;
@@ -462,6 +511,9 @@ void ria_net_link_free(struct ria_net_link *link)
     }
     if (link->send_aio != NULL) {
         nng_aio_free(link->send_aio);
+    }
+    if (link->try_aio != NULL) {
+        nng_aio_free(link->try_aio);
     }
     nng_stream_free(link->stream);
     free_queue(link);

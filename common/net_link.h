@@ -3,7 +3,8 @@
  * Bytes travel over an nng stream; net_wire cuts them into frames.
  *
  *   bytes -> frames -> inbox -> loop -> on_frame
- *   ria_net_link_send() -> queue -> one send at a time, of several frames
+ *   ria_net_link_send() -> queue -> one send at a time, of several frames; what the socket takes
+ *                          at once is sent inside of ria_net_link_send()
  *
  * nng's raw REQ/REP sockets would do most of this, but those of nng 1.5 stop for ever when a
  * connection goes down while data comes in: their reaper waits for a receive that was refused

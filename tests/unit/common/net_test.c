@@ -677,6 +677,44 @@ static void guest_that_does_not_read_is_not_read_from(void)
     tear_down();
 }
 
+/* The replies fill the socket, then the queue, and nothing is read from it; then it reads. */
+static void guest_that_reads_late_gets_every_reply(void)
+{
+    enum { COUNT = 1000, BODY = 16 * 1024, FRAME = 12 + BODY };
+    static uint8_t frame[FRAME] = {[6] = (BODY + 4) >> 8, [7] = (BODY + 4) & 0xff, [8] = 0x80};
+    static uint8_t received[sizeof(hello_req) + (size_t)COUNT * FRAME];
+    size_t sent = 0; /* bytes */
+    size_t got = 0;
+
+    set_up();
+    int fd = plain_connect();
+    CU_ASSERT_EQUAL(send(fd, hello_req, sizeof(hello_req), 0), sizeof(hello_req));
+    for (int round = 0; round < 20000 && got < sizeof(received); round++) {
+        size_t at = sent % FRAME;
+        ssize_t n = sent == (size_t)COUNT * FRAME
+                        ? 0
+                        : send(fd, frame + at, FRAME - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent += n > 0 ? (size_t)n : 0;
+        run_ms(n > 0 ? 0 : 1);
+        if (n > 0) {
+            continue; /* as long as it takes anything */
+        }
+        n = recv(fd, received + got, sizeof(received) - got, MSG_DONTWAIT);
+        got += n > 0 ? (size_t)n : 0;
+    }
+    CU_ASSERT_EQUAL(sent, (size_t)COUNT * FRAME);
+    CU_ASSERT_EQUAL(got, sizeof(received));
+    for (size_t i = 0; i < COUNT; i++) {
+        const uint8_t *reply = received + sizeof(hello_req) + i * FRAME;
+        if (memcmp(reply, frame, FRAME) != 0) {
+            CU_FAIL("a reply that is another one than the request");
+            break;
+        }
+    }
+    (void)close(fd);
+    tear_down();
+}
+
 static void pipelined_load_survives_lost_connections(void)
 {
     enum { ROUNDS = 20, COUNT = 200 };
@@ -760,6 +798,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(other_protocol_is_turned_away_and_counted),
     HARNESS_TEST(frames_that_are_no_requests_are_dropped),
     HARNESS_TEST(guest_that_does_not_read_is_not_read_from),
+    HARNESS_TEST(guest_that_reads_late_gets_every_reply),
     HARNESS_TEST(pipelined_load_survives_lost_connections),
     HARNESS_TEST(silent_connection_is_given_up),
 };
