@@ -7,6 +7,15 @@ void watch_request_watch_partition_init(struct watch_request_watch_partition *m)
     *m = (struct watch_request_watch_partition){0};
 }
 
+static size_t watch_request_watch_partition_log_end_offset_size_(const struct watch_request_watch_partition *m, int16_t version)
+{
+    size_t size = 0;
+    (void)m;
+    (void)version;
+    size += 8;
+    return size;
+}
+
 static size_t watch_request_watch_partition_size_(const struct watch_request_watch_partition *m, int16_t version)
 {
     size_t size = 0;
@@ -15,7 +24,14 @@ static size_t watch_request_watch_partition_size_(const struct watch_request_wat
     size += 16;
     size += 4;
     size += 8;
-    size += 1; /* no tagged fields */
+    uint32_t tags = 0;
+    if (m->log_end_offset != INT64_C(0)) {
+        size_t field_size = watch_request_watch_partition_log_end_offset_size_(m, version);
+        tags++;
+        size += ria_uvarint_size(0);
+        size += ria_uvarint_size((uint32_t)field_size) + field_size;
+    }
+    size += ria_uvarint_size(tags);
     return size;
 }
 
@@ -27,7 +43,16 @@ static void watch_request_watch_partition_encode_(const struct watch_request_wat
     ria_write_uuid(w, m->topic_id);
     ria_write_i32(w, m->partition);
     ria_write_i64(w, m->offset);
-    ria_write_uvarint(w, 0); /* no tagged fields */
+    uint32_t tags = 0;
+    if (m->log_end_offset != INT64_C(0)) {
+        tags++;
+    }
+    ria_write_uvarint(w, tags);
+    if (m->log_end_offset != INT64_C(0)) {
+        ria_write_uvarint(w, 0);
+        ria_write_uvarint(w, (uint32_t)watch_request_watch_partition_log_end_offset_size_(m, version));
+        ria_write_i64(w, m->log_end_offset);
+    }
 }
 
 static void watch_request_watch_partition_decode_(struct watch_request_watch_partition *out, int16_t version, struct ria_reader *r, struct ria_arena *arena)
@@ -39,7 +64,14 @@ static void watch_request_watch_partition_decode_(struct watch_request_watch_par
     out->topic_id = ria_read_uuid(r);
     out->partition = ria_read_i32(r);
     out->offset = ria_read_i64(r);
-    ria_read_tags_unknown(r);
+    struct ria_tags tags = ria_read_tags(r);
+    while (ria_tags_next(&tags, r)) {
+        if (tags.tag == 0) {
+            out->log_end_offset = ria_read_i64(r);
+        } else {
+            ria_tags_skip(r);
+        }
+    }
 }
 
 void watch_request_init(struct watch_request *m)

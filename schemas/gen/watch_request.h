@@ -14,10 +14,13 @@ struct watch_request_watch_partition {
     int32_t partition;
     /* Wake when the high watermark is larger. */
     int64_t offset;
+    /* Wake as well when the leader's log reaches to this offset, whether that is committed or
+     * not; 0 = not. */
+    int64_t log_end_offset;
 };
 
-/* Park until the high watermark of one of the partitions passes the offset given. A newer watch
- * with the same watchId ends the older one at once. */
+/* Park until the high watermark of one of the partitions passes the offset given, or its log's
+ * end does, if that is wanted. A newer watch with the same watchId ends the older one at once. */
 struct watch_request {
     /* Random, chosen once per watching process. */
     int64_t watch_id;

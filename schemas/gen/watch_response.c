@@ -7,6 +7,15 @@ void watch_response_watched_partition_init(struct watch_response_watched_partiti
     *m = (struct watch_response_watched_partition){0};
 }
 
+static size_t watch_response_watched_partition_log_end_offset_size_(const struct watch_response_watched_partition *m, int16_t version)
+{
+    size_t size = 0;
+    (void)m;
+    (void)version;
+    size += 8;
+    return size;
+}
+
 static size_t watch_response_watched_partition_size_(const struct watch_response_watched_partition *m, int16_t version)
 {
     size_t size = 0;
@@ -16,7 +25,14 @@ static size_t watch_response_watched_partition_size_(const struct watch_response
     size += 4;
     size += 2;
     size += 8;
-    size += 1; /* no tagged fields */
+    uint32_t tags = 0;
+    if (m->log_end_offset != INT64_C(0)) {
+        size_t field_size = watch_response_watched_partition_log_end_offset_size_(m, version);
+        tags++;
+        size += ria_uvarint_size(0);
+        size += ria_uvarint_size((uint32_t)field_size) + field_size;
+    }
+    size += ria_uvarint_size(tags);
     return size;
 }
 
@@ -29,7 +45,16 @@ static void watch_response_watched_partition_encode_(const struct watch_response
     ria_write_i32(w, m->partition);
     ria_write_i16(w, m->error_code);
     ria_write_i64(w, m->high_watermark);
-    ria_write_uvarint(w, 0); /* no tagged fields */
+    uint32_t tags = 0;
+    if (m->log_end_offset != INT64_C(0)) {
+        tags++;
+    }
+    ria_write_uvarint(w, tags);
+    if (m->log_end_offset != INT64_C(0)) {
+        ria_write_uvarint(w, 0);
+        ria_write_uvarint(w, (uint32_t)watch_response_watched_partition_log_end_offset_size_(m, version));
+        ria_write_i64(w, m->log_end_offset);
+    }
 }
 
 static void watch_response_watched_partition_decode_(struct watch_response_watched_partition *out, int16_t version, struct ria_reader *r, struct ria_arena *arena)
@@ -42,7 +67,14 @@ static void watch_response_watched_partition_decode_(struct watch_response_watch
     out->partition = ria_read_i32(r);
     out->error_code = ria_read_i16(r);
     out->high_watermark = ria_read_i64(r);
-    ria_read_tags_unknown(r);
+    struct ria_tags tags = ria_read_tags(r);
+    while (ria_tags_next(&tags, r)) {
+        if (tags.tag == 0) {
+            out->log_end_offset = ria_read_i64(r);
+        } else {
+            ria_tags_skip(r);
+        }
+    }
 }
 
 void watch_response_init(struct watch_response *m)

@@ -16,10 +16,13 @@ struct watch_response_watched_partition {
     int16_t error_code;
     /* First offset that is not yet committed. */
     int64_t high_watermark;
+    /* End of the leader's log: what is in front of it is committed soon, or never. 0 = the
+     * partition cannot be watched here. */
+    int64_t log_end_offset;
 };
 
-/* Park until the high watermark of one of the partitions passes the offset given. A newer watch
- * with the same watchId ends the older one at once. */
+/* Park until the high watermark of one of the partitions passes the offset given, or its log's
+ * end does, if that is wanted. A newer watch with the same watchId ends the older one at once. */
 struct watch_response {
     /* Those that moved, or cannot be watched here. */
     struct watch_response_watched_partition *partitions;

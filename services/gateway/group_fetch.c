@@ -98,6 +98,7 @@ static void woken(struct group_wait *wait, group_wake why)
         return;
     }
     fetch->rounds = 0;
+    fetch->ahead = !fetch->hold;
     offers_forget(&fetch->offers);
     group_fetch_ask(fetch);
 }
@@ -117,6 +118,7 @@ static struct group_news news_of(const struct group_fetch *fetch)
         .retry_after_ms = retry_ms,
         .offers = fetch->offers.at,
         .offer_count = fetch->offers.count,
+        .ahead = !fetch->hold,
     };
 }
 
@@ -372,6 +374,9 @@ static void add_end(
 {
     int64_t mark = marks_get(&fetch->gateway->marks, partition);
 
+    if (fetch->ahead) {
+        mark = ria_max_i64(mark, marks_coming(&fetch->gateway->marks, partition));
+    }
     if (mark > 0 && *room > 0) {
         out->ends[out->ends_count++] =
             (struct group_read_group_end){.partition = partition->number, .offset = mark};
@@ -450,6 +455,7 @@ void group_fetch_ask(struct group_fetch *fetch)
         return;
     }
     fetch->asked_before = true;
+    fetch->ahead = false;
     fetch->op = (struct group_op){
         .kind = GROUP_OP_READ,
         .body = &fetch->body,

@@ -8,6 +8,9 @@
  * - Commits past the high watermark are refused (commit_check.h).
  * - Partitions without a position get their start first, in an operation of their own if need be:
  *   the first start counts, and "latest" is the end at the first call, not when records come.
+ * - Who waits is woken when records are written, not only when they are committed: Read and its
+ * sync go on while the followers sync. The fetch then waits for the records, MARKS_COMING_MS at
+ * most; if they do not come, the lease goes back.
  * - A Read whose answer was lost is repeated under the same readId: what it leased is granted
  * again.
  * - Leases that turn out to be of no use are given back; whoever ends the call gives back those
@@ -96,6 +99,7 @@ struct group_fetch {
     int64_t retry_after_ms;
     uint32_t rounds; /* Reads without records since it last waited */
     bool waits;
+    bool ahead; /* the next Read names what has been announced, too */
     bool asked_before;
 };
 

@@ -214,6 +214,23 @@ static void read_done(struct group_reading *reading, bool entered)
     }
 }
 
+/* If nothing that was leased is known to have records by now, but all of it is about to. Those that
+ * have some do not wait for others. */
+static uint32_t wait_ms(const struct group_fetch *fetch)
+{
+    const struct marks *marks = &fetch->gateway->marks;
+    int64_t left_us = fetch->wait_until_us - ria_clock_mono_us(fetch->gateway->env->clock);
+
+    for (uint32_t i = 0; i < fetch->held_count; i++) {
+        const struct group_held *held = &fetch->held[i];
+        if (held->is_read || marks_get(marks, held->partition) > held->offset ||
+            marks_coming(marks, held->partition) <= held->offset) {
+            return 0;
+        }
+    }
+    return (uint32_t)ria_min_i64(ria_max_i64(left_us / 1000, 0), MARKS_COMING_MS);
+}
+
 void group_fetch_read(struct group_fetch *fetch)
 {
     struct gateway *gateway = fetch->gateway;
@@ -235,6 +252,7 @@ void group_fetch_read(struct group_fetch *fetch)
     reading->cache = &gateway->fetch_cache;
     reading->held = fetch->held;
     reading->bytes_max = fetch->bytes_max;
+    reading->wait_ms = wait_ms(fetch);
     reading->deadline_us = group_fetch_deadline_us(fetch);
     reading->done = read_done;
     reading->arg = fetch;

@@ -10,6 +10,7 @@
 
 enum {
     STRAGGLERS_US = 250 * 1000,
+    AHEAD_STRAGGLERS_US = 1000, /* all of them wait for records */
     FETCH_BYTES_MIN = 1024,
     FETCH_REPLY_MAX = 4096,
     /* Of a partition of which few records are wanted: the next ones come along. */
@@ -172,7 +173,11 @@ static void expect_stragglers(struct group_reading *reading)
 {
     reading->has_records = true;
     if (!reading->stragglers.active) {
-        ria_timer_start(reading->env->timers, &reading->stragglers, STRAGGLERS_US);
+        ria_timer_start(
+            reading->env->timers,
+            &reading->stragglers,
+            reading->wait_ms > 0 ? AHEAD_STRAGGLERS_US : STRAGGLERS_US
+        );
     }
 }
 
@@ -231,6 +236,7 @@ static void read_one(struct group_reading *reading, struct group_held *held, int
     fetch_request_init(&held->call.body.fetch);
     held->call.body.fetch.offset = held->offset;
     held->call.body.fetch.max_bytes = (int32_t)bytes;
+    held->call.body.fetch.wait_ms = (int32_t)reading->wait_ms;
     leader_call_start(reading->leaders, &held->call);
 }
 

@@ -1,7 +1,8 @@
 /* group_reading: the records of partitions that were leased, all fetched at once.
  *
  * Once one of them has records, the others have STRAGGLERS_US left: a partition whose leader is
- * missing does not hold up the rest. Where only some records are wanted, about as many bytes are
+ * missing does not hold up the rest; nor, for more than AHEAD_STRAGGLERS_US, one whose records are
+ * not committed yet. Where only some records are wanted, about as many bytes are
  * asked for as they need (marks_sizes), or none, if an earlier fetch brought them along
  * (fetch_cache.h). Memory: the gate lets in as many bytes as were asked for, or
  * one largest batch, and what came is charged as it is; several partitions with batches larger than
@@ -57,6 +58,7 @@ struct group_reading {
     struct group_held *held;
     uint32_t count;
     int64_t bytes_max;
+    uint32_t wait_ms; /* for records: there are none yet */
     int64_t deadline_us;
     group_reading_fn done;
     void *arg;

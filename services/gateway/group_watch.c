@@ -456,7 +456,14 @@ static struct group_line *open_line(struct watched_group *group, struct ria_slic
 
 /* --- news --------------------------------------------------------------------------------------*/
 
-static ria_err watch_part(struct group_line *line, const struct marks_at *at)
+/* If what was announced last is still to come, nothing is woken by what is announced behind it: it
+ * is late, and may never come. */
+static bool may_be_ahead(const struct group_watch *watch, const struct marks_at *at)
+{
+    return marks_announced(watch->marks, at->partition) <= at->offset;
+}
+
+static ria_err watch_part(struct group_line *line, const struct marks_at *at, bool ahead)
 {
     const struct cluster_partition *key = at->partition;
     struct part *part = ria_map_get(&line->parts, &key, sizeof(key));
@@ -476,6 +483,7 @@ static ria_err watch_part(struct group_line *line, const struct marks_at *at)
     part->key = key;
     part->wait.partition = at->partition;
     part->wait.offset = at->offset;
+    part->wait.ahead = ahead && may_be_ahead(line->group->watch, at);
     part->wait.done = part_ended;
     part->wait.arg = part;
     ria_timer_init(&part->again, again_due, part);
@@ -499,7 +507,7 @@ static ria_err take_news(struct group_line *line, const struct group_news *news)
         }
     }
     for (uint32_t i = 0; i < news->offer_count; i++) {
-        RIA_TRY(watch_part(line, &news->offers[i]));
+        RIA_TRY(watch_part(line, &news->offers[i], news->ahead));
     }
     return RIA_OK;
 }

@@ -46,6 +46,7 @@ struct group_news {
     int64_t retry_after_ms;        /* something may be free then; -1: nothing is to be waited for */
     const struct marks_at *offers; /* positions that wait for records */
     uint32_t offer_count;
+    bool ahead; /* records that will be committed in a moment are work, too */
 };
 
 /* Storage is the caller's until done runs. */

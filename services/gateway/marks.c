@@ -20,6 +20,8 @@ typedef struct watch_response_watched_partition watched_partition;
 struct mark {
     const struct cluster_partition *partition;
     int64_t high_watermark;
+    int64_t announced; /* -1: nothing */
+    int64_t announced_us;
     struct marks_sizes sizes;
 };
 
@@ -66,6 +68,7 @@ void marks_note(
             return;
         }
         mark->partition = partition;
+        mark->announced = -1;
         mark->sizes = (struct marks_sizes){0};
         if (ria_map_put(&marks->map, &mark->partition, sizeof(mark->partition), mark) != RIA_OK) {
             free(mark);
@@ -73,6 +76,35 @@ void marks_note(
         }
     }
     mark->high_watermark = high_watermark;
+}
+
+void marks_announce(struct marks *marks, const struct cluster_partition *partition, int64_t log_end)
+{
+    struct mark *mark = ria_map_get(&marks->map, &partition, sizeof(partition));
+
+    if (mark != NULL && log_end > 0) {
+        mark->announced = log_end;
+        mark->announced_us = ria_clock_mono_us(marks->env->clock);
+    }
+}
+
+int64_t marks_announced(const struct marks *marks, const struct cluster_partition *partition)
+{
+    const struct mark *mark = ria_map_get(&marks->map, &partition, sizeof(partition));
+
+    return mark == NULL ? -1 : mark->announced;
+}
+
+int64_t marks_coming(const struct marks *marks, const struct cluster_partition *partition)
+{
+    const struct mark *mark = ria_map_get(&marks->map, &partition, sizeof(partition));
+
+    if (mark == NULL || mark->announced <= mark->high_watermark ||
+        ria_clock_mono_us(marks->env->clock) >=
+            mark->announced_us + (int64_t)MARKS_COMING_MS * 1000) {
+        return -1;
+    }
+    return mark->announced;
 }
 
 struct marks_sizes

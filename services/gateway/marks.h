@@ -1,6 +1,8 @@
 /* marks: high watermarks that this gateway has heard of. Hints, no more: they may be old, and after
  * a leader was forced even too high.
  *
+ * A log's end that is ahead of the mark is kept as well: the next mark, unless the leader is lost.
+ *
  * A mark is noted by whoever sees one (watches, fetches) and asked of the leaders by a probe: one
  * request per storage node for any number of partitions (Watch without waiting). Bounded by the
  * partitions that were looked at.
@@ -17,6 +19,11 @@
 
 #include "services/gateway/outcall.h"
 #include "services/shared/cluster.h"
+
+enum {
+    /* What takes longer to be committed is waited for as if nothing had been announced. */
+    MARKS_COMING_MS = 50,
+};
 
 struct marks {
     const struct ria_env *env;
@@ -38,6 +45,18 @@ int64_t marks_get(const struct marks *marks, const struct cluster_partition *par
 void marks_note(
     struct marks *marks, const struct cluster_partition *partition, int64_t high_watermark
 );
+
+/* A leader's log goes to log_end (0: not known): what is behind the mark will be committed in a
+ * moment, mostly. Of a partition that has a mark; else nothing is noted. */
+void marks_announce(
+    struct marks *marks, const struct cluster_partition *partition, int64_t log_end
+);
+
+/* What was announced last, however long ago; -1: nothing. */
+int64_t marks_announced(const struct marks *marks, const struct cluster_partition *partition);
+
+/* What was announced in the last MARKS_COMING_MS and has not come yet; -1: nothing. */
+int64_t marks_coming(const struct marks *marks, const struct cluster_partition *partition);
 
 /* How large the records of a partition were that somebody fetched last. Hints as well. */
 struct marks_sizes {

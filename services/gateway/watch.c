@@ -85,6 +85,13 @@ static void deadline_due(struct ria_timer *timer, void *arg)
 
 /* --- answers -----------------------------------------------------------------------------------*/
 
+static bool
+has_moved(const struct watch_wait *wait, const struct watch_response_watched_partition *now)
+{
+    return now->error_code != 0 || now->high_watermark > wait->offset ||
+           (wait->ahead && now->log_end_offset > wait->offset);
+}
+
 static void wake(struct watch_node *node, const struct watch_response_watched_partition *moved)
 {
     struct ria_list awake;
@@ -94,8 +101,7 @@ static void wake(struct watch_node *node, const struct watch_response_watched_pa
     RIA_LIST_FOREACH (it, &node->waits) {
         struct watch_wait *wait = wait_at(it);
         if (wait->partition->number == moved->partition &&
-            ria_uuid_equal(wait->partition->topic->id, moved->topic_id) &&
-            (moved->error_code != 0 || moved->high_watermark > wait->offset)) {
+            ria_uuid_equal(wait->partition->topic->id, moved->topic_id) && has_moved(wait, moved)) {
             wait_at(it)->err = ria_err_from_wire(moved->error_code);
             wait_at(it)->high_watermark = moved->high_watermark;
             ria_list_remove(it);
@@ -116,6 +122,7 @@ static void note(struct watches *watches, const struct watch_response *response)
             cluster_partition(watches->cluster, &moved->topic_id, moved->partition);
         if (partition != NULL && moved->error_code == 0) {
             marks_note(watches->marks, partition, moved->high_watermark);
+            marks_announce(watches->marks, partition, moved->log_end_offset);
         }
     }
 }
@@ -179,6 +186,7 @@ static struct ria_msg *build(const struct watch_node *node, struct ria_arena *ar
             .topic_id = wait->partition->topic->id,
             .partition = wait->partition->number,
             .offset = wait->offset,
+            .log_end_offset = wait->ahead ? wait->offset + 1 : 0,
         };
     }
     return envelope_request(API_WATCH, 0, -1, WATCH_TIMEOUT_MS, &request, 0, NULL);

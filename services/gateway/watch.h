@@ -1,8 +1,9 @@
 /* watch: many clients that wait for new records, in one parked request per storage node.
  *
  * A wait ends when the high watermark of its partition is past its offset, when the leader cannot
- * tell (then the next fetch will say why), or at its deadline. A node is told anew, with the same
- * watch id, a moment after its waits changed.
+ * tell (then the next fetch will say why), or at its deadline. One that says so ends when the
+ * leader's log is past the offset, too: what is there will be committed in a moment, mostly. A node
+ * is told anew, with the same watch id, a moment after its waits changed.
  *
  * Thread: the loop's.
  */
@@ -31,12 +32,13 @@ struct watches {
 struct watch_wait {
     struct cluster_partition *partition;
     int64_t offset;
+    bool ahead; /* what is not committed yet will do */
     int64_t deadline_us;
     void (*done)(struct watch_wait *wait, bool moved);
     void *arg;
     /* set before done, if it moved */
     ria_err err;            /* the leader cannot tell */
-    int64_t high_watermark; /* else */
+    int64_t high_watermark; /* else; if it is ahead, that may not be past the offset */
     /* private */
     struct watches *watches;
     struct ria_list link;

@@ -70,6 +70,9 @@ void storage_flush(struct storage *s)
             flush_relaxed(replica);
         } else {
             partition_log_sync(replica->partition.log);
+            parked_wake(
+                &replica->waits[REPLICA_WRITTEN], partition_log_end_offset(replica->partition.log)
+            );
         }
     }
     parked_flush(&s->parked);

@@ -1,10 +1,19 @@
-/* Watch: one request that waits for the high watermarks of many partitions. */
+/* Watch: one request that waits for the high watermarks of many partitions, and for the ends of
+ * their logs, which are ahead of them: whoever has something to do before it reads can begin. */
+#include <string.h>
+
 #include "schemas/gen/watch_request.h"
 #include "schemas/gen/watch_response.h"
 
 #include "services/storage/handle.h"
 
+typedef struct watch_request_watch_partition watch_partition;
 typedef struct watch_response_watched_partition watched_partition;
+
+static bool wants_log_end(const watch_partition *wanted)
+{
+    return wanted->log_end_offset > 0;
+}
 
 static void reply_empty(const struct handle_request *r)
 {
@@ -26,6 +35,7 @@ static watched_partition describe(const struct storage *s, const struct partitio
         .partition = partition_id_number(id),
         .error_code = (int16_t)err,
         .high_watermark = replica == NULL ? -1 : replica->partition.high_watermark,
+        .log_end_offset = replica == NULL ? 0 : partition_log_end_offset(replica->partition.log),
     };
 }
 
@@ -41,12 +51,19 @@ static void on_watch_resumed(void *arg, struct parked *parked, parked_end end)
     }
     watch_response_init(&response);
     response.partitions = handle_alloc(&r, parked->woken_count, sizeof(response.partitions[0]));
-    if (response.partitions == NULL) {
+    bool *told = response.partitions == NULL
+                     ? NULL
+                     : handle_alloc(&r, parked->wait_count, sizeof(told[0])); /* by index */
+    if (told == NULL) {
         return;
     }
+    memset(told, 0, parked->wait_count * sizeof(told[0]));
     RIA_LIST_FOREACH (node, &parked->woken) {
         const struct parked_wait *wait = RIA_CONTAINER(node, struct parked_wait, link);
-        response.partitions[response.partitions_count++] = describe(s, &wait->id);
+        if (!told[wait->index]) { /* perhaps it woke in two ways */
+            told[wait->index] = true;
+            response.partitions[response.partitions_count++] = describe(s, &wait->id);
+        }
     }
     handle_reply(&r, &response);
 }
@@ -61,9 +78,21 @@ find_moved(const struct storage *s, const struct watch_request *request, watched
         struct partition_id id =
             partition_id_of(&request->partitions[i].topic_id, request->partitions[i].partition);
         watched_partition now = describe(s, &id);
-        if (now.error_code != RIA_OK || now.high_watermark > request->partitions[i].offset) {
+        const watch_partition *wanted = &request->partitions[i];
+        if (now.error_code != RIA_OK || now.high_watermark > wanted->offset ||
+            (wants_log_end(wanted) && now.log_end_offset >= wanted->log_end_offset)) {
             out[count++] = now;
         }
+    }
+    return count;
+}
+
+static uint32_t count_waits(const struct watch_request *request)
+{
+    uint32_t count = request->partitions_count;
+
+    for (uint32_t i = 0; i < request->partitions_count; i++) {
+        count += wants_log_end(&request->partitions[i]) ? 1 : 0;
     }
     return count;
 }
@@ -78,8 +107,7 @@ static void park_watch(const struct handle_request *r, const struct watch_reques
         reply_empty(r);
         return;
     }
-    ria_err err =
-        parked_new(&s->parked, r->request, &r->header, request->partitions_count, &parked);
+    ria_err err = parked_new(&s->parked, r->request, &r->header, count_waits(request), &parked);
     if (err != RIA_OK) {
         handle_reply_error(r, err, "too many partitions are watched on this node");
         return;
@@ -90,7 +118,13 @@ static void park_watch(const struct handle_request *r, const struct watch_reques
         struct replica *replica = storage_find_id(s, &id); /* find_moved() saw that it is there */
         struct parked_wait *wait =
             parked_add(parked, &replica->waits[REPLICA_COMMITTED], &replica->partition.id);
+        wait->index = i;
         wait->offset = request->partitions[i].offset;
+        if (wants_log_end(&request->partitions[i])) {
+            wait = parked_add(parked, &replica->waits[REPLICA_WRITTEN], &replica->partition.id);
+            wait->index = i;
+            wait->offset = request->partitions[i].log_end_offset - 1;
+        }
     }
     parked_start(parked, 1, wait_ms, on_watch_resumed);
     if (parked_join(parked, PARKED_WATCH, request->watch_id) != RIA_OK) {

@@ -71,6 +71,7 @@ typedef enum replica_state {
 /* Lists of parked waits of one partition. */
 typedef enum replica_wait {
     REPLICA_COMMITTED, /* high watermark > offset: Fetch, Watch */
+    REPLICA_WRITTEN,   /* log end > offset, and its sync has been begun: Watch */
     REPLICA_APPENDED,  /* log end > offset: fetch_wish.link, not parked_wait.link */
     REPLICA_SYNCED,    /* synced end > offset: ReplicaAppend */
     REPLICA_QUIET,     /* no sync under way: ReplicaPrepare */

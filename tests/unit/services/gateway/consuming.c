@@ -233,10 +233,21 @@ static struct world_call *newest_watch(struct consuming *s, const char *address)
 
 void consuming_say_mark(struct consuming *s, int32_t partition, int64_t high_watermark)
 {
+    consuming_say_written(s, partition, high_watermark, 0);
+}
+
+void consuming_say_written(
+    struct consuming *s, int32_t partition, int64_t high_watermark, int64_t log_end
+)
+{
     static const char *const addresses[] = {"tcp://s1", "tcp://s2", "tcp://s3"};
     struct watch_response response;
     struct watch_response_watched_partition moved = {
-        .topic_id = s->t->id, .partition = partition, .high_watermark = high_watermark};
+        .topic_id = s->t->id,
+        .partition = partition,
+        .high_watermark = high_watermark,
+        .log_end_offset = log_end,
+    };
 
     watch_response_init(&response);
     if (high_watermark >= 0) {

@@ -88,6 +88,9 @@ struct world_call *consuming_next(struct consuming *s, int16_t api_key);
 
 /* The newest watch of that partition's leader: its high watermark (-1: nothing has moved). */
 void consuming_say_mark(struct consuming *s, int32_t partition, int64_t high_watermark);
+void consuming_say_written(
+    struct consuming *s, int32_t partition, int64_t high_watermark, int64_t log_end
+);
 void consuming_say_nothing_moved(struct consuming *s); /* of any partition */
 
 /* The oldest ListOffsets; no offset is found for a time. */

@@ -157,6 +157,121 @@ static void of_two_who_wait_one_is_woken(void)
     consuming_fini(&s);
 }
 
+/* --- ahead of the commit -----------------------------------------------------------------------*/
+
+/* Client 0 waits for the first `count` partitions, which end at 4. */
+static void wait_at_4(struct consuming *s, uint32_t count)
+{
+    consuming_get(s, 0, "/v1/groups/g/records?topics=t&wait_ms=20000");
+    (void)consuming_expect_read(s);
+    consuming_offer(s, count, 4);
+    for (uint32_t p = 0; p < count; p++) {
+        consuming_say_mark(s, (int32_t)p, -1);
+    }
+    world_advance(&s->world, SECOND);
+}
+
+/* How long the oldest fetch may wait for records. */
+static int32_t fetch_wait_ms(struct consuming *s)
+{
+    struct ria_arena arena;
+    struct fetch_request request;
+    struct ria_slice payload;
+
+    ria_arena_init(&arena, 4096);
+    world_open(consuming_next(s, API_FETCH), &arena, &request, &payload);
+    ria_arena_fini(&arena);
+    return request.wait_ms;
+}
+
+static void what_is_being_committed_is_leased_and_waited_for(void)
+{
+    struct consuming s;
+
+    consuming_init(&s);
+    wait_at_4(&s, 1);
+    consuming_say_written(&s, 0, 4, 6);
+    const struct group_read *read = consuming_expect_read(&s);
+    CU_ASSERT_EQUAL_FATAL(read->topics[0].ends_count, 1);
+    CU_ASSERT_EQUAL(read->topics[0].ends[0].offset, 6);
+    consuming_grant(&s, 1, 4);
+    CU_ASSERT_EQUAL(fetch_wait_ms(&s), MARKS_COMING_MS);
+    CU_ASSERT_TRUE(consuming_waits(&s, 0));
+    consuming_give_records(&s, 4, 2);
+    CU_ASSERT_TRUE(consuming_answered(&s, 0, 200, "\"next_offset\":6"));
+    consuming_fini(&s);
+}
+
+static void what_does_not_come_goes_back_and_is_waited_for_as_ever(void)
+{
+    struct consuming s;
+
+    consuming_init(&s);
+    wait_at_4(&s, 1);
+    consuming_say_written(&s, 0, 4, 6);
+    (void)consuming_expect_read(&s);
+    consuming_grant(&s, 1, 4);
+    s.world.now_us += MARKS_COMING_MS * 1000;
+    consuming_give_records(&s, 4, 0);               /* nothing, up to 4 */
+    (void)consuming_expect(&s, 2, GROUP_OP_COMMIT); /* the lease goes back */
+    CU_ASSERT_EQUAL_FATAL(s.asked.kinds[1], GROUP_OP_READ);
+    const struct group_read *read = s.asked.bodies[1];
+    CU_ASSERT_EQUAL_FATAL(read->topics[0].ends_count, 1);
+    CU_ASSERT_EQUAL(read->topics[0].ends[0].offset, 4);
+    struct group_read_result result;
+    struct group_read_result_group_offer offer = {.topic_id = s.t->id, .offset = 4};
+    group_read_result_init(&result);
+    result.offered = &offer;
+    result.offered_count = 1;
+    s.asked.results[1] = &result;
+    consuming_answer(&s);
+    world_advance(&s.world, SECOND);
+    CU_ASSERT_TRUE(consuming_waits(&s, 0));
+    consuming_say_mark(&s, 0, 6);
+    (void)consuming_expect_read(&s);
+    consuming_grant(&s, 1, 4);
+    CU_ASSERT_EQUAL(fetch_wait_ms(&s), 0);
+    consuming_give_records(&s, 4, 2);
+    CU_ASSERT_TRUE(consuming_answered(&s, 0, 200, "\"next_offset\":6"));
+    consuming_fini(&s);
+}
+
+static void records_that_are_there_do_not_wait_for_others(void)
+{
+    struct consuming s;
+
+    consuming_init(&s);
+    wait_at_4(&s, 2);
+    consuming_say_written(&s, 0, 4, 6);
+    (void)consuming_expect_read(&s);
+    marks_note(&s.gateway->marks, cluster_partition(s.gateway->cluster, &s.t->id, 1), 5);
+    consuming_grant(&s, 2, 4);
+    CU_ASSERT_EQUAL(fetch_wait_ms(&s), 0);
+    consuming_give_records(&s, 4, 0);
+    consuming_give_records(&s, 4, 1);
+    CU_ASSERT_TRUE(consuming_answered(&s, 0, 200, "\"next_offset\":5"));
+    consuming_fini(&s);
+}
+
+static void who_waits_for_several_is_answered_soon_after_the_first(void)
+{
+    struct consuming s;
+
+    consuming_init(&s);
+    wait_at_4(&s, 2);
+    marks_note(&s.gateway->marks, cluster_partition(s.gateway->cluster, &s.t->id, 1), 4);
+    marks_announce(&s.gateway->marks, cluster_partition(s.gateway->cluster, &s.t->id, 1), 5);
+    consuming_say_written(&s, 0, 4, 6);
+    CU_ASSERT_EQUAL(consuming_expect_read(&s)->topics[0].ends_count, 2);
+    consuming_grant(&s, 2, 4);
+    CU_ASSERT_EQUAL(fetch_wait_ms(&s), MARKS_COMING_MS);
+    consuming_give_records(&s, 4, 2);
+    CU_ASSERT_TRUE(consuming_waits(&s, 0));
+    world_advance(&s.world, 1000);
+    CU_ASSERT_TRUE(consuming_answered(&s, 0, 200, "\"next_offset\":6"));
+    consuming_fini(&s);
+}
+
 static void who_hangs_up_waits_no_more(void)
 {
     struct consuming s;
@@ -428,6 +543,10 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_gateway_that_knows_nothing_asks_each_leader_once),
     HARNESS_TEST(who_waits_is_answered_when_records_come),
     HARNESS_TEST(of_two_who_wait_one_is_woken),
+    HARNESS_TEST(what_is_being_committed_is_leased_and_waited_for),
+    HARNESS_TEST(what_does_not_come_goes_back_and_is_waited_for_as_ever),
+    HARNESS_TEST(records_that_are_there_do_not_wait_for_others),
+    HARNESS_TEST(who_waits_for_several_is_answered_soon_after_the_first),
     HARNESS_TEST(who_hangs_up_waits_no_more),
     HARNESS_TEST(who_hangs_up_before_it_waits_does_not_wait),
     HARNESS_TEST(of_more_partitions_than_fit_each_has_its_turn),

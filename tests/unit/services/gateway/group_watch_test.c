@@ -76,6 +76,7 @@ static struct group_news news_of(const char *member, int64_t changed)
         .member = ria_slice_cstr(member),
         .changed = changed,
         .retry_after_ms = -1,
+        .ahead = true,
     };
 }
 
@@ -156,7 +157,8 @@ static void say_changed(struct setup *s, int64_t changed)
     world_run(&s->world);
 }
 
-static void say_moved(struct setup *s, int32_t partition, int64_t offset, ria_err err)
+static void
+say_written(struct setup *s, int32_t partition, int64_t offset, int64_t log_end, ria_err err)
 {
     static const char *const addresses[] = {"tcp://s1", "tcp://s2", "tcp://s3"};
     struct watch_response response;
@@ -165,6 +167,7 @@ static void say_moved(struct setup *s, int32_t partition, int64_t offset, ria_er
         .partition = partition,
         .error_code = (int16_t)err,
         .high_watermark = offset,
+        .log_end_offset = log_end,
     };
 
     tell(s);
@@ -175,6 +178,11 @@ static void say_moved(struct setup *s, int32_t partition, int64_t offset, ria_er
         &s->world, newest(s, API_WATCH, addresses[partition % 3]), &response, RIA_SLICE_NULL
     );
     world_run(&s->world);
+}
+
+static void say_moved(struct setup *s, int32_t partition, int64_t offset, ria_err err)
+{
+    say_written(s, partition, offset, 0, err);
 }
 
 /* --- records -----------------------------------------------------------------------------------*/
@@ -274,6 +282,92 @@ static void a_leader_that_cannot_tell_wakes_nobody_and_is_asked_again(void)
     CU_ASSERT_EQUAL(count_calls(&s, API_WATCH), 1);
     say_moved(&s, 0, 6, RIA_OK);
     CU_ASSERT_EQUAL(s.woken[0], 1);
+    teardown(&s);
+}
+
+/* What the leader of partition 0 is asked to tell. */
+static struct watch_request_watch_partition asked_of_0(struct setup *s)
+{
+    struct watch_request_watch_partition asked;
+    struct watch_request request;
+    struct ria_arena arena;
+    struct ria_slice payload;
+
+    tell(s);
+    ria_arena_init(&arena, 1 << 16);
+    world_open(newest(s, API_WATCH, "tcp://s1"), &arena, &request, &payload);
+    CU_ASSERT_EQUAL_FATAL(request.partitions_count, 1);
+    asked = request.partitions[0];
+    ria_arena_fini(&arena);
+    return asked;
+}
+
+static void records_that_are_not_committed_yet_wake_one_too(void)
+{
+    struct setup s;
+    const struct cluster_partition *partition;
+
+    setup(&s);
+    partition = at(&s, 0, 0).partition;
+    wait_for(&s, 0, "", 1, 0);
+    wait_for(&s, 1, "", 1, 0);
+    CU_ASSERT_EQUAL(asked_of_0(&s).log_end_offset, 6);
+    say_written(&s, 0, 5, 7, RIA_OK);
+    CU_ASSERT_EQUAL(s.woken[0], 1);
+    CU_ASSERT_EQUAL(count(s.woken), 1);
+    CU_ASSERT_EQUAL(marks_get(&s.marks, partition), 5);
+    CU_ASSERT_EQUAL(marks_coming(&s.marks, partition), 7);
+    world_advance(&s.world, MARKS_COMING_MS * 1000);
+    CU_ASSERT_EQUAL(marks_coming(&s.marks, partition), -1); /* it is late */
+    CU_ASSERT_EQUAL(marks_announced(&s.marks, partition), 7);
+    teardown(&s);
+}
+
+/* A leader without followers would wake them with each record that is written, to no avail. */
+static void what_is_late_is_waited_for_until_it_is_committed(void)
+{
+    struct setup s;
+
+    setup(&s);
+    wait_for(&s, 0, "", 1, 0);
+    say_written(&s, 0, 5, 7, RIA_OK);
+    wait_for(&s, 1, "", 1, 0); /* it was in vain */
+    CU_ASSERT_EQUAL(asked_of_0(&s).log_end_offset, 0);
+    say_written(&s, 0, 5, 8, RIA_OK); /* told with another's */
+    CU_ASSERT_EQUAL(s.woken[1], 0);
+    say_written(&s, 0, 6, 8, RIA_OK);
+    CU_ASSERT_EQUAL(s.woken[1], 1);
+    teardown(&s);
+}
+
+static void what_came_is_announced_no_more(void)
+{
+    struct setup s;
+
+    setup(&s);
+    wait_for(&s, 0, "", 1, 0);
+    say_written(&s, 0, 5, 7, RIA_OK);
+    marks_note(&s.marks, at(&s, 0, 0).partition, 7);
+    CU_ASSERT_EQUAL(marks_coming(&s.marks, at(&s, 0, 0).partition), -1);
+    teardown(&s);
+}
+
+static void who_does_not_ask_for_it_is_not_woken_ahead(void)
+{
+    struct setup s;
+    struct group_news news = news_of("", 1);
+    struct marks_at offer;
+
+    setup(&s);
+    wait_for(&s, 0, "", 1, -1);
+    offer = at(&s, 0, 5);
+    news.offers = &offer;
+    news.offer_count = 1;
+    news.ahead = false; /* a queue's leases have an end */
+    group_watch_note(&s.watch, &news);
+    CU_ASSERT_EQUAL(asked_of_0(&s).log_end_offset, 0);
+    say_written(&s, 0, 5, 7, RIA_OK);
+    CU_ASSERT_EQUAL(count(s.woken), 0);
     teardown(&s);
 }
 
@@ -635,6 +729,10 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(records_wake_nobody_who_does_not_read_the_topic),
     HARNESS_TEST(named_members_wait_each_for_their_own),
     HARNESS_TEST(a_leader_that_cannot_tell_wakes_nobody_and_is_asked_again),
+    HARNESS_TEST(records_that_are_not_committed_yet_wake_one_too),
+    HARNESS_TEST(what_is_late_is_waited_for_until_it_is_committed),
+    HARNESS_TEST(what_came_is_announced_no_more),
+    HARNESS_TEST(who_does_not_ask_for_it_is_not_woken_ahead),
     HARNESS_TEST(the_newest_position_counts),
     HARNESS_TEST(whoever_leaves_work_behind_wakes_another_one),
     HARNESS_TEST(a_change_wakes_one_nameless_consumer),

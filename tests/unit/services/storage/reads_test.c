@@ -301,6 +301,82 @@ static void a_watch_expires_empty(void)
     teardown(f);
 }
 
+/* Of the first topic, at the offset and ahead of it. */
+static struct ria_rpc_request *
+watch_ahead(struct storage_fixture *f, int64_t offset, int64_t log_end_offset)
+{
+    struct watch_request_watch_partition partition = {
+        .topic_id = fixture_topic_id(1), .offset = offset, .log_end_offset = log_end_offset};
+    struct watch_request request = {
+        .watch_id = 1,
+        .wait_ms = 5000,
+        .partitions = &partition,
+        .partitions_count = 1,
+    };
+
+    return fixture_send(f, API_WATCH, &request, RIA_SLICE_NULL);
+}
+
+static void a_watch_may_be_answered_before_the_followers_have_it(void)
+{
+    struct storage_fixture *f = setup("12");
+    struct watch_response response;
+
+    const struct ria_rpc_request *behind = watch_ahead(f, 0, 2);
+    (void)fixture_produce_one(f);
+    CU_ASSERT_FALSE(behind->done);
+    const struct ria_rpc_request *ahead = watch_ahead(f, 0, 2);
+    CU_ASSERT_TRUE(behind->done); /* replaced */
+    (void)fixture_produce_one(f);
+    CU_ASSERT_EQUAL(fixture_reply(f, API_WATCH, ahead, &response), RIA_OK);
+    CU_ASSERT_EQUAL_FATAL(response.partitions_count, 1);
+    CU_ASSERT_EQUAL(response.partitions[0].error_code, RIA_OK);
+    CU_ASSERT_EQUAL(response.partitions[0].high_watermark, 0);
+    CU_ASSERT_EQUAL(response.partitions[0].log_end_offset, 2);
+    ahead = watch_ahead(f, 0, 2); /* it was there before */
+    CU_ASSERT_EQUAL(fixture_reply(f, API_WATCH, ahead, &response), RIA_OK);
+    CU_ASSERT_EQUAL(response.partitions_count, 1);
+    const struct ria_rpc_request *committed = watch_ahead(f, 0, 0);
+    CU_ASSERT_FALSE(committed->done);
+    (void)fixture_report(f, 2, 5, 2);
+    CU_ASSERT_EQUAL(fixture_reply(f, API_WATCH, committed, &response), RIA_OK);
+    CU_ASSERT_EQUAL_FATAL(response.partitions_count, 1);
+    CU_ASSERT_EQUAL(response.partitions[0].high_watermark, 2);
+    teardown(f);
+}
+
+/* It wakes in both ways. */
+static void a_partition_that_is_removed_is_told_once(void)
+{
+    struct storage_fixture *f = setup("12");
+    struct watch_response response;
+
+    const struct ria_rpc_request *sent = watch_ahead(f, 0, 1);
+    fixture_topic(f, 1, 1, 2, true, NULL);
+    fixture_publish(f);
+    fixture_run_ms(f, 5);
+    CU_ASSERT_EQUAL(fixture_reply(f, API_WATCH, sent, &response), RIA_OK);
+    CU_ASSERT_EQUAL_FATAL(response.partitions_count, 1);
+    CU_ASSERT_EQUAL(response.partitions[0].error_code, RIA_ERR_UNKNOWN_TOPIC);
+    teardown(f);
+}
+
+static void a_leader_that_resigns_ends_a_watch_ahead_of_it(void)
+{
+    struct storage_fixture *f = setup("12");
+    struct watch_response response;
+
+    const struct ria_rpc_request *sent = watch_ahead(f, 0, 1);
+    fixture_partition(f, 1, 0, 2, 6, 2, "12", "12");
+    fixture_publish(f);
+    fixture_run_ms(f, 5);
+    CU_ASSERT_EQUAL(fixture_reply(f, API_WATCH, sent, &response), RIA_OK);
+    CU_ASSERT_EQUAL_FATAL(response.partitions_count, 1);
+    CU_ASSERT_EQUAL(response.partitions[0].error_code, RIA_ERR_NOT_LEADER);
+    CU_ASSERT_EQUAL(response.partitions[0].log_end_offset, 0);
+    teardown(f);
+}
+
 /* ---- replica fetch ---- */
 
 /* One that begins its session anew. */
@@ -489,6 +565,9 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_newer_watch_ends_the_older_one),
     HARNESS_TEST(a_watch_of_a_partition_that_is_not_led_here_tells_so),
     HARNESS_TEST(a_watch_expires_empty),
+    HARNESS_TEST(a_watch_may_be_answered_before_the_followers_have_it),
+    HARNESS_TEST(a_partition_that_is_removed_is_told_once),
+    HARNESS_TEST(a_leader_that_resigns_ends_a_watch_ahead_of_it),
     HARNESS_TEST(a_replica_fetch_gets_batches_before_they_are_synced),
     HARNESS_TEST(a_high_watermark_that_no_report_moved_is_told_alone),
     HARNESS_TEST(a_newer_replica_fetch_ends_the_older_one_of_its_session),
