@@ -26,6 +26,7 @@ struct watch_node {
     struct ria_list waits;
     struct outcall *parked;
     struct ria_timer tell; /* send the waits */
+    bool hurries;          /* what is waited for is about to come */
 };
 
 static struct watch_wait *wait_at(struct ria_list *link)
@@ -100,13 +101,18 @@ static void wake(struct watch_node *node, const struct watch_response_watched_pa
     ria_list_init(&awake);
     RIA_LIST_FOREACH (it, &node->waits) {
         struct watch_wait *wait = wait_at(it);
-        if (wait->partition->number == moved->partition &&
-            ria_uuid_equal(wait->partition->topic->id, moved->topic_id) && has_moved(wait, moved)) {
-            wait_at(it)->err = ria_err_from_wire(moved->error_code);
-            wait_at(it)->high_watermark = moved->high_watermark;
-            ria_list_remove(it);
-            ria_list_push_back(&awake, it);
+        if (wait->partition->number != moved->partition ||
+            !ria_uuid_equal(wait->partition->topic->id, moved->topic_id)) {
+            continue;
         }
+        if (!has_moved(wait, moved)) {
+            node->hurries = node->hurries || moved->log_end_offset > wait->offset;
+            continue;
+        }
+        wait->err = ria_err_from_wire(moved->error_code);
+        wait->high_watermark = moved->high_watermark;
+        ria_list_remove(it);
+        ria_list_push_back(&awake, it);
     }
     while ((link = ria_list_pop_front(&awake)) != NULL) {
         wait_ends(wait_at(link), true);
@@ -149,6 +155,7 @@ static void parked_done(void *arg, ria_err err, struct ria_msg *reply)
     struct watch_node *node = arg;
 
     node->parked = NULL;
+    node->hurries = false;
     if (err == RIA_OK) {
         err = read_reply(node, reply);
         ria_msg_free(reply);
@@ -157,7 +164,9 @@ static void parked_done(void *arg, ria_err err, struct ria_msg *reply)
         ria_timer_start(
             node->watches->env->timers,
             &node->tell,
-            err == RIA_OK ? WATCH_GATHER_US : WATCH_RETRY_US
+            err != RIA_OK   ? WATCH_RETRY_US
+            : node->hurries ? 0
+                            : WATCH_GATHER_US
         );
     }
 }

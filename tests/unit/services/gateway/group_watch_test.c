@@ -352,6 +352,33 @@ static void what_came_is_announced_no_more(void)
     teardown(&s);
 }
 
+static void reader_done(struct watch_wait *wait, bool moved)
+{
+    *(int *)wait->arg += moved;
+}
+
+/* The answer that wakes others ahead of the commit ends the watch of a reader of the topic, too. */
+static void who_waits_for_the_commit_is_watched_on_at_once(void)
+{
+    struct setup s;
+    int moved = 0;
+    struct watch_wait reader = {.offset = 5, .done = reader_done, .arg = &moved};
+
+    setup(&s);
+    reader.partition = cluster_partition(s.cluster, &s.topic->id, 0);
+    reader.deadline_us = s.world.now_us + 10 * SECOND;
+    watch_start(&s.watches, &reader);
+    wait_for(&s, 0, "", 1, 0);
+    say_written(&s, 0, 5, 7, RIA_OK);
+    CU_ASSERT_EQUAL(s.woken[0], 1);
+    CU_ASSERT_EQUAL(moved, 0);
+    CU_ASSERT_EQUAL(count_calls(&s, API_WATCH), 1);
+    CU_ASSERT_EQUAL(asked_of_0(&s).log_end_offset, 0);
+    say_written(&s, 0, 7, 7, RIA_OK);
+    CU_ASSERT_EQUAL(moved, 1);
+    teardown(&s);
+}
+
 static void who_does_not_ask_for_it_is_not_woken_ahead(void)
 {
     struct setup s;
@@ -732,6 +759,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(records_that_are_not_committed_yet_wake_one_too),
     HARNESS_TEST(what_is_late_is_waited_for_until_it_is_committed),
     HARNESS_TEST(what_came_is_announced_no_more),
+    HARNESS_TEST(who_waits_for_the_commit_is_watched_on_at_once),
     HARNESS_TEST(who_does_not_ask_for_it_is_not_woken_ahead),
     HARNESS_TEST(the_newest_position_counts),
     HARNESS_TEST(whoever_leaves_work_behind_wakes_another_one),
