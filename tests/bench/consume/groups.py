@@ -27,6 +27,7 @@ TOOL = os.path.join(os.path.dirname(riacho.BIN), "tests", "bench", "consume", "g
 BODY_RECORDS = 1000
 READ_PARTITIONS = 16
 MANY_PARTITIONS = 1000
+POLL_PERIOD_MS = 10
 CHURN_PARTITIONS = 32
 CHURN_GROUPS = 4
 CHURN_SESSION_MS = 1000
@@ -157,9 +158,10 @@ def poll(bench):
     with running() as cluster:
         for partitions in (1, 6):
             create(cluster, "p%d" % partitions, partitions)
-            clients(cluster, "poll", "p%d" % partitions, "warm", 1, 20)
+            clients(cluster, "poll", "p%d" % partitions, "warm", 1, POLL_PERIOD_MS)
             with usage_of(cluster) as usage:
-                result = clients(cluster, "poll", "p%d" % partitions, "g", bench.seconds, 20)
+                result = clients(cluster, "poll", "p%d" % partitions, "g", bench.seconds,
+                                 POLL_PERIOD_MS)
             if result["records"] < 0.9 * result["started"] - 2:
                 raise Failed("%d of %d records came" % (result["records"], result["started"]))
             bench.add("publish to receive, parked, %d partitions" % partitions, result["p50_ms"],
