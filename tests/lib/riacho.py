@@ -1,11 +1,12 @@
 """A real cluster of real processes for system tests: start, kill, restart, talk HTTP.
 
-Standard library only. Everything listens on loopback at ports the kernel gave as free; data lives in
+Standard library only. Everything listens on loopback at ports of its own (Ports); data lives in
 a temporary folder that goes away with a passing test and is kept (its path printed) with a failing one.
 """
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -33,15 +34,54 @@ class Reply:
         return "HTTP %d %r" % (self.status, self.body[:300])
 
 
-def free_ports(count):
-    """Ports that were free a moment ago; bound together so that they differ."""
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+class Ports:
+    """Ports that are this process's own: a block of them, for as long as it holds the block's first.
+    They are below those that the kernel gives to connections, so that the port of a process that is
+    down for a while is still free when it comes back, whatever runs beside."""
+    FIRST, END, BLOCK = 10000, 17500, 250
+
+    def __init__(self):
+        self.holder = self.rest = None
+
+    def take(self, count):
+        taken = []
+        while len(taken) < count:
+            port = next(self.rest, None) if self.rest else None
+            if port is None:
+                self.next_block()
+            elif is_free(port):
+                taken.append(port)
+        return taken
+
+    def next_block(self):
+        """Another one, if there was one: its ports are used up, and may be used again by now."""
+        blocks = list(range(self.FIRST, self.END, self.BLOCK))
+        random.shuffle(blocks)
+        for first in blocks:
+            holder = socket.socket()
+            try:
+                holder.bind(("127.0.0.1", first))
+            except OSError:
+                holder.close()
+                continue
+            if self.holder:
+                self.holder.close()
+            self.holder, self.rest = holder, iter(range(first + 1, first + self.BLOCK))
+            return
+        raise AssertionError("every block of ports is taken")
+
+
+def is_free(port):
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+            return True
+        except OSError:
+            return False
+
+
+PORTS = Ports()
 
 
 def wait_for(condition, what, timeout=20.0):
@@ -105,7 +145,7 @@ class Cluster:
     def __init__(self, storage=3, replication=1, transform=1, gateways=1, options=None):
         self.dir = tempfile.mkdtemp(prefix="riacho-test-")
         options = options or {}
-        ports = free_ports(1 + storage + transform + gateways)
+        ports = PORTS.take(1 + storage + transform + gateways)
         take = iter(ports).__next__
         self.processes = {}
         coordinator = "tcp://127.0.0.1:%d" % take()
@@ -163,13 +203,20 @@ class Cluster:
         wait_for(ready, "the cluster to be ready", timeout)
 
     def stop(self):
-        """End every process; those that had not died before must end cleanly."""
-        for process in self.processes.values():
+        """End every process; those that had not died before must end cleanly. The coordinator is last:
+        storage nodes hand over to it, and without it they wait before they give that up."""
+        coordinator = self.processes["coordinator"]
+        others = [p for p in self.processes.values() if p is not coordinator]
+        return self.end(others) + self.end([coordinator])
+
+    def end(self, processes):
+        """SIGTERM to all at once. Returns what did not end as it should."""
+        for process in processes:
             if process.alive():
                 process.popen.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + 20 * PATIENCE
         failed = []
-        for process in self.processes.values():
+        for process in processes:
             if process.popen is None:
                 continue
             try:

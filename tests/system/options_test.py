@@ -7,7 +7,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from riacho import BIN, PATIENCE, free_ports, main, running  # noqa: E402
+from riacho import BIN, PATIENCE, PORTS, main, running  # noqa: E402
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 SERVICES = ["gateway", "storage", "replication", "coordinator", "transform"]
@@ -60,7 +60,7 @@ def one_sentence(done, *words):
 
 def a_data_folder_in_use_or_unusable_stops_the_start():
     with running(storage=1, transform=0) as cluster:
-        port, other = free_ports(2)
+        port, other = PORTS.take(2)
         coordinator = "--coordinator=" + cluster.coordinator_address
         one_sentence(run("riacho-storage", coordinator, "--listen=tcp://127.0.0.1:%d" % port,
                          "--data-dir=" + cluster.path("storage-1")), "in use", "storage-1")
