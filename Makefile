@@ -135,6 +135,9 @@ release: ## build every program with FLAVOR=release
 
 everything: all $(TESTS) ## build programs and tests, run nothing
 
+objects: $(OBJECTS) ## compile every source, link nothing
+	@:
+
 ifeq ($(FLAVOR),fuzz)
 fuzzers: $(FUZZERS)
 else
@@ -242,5 +245,5 @@ CLUSTER = RIACHO_BIN='$(abspath $(O)/$(RUN_FLAVOR)/bin)' tools/cluster.sh
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all release everything fuzzers gen options clean test run-tests run-unit sim nemesis fuzz run-fuzzers mutants bench \
+.PHONY: all release everything objects fuzzers gen options clean test run-tests run-unit sim nemesis fuzz run-fuzzers mutants bench \
   bench-failover test-compose check-trixie check format deps up down reset help

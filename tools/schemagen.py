@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Generate C structs, sizes, encoders and decoders from message schemas.
 
-    tools/schemagen.py           write schemas/gen/ and the generated test
+    tools/schemagen.py           write schemas/gen/ and the generated tests
     tools/schemagen.py --check   exit 1 if writing would change anything
 
 The dialect, the encoding and the generated API: docs/formats/messages.md.
 In reading order, in tools/schemagen/: schema (parse and check), expressions (C of one field),
-structs (functions of one struct), files (of one message, dispatch table), vectors (of the test, by an
+structs (functions of one struct), files (of one message, dispatch table), vectors (of the tests, by an
 independent encoder).
 """
 
@@ -17,7 +17,7 @@ import sys
 
 from schemagen.schema import Message, SchemaError
 from schemagen.files import header_file, make_file, source_file, table_header, table_source
-from schemagen.vectors import test_file
+from schemagen.vectors import test_files
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -25,8 +25,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 class Package:
     """One set of messages that share a dispatch table and a prefix."""
 
-    def __init__(self, inputs, out, prefix, test):
-        self.inputs, self.out, self.prefix, self.test = inputs, out, prefix, test
+    def __init__(self, inputs, out, prefix, tests):
+        """tests: what the paths of the generated tests begin with."""
+        self.inputs, self.out, self.prefix, self.tests = inputs, out, prefix, tests
 
 
 PACKAGES = [
@@ -34,7 +35,7 @@ PACKAGES = [
         ["schemas/messages", "schemas/records"],
         "schemas/gen",
         "",
-        "tests/unit/schemas/gen_messages_test.c",
+        "tests/unit/schemas/gen_",
     ),
 ]
 
@@ -88,7 +89,7 @@ def generate(package, root):
     out[base + ".h"] = table_header(package, messages)
     out[base + ".c"] = table_source(package, messages)
     out["%s/sources.mk" % package.out] = make_file(package, messages)
-    out[package.test] = test_file(package, messages)
+    out.update(test_files(package, messages))
     return out
 
 
@@ -101,10 +102,13 @@ def read(path):
 
 
 def stale_files(package, root, wanted):
-    folder = os.path.join(root, package.out)
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    paths = ["%s/%s" % (package.out, n) for n in names]
-    return [p for p in paths if p not in wanted and os.path.isfile(os.path.join(root, p))]
+    stale = []
+    for folder, prefix in ((package.out, ""), os.path.split(package.tests)):
+        full = os.path.join(root, folder)
+        names = sorted(os.listdir(full)) if os.path.isdir(full) else []
+        paths = ["%s/%s" % (folder, n) for n in names if n.startswith(prefix)]
+        stale += [p for p in paths if p not in wanted and os.path.isfile(os.path.join(root, p))]
+    return stale
 
 
 def show_diff(path, old, new):
