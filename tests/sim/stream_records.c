@@ -118,6 +118,7 @@ struct run {
 
 struct taking {
     struct stream_taker *taker;
+    bool is_lost; /* the cursor's line tells that a partition was lost */
     struct run runs[PLAN_PARTITIONS_MAX];
     uint32_t count;
 };
@@ -212,6 +213,9 @@ static void note_runs(const struct taking *taking)
         if (part != NULL) {
             part->has_records = true;
         }
+        if (part == NULL && taking->is_lost) {
+            continue; /* lost in the middle of a burst: no cursor has what came of it */
+        }
         if (part == NULL || part->offset != run->first + run->count) {
             world_break(
                 taker->world,
@@ -228,11 +232,10 @@ static void note_runs(const struct taking *taking)
     }
 }
 
-bool stream_records_take(
-    struct stream_taker *taker, struct ria_slice lines, struct ria_slice cursor
-)
+static bool
+take(struct stream_taker *taker, struct ria_slice lines, struct ria_slice cursor, bool is_lost)
 {
-    struct taking taking = {.taker = taker};
+    struct taking taking = {.taker = taker, .is_lost = is_lost};
 
     if (!open_cursor(taker->world, cursor, taker->place) ||
         !for_each_line(&taking, lines, count_line)) {
@@ -242,6 +245,13 @@ bool stream_records_take(
     return !taker->reads || for_each_line(&taking, lines, note_line);
 }
 
+bool stream_records_take(
+    struct stream_taker *taker, struct ria_slice lines, struct ria_slice cursor
+)
+{
+    return take(taker, lines, cursor, false);
+}
+
 /* ---- live streams ---- */
 
 /* A line, or an event. */
@@ -249,6 +259,7 @@ struct item {
     struct ria_slice line;
     struct ria_slice cursor; /* null: it comes with a later one */
     bool is_record;
+    bool is_lost;
     bool is_end;
 };
 
@@ -266,6 +277,7 @@ static bool next_line(struct ria_slice *text, struct item *out)
     }
     out->cursor = lines_text(out->line, "\"cursor\":\"");
     out->is_record = begins_with(out->line, "{\"topic\":");
+    out->is_lost = begins_with(out->line, "{\"lost\":");
     out->is_end = begins_with(out->line, "{\"end\":");
     return true;
 }
@@ -298,6 +310,7 @@ static bool next_event(struct ria_slice *text, struct item *out)
     out->line = field(event, "data: ");
     out->cursor = field(event, "id: ");
     out->is_record = ria_slice_is_null(name) && !ria_slice_is_null(out->line);
+    out->is_lost = false; /* its events bring no records along */
     out->is_end = ria_slice_equal(name, RIA_SLICE_LITERAL("end"));
     if (out->is_record) {
         out->line.size++;
@@ -329,7 +342,7 @@ bool stream_records_take_live(
             return false;
         }
         if (item.cursor.size > 0) {
-            if (!stream_records_take(taker, lines, item.cursor)) {
+            if (!take(taker, lines, item.cursor, item.is_lost)) {
                 return false;
             }
             burst = *text;

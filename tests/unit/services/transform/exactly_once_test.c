@@ -261,8 +261,8 @@ static void forget_after(struct world *world, int64_t silence_us, int64_t parts)
     }
 }
 
-/* Storage forgets producers that are silent for a day: a worker expects it, also the second time. A day
- * of heartbeats takes seconds. */
+/* Storage forgets producers that are silent for a day: a worker expects it, also the second time. A
+ * day of heartbeats takes seconds. */
 static void after_a_silent_day_an_output_begins_anew(void)
 {
     struct world *world = new_world(4);
