@@ -23,7 +23,8 @@ enum {
     PAUSE_US_MAX = 20 * 1000,
     STUCK_ONE_IN = 50, /* pauses: so long that a stream gives up what it holds */
     STUCK_US_MAX = 2000 * 1000,
-    GOES_ONE_IN = 20, /* pauses, where there are groups */
+    GOES_ONE_IN = 8,     /* streams' clients, where there are groups */
+    GOES_NOW_ONE_IN = 4, /* pauses of such a one */
 };
 
 struct sim_front {
@@ -51,6 +52,7 @@ struct front_request {
     struct ria_timer pull;
     struct ria_buf text;
     size_t told; /* of the text */
+    bool goes;   /* its client goes away in the middle */
 };
 _Static_assert(offsetof(struct front_request, request) == 0, "front_of casts");
 
@@ -150,7 +152,7 @@ static int64_t draw_pause(struct front_request *front)
 /* Its socket never has room again. */
 static bool client_goes(struct front_request *front)
 {
-    return front->front->cut_one_in > 0 && ria_rand_one_in(front->front->env->rand, GOES_ONE_IN);
+    return front->goes && ria_rand_one_in(front->front->env->rand, GOES_NOW_ONE_IN);
 }
 
 /* What comes of a stream is kept until its end. */
@@ -192,6 +194,8 @@ static void op_respond(struct request *request, const struct response *response)
         return;
     }
     front->stream = *response;
+    front->goes =
+        front->front->cut_one_in > 0 && ria_rand_one_in(front->front->env->rand, GOES_ONE_IN);
     request->ops->more(request);
 }
 

@@ -758,24 +758,7 @@ static void silent_connection_is_given_up(void)
     tear_down();
 }
 
-static void messages_copy_and_shorten(void)
-{
-    struct ria_msg *msg = make_msg(5, 100);
-    struct ria_msg *copy = ria_msg_copy(msg);
-
-    ria_msg_truncate(msg, 4);
-    CU_ASSERT_EQUAL(ria_msg_size(msg), 4);
-    CU_ASSERT_EQUAL(number_of(msg), 5);
-    CU_ASSERT_EQUAL(ria_msg_size(copy), 100);
-    CU_ASSERT_EQUAL(ria_msg_data(copy)[99], 5);
-    ria_msg_freep(&copy);
-    CU_ASSERT_PTR_NULL(copy);
-    ria_msg_free(copy);
-    ria_msg_free(msg);
-}
-
 static const struct harness_test tests[] = {
-    HARNESS_TEST(messages_copy_and_shorten),
     HARNESS_TEST(echo_comes_back),
     HARNESS_TEST(pipelined_calls_arrive_and_return_in_order),
     HARNESS_TEST(unanswered_call_times_out_and_late_reply_is_dropped),
