@@ -25,6 +25,7 @@ static size_t queue_open_size_(const struct queue_open *m, int16_t version)
     size += ria_count_size(m->retry_ms_count, true);
     size += (size_t)m->retry_ms_count * 4;
     size += ria_string_size(m->dead_topic, true);
+    size += ria_string_size(m->new_dead_topic, true);
     size += 1; /* no tagged fields */
     return size;
 }
@@ -44,6 +45,7 @@ static void queue_open_encode_(const struct queue_open *m, int16_t version, stru
         ria_write_u32(w, m->retry_ms[i]);
     }
     ria_write_string(w, m->dead_topic, true, true, 200);
+    ria_write_string(w, m->new_dead_topic, true, false, 200);
     ria_write_uvarint(w, 0); /* no tagged fields */
 }
 
@@ -63,6 +65,7 @@ static void queue_open_decode_(struct queue_open *out, int16_t version, struct r
         out->retry_ms[i] = ria_read_u32(r);
     }
     out->dead_topic = ria_read_string(r, true, true, 200);
+    out->new_dead_topic = ria_read_string(r, true, false, 200);
     ria_read_tags_unknown(r);
 }
 

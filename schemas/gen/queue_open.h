@@ -25,6 +25,8 @@ struct queue_open {
     /* Where dead records go, empty = nowhere, {topic}.{group}.dead = to one of the topic's own;
      * null = nowhere or unchanged. May be null. */
     struct ria_slice dead_topic;
+    /* The same, of a group that is made by this, unless deadTopic says it. */
+    struct ria_slice new_dead_topic;
 };
 
 /* Sets the defaults. Memory that is only zeroed has null for whatever may be null. */

@@ -51,6 +51,7 @@ static ria_err check_request(struct group_call *call, const struct queue_open *r
     }
     RIA_TRY(apply_check_range(apply, "keyOrder", request->key_order, -1, 1));
     RIA_TRY(check_retries(call, request));
+    RIA_TRY(queue_check_dead_topic(apply, request->new_dead_topic));
     return queue_check_dead_topic(apply, request->dead_topic);
 }
 
@@ -147,6 +148,7 @@ ria_err apply_queue_open(struct group_call *call, const void *body, void *result
     int64_t groups_before = call->counters->group_count;
 
     RIA_TRY(check_request(call, request));
+    settings.dead_topic = request->new_dead_topic;
     RIA_TRY(take_settings(call, request, &settings));
     RIA_TRY(group_find_or_make(call, request->group, GROUP_QUEUE, &settings));
     answer->made = call->counters->group_count > groups_before;

@@ -96,10 +96,6 @@ static void opened(struct group_op *op, const struct group_op_result *result)
         request_fail(opening->request, &failure);
         return;
     }
-    if (said->made && !opening->body.must_be_new && opening->dead_topic.data == NULL) {
-        ask(opening, true); /* deleted in between, so that it was made without the default */
-        return;
-    }
     ria_buf_init(&out, DOCUMENT_MAX);
     ria_err err = render(opening, said, &out);
     bool is_new = said->made || (result->repeated && opening->body.must_be_new);
@@ -112,6 +108,8 @@ static void ask(struct opening *opening, bool must_be_new)
 
     opening->body.must_be_new = must_be_new;
     opening->body.dead_topic = opening->dead_topic;
+    /* Also if it does not have to be new: it may be deleted in between. */
+    opening->body.new_dead_topic = RIA_SLICE_LITERAL(QUEUE_DEAD_DEFAULT);
     if (must_be_new && opening->dead_topic.data == NULL) {
         opening->body.dead_topic = RIA_SLICE_LITERAL(QUEUE_DEAD_DEFAULT);
     }

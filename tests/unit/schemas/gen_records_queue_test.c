@@ -166,16 +166,17 @@ static const struct vector_length queue_ack_result_v0_mixed_lengths[] = {
     {25, LENGTH_COMPACT, true, 0}, {34, LENGTH_COMPACT, true, 0},
 };
 
-static const struct queue_open queue_open_v0_empty = {.group = {(const uint8_t *)"", 0}, .must_be_new = false, .lock_ms = -1, .deliveries_max = -1, .key_order = -1, .retry_ms = NULL, .retry_ms_count = 0, .dead_topic = {NULL, 0}};
+static const struct queue_open queue_open_v0_empty = {.group = {(const uint8_t *)"", 0}, .must_be_new = false, .lock_ms = -1, .deliveries_max = -1, .key_order = -1, .retry_ms = NULL, .retry_ms_count = 0, .dead_topic = {NULL, 0}, .new_dead_topic = {(const uint8_t *)"", 0}};
 static const uint8_t queue_open_v0_empty_bytes[] = {
-    0x01, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00
+    0x01, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x01, 0x00
 };
 static const struct vector_length queue_open_v0_empty_lengths[] = {
     {0, LENGTH_COMPACT, false, 255}, {11, LENGTH_COMPACT, true, 32},
-    {12, LENGTH_COMPACT, true, 200}, {13, LENGTH_COMPACT, true, 0},
+    {12, LENGTH_COMPACT, true, 200}, {13, LENGTH_COMPACT, false, 200},
+    {14, LENGTH_COMPACT, true, 0},
 };
 
-static const struct queue_open queue_open_v0_full = {.group = {(const uint8_t *)"group-2", 7}, .must_be_new = true, .lock_ms = 2076108926, .deliveries_max = 2052317352, .key_order = 82, .retry_ms = (uint32_t[]){4152217852U, 1992838417U}, .retry_ms_count = 2, .dead_topic = {(const uint8_t *)"dead_topic-15xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", 163}};
+static const struct queue_open queue_open_v0_full = {.group = {(const uint8_t *)"group-2", 7}, .must_be_new = true, .lock_ms = 2076108926, .deliveries_max = 2052317352, .key_order = 82, .retry_ms = (uint32_t[]){4152217852U, 1992838417U}, .retry_ms_count = 2, .dead_topic = {(const uint8_t *)"dead_topic-15xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", 163}, .new_dead_topic = {(const uint8_t *)"new_dead_topic-17", 17}};
 static const uint8_t queue_open_v0_full_bytes[] = {
     0x08, 0x67, 0x72, 0x6f, 0x75, 0x70, 0x2d, 0x32, 0x01, 0x7b, 0xbe, 0xe8, 0x7e, 0x7a, 0x53,
     0xe0, 0xa8, 0x52, 0x03, 0xf7, 0x7d, 0xd0, 0xfc, 0x76, 0xc8, 0x4d, 0x11, 0xa4, 0x01, 0x64,
@@ -189,7 +190,8 @@ static const uint8_t queue_open_v0_full_bytes[] = {
     0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78,
     0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78,
     0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78,
-    0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x00
+    0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x12, 0x6e, 0x65,
+    0x77, 0x5f, 0x64, 0x65, 0x61, 0x64, 0x5f, 0x74, 0x6f, 0x70, 0x69, 0x63, 0x2d, 0x31, 0x37, 0x00
 };
 static const uint8_t queue_open_v0_full_newer[] = {
     0x08, 0x67, 0x72, 0x6f, 0x75, 0x70, 0x2d, 0x32, 0x01, 0x7b, 0xbe, 0xe8, 0x7e, 0x7a, 0x53,
@@ -204,23 +206,27 @@ static const uint8_t queue_open_v0_full_newer[] = {
     0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78,
     0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78,
     0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78,
-    0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x01, 0x90, 0x4e,
-    0x03, 0x6e, 0x65, 0x77
+    0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x78, 0x12, 0x6e, 0x65,
+    0x77, 0x5f, 0x64, 0x65, 0x61, 0x64, 0x5f, 0x74, 0x6f, 0x70, 0x69, 0x63, 0x2d, 0x31, 0x37,
+    0x01, 0x90, 0x4e, 0x03, 0x6e, 0x65, 0x77
 };
 static const struct vector_length queue_open_v0_full_lengths[] = {
     {0, LENGTH_COMPACT, false, 255}, {18, LENGTH_COMPACT, true, 32},
-    {27, LENGTH_COMPACT, true, 200}, {192, LENGTH_COMPACT, true, 0},
+    {27, LENGTH_COMPACT, true, 200}, {192, LENGTH_COMPACT, false, 200},
+    {210, LENGTH_COMPACT, true, 0},
 };
 
-static const struct queue_open queue_open_v0_mixed = {.group = {(const uint8_t *)"group-2", 7}, .must_be_new = true, .lock_ms = 2147483647, .deliveries_max = 2147483647, .key_order = 127, .retry_ms = NULL, .retry_ms_count = 0, .dead_topic = {(const uint8_t *)"dead_topic-13", 13}};
+static const struct queue_open queue_open_v0_mixed = {.group = {(const uint8_t *)"group-2", 7}, .must_be_new = true, .lock_ms = 2147483647, .deliveries_max = 2147483647, .key_order = 127, .retry_ms = NULL, .retry_ms_count = 0, .dead_topic = {(const uint8_t *)"dead_topic-13", 13}, .new_dead_topic = {(const uint8_t *)"new_dead_topic-15", 17}};
 static const uint8_t queue_open_v0_mixed_bytes[] = {
     0x08, 0x67, 0x72, 0x6f, 0x75, 0x70, 0x2d, 0x32, 0x01, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff,
     0xff, 0xff, 0x7f, 0x00, 0x0e, 0x64, 0x65, 0x61, 0x64, 0x5f, 0x74, 0x6f, 0x70, 0x69, 0x63,
-    0x2d, 0x31, 0x33, 0x00
+    0x2d, 0x31, 0x33, 0x12, 0x6e, 0x65, 0x77, 0x5f, 0x64, 0x65, 0x61, 0x64, 0x5f, 0x74, 0x6f,
+    0x70, 0x69, 0x63, 0x2d, 0x31, 0x35, 0x00
 };
 static const struct vector_length queue_open_v0_mixed_lengths[] = {
     {0, LENGTH_COMPACT, false, 255}, {18, LENGTH_COMPACT, true, 32},
-    {19, LENGTH_COMPACT, true, 200}, {33, LENGTH_COMPACT, true, 0},
+    {19, LENGTH_COMPACT, true, 200}, {33, LENGTH_COMPACT, false, 200},
+    {51, LENGTH_COMPACT, true, 0},
 };
 
 static const struct queue_open_result queue_open_result_v0_empty = {.made = false, .lock_ms = 0, .deliveries_max = 0, .key_order = false, .retry_ms = NULL, .retry_ms_count = 0, .dead_topic = {(const uint8_t *)"", 0}, .topics = NULL, .topics_count = 0};
@@ -573,9 +579,9 @@ static const struct vector vectors[] = {
     {"QueueAckResult", "empty", 0, &queue_ack_result_v0_empty, queue_ack_result_v0_empty_bytes, 10, NULL, 0, queue_ack_result_v0_empty_lengths, RIA_COUNT(queue_ack_result_v0_empty_lengths)},
     {"QueueAckResult", "full", 0, &queue_ack_result_v0_full, queue_ack_result_v0_full_bytes, 212, queue_ack_result_v0_full_newer, sizeof(queue_ack_result_v0_full_newer), queue_ack_result_v0_full_lengths, RIA_COUNT(queue_ack_result_v0_full_lengths)},
     {"QueueAckResult", "mixed", 0, &queue_ack_result_v0_mixed, queue_ack_result_v0_mixed_bytes, 35, NULL, 0, queue_ack_result_v0_mixed_lengths, RIA_COUNT(queue_ack_result_v0_mixed_lengths)},
-    {"QueueOpen", "empty", 0, &queue_open_v0_empty, queue_open_v0_empty_bytes, 14, NULL, 0, queue_open_v0_empty_lengths, RIA_COUNT(queue_open_v0_empty_lengths)},
-    {"QueueOpen", "full", 0, &queue_open_v0_full, queue_open_v0_full_bytes, 193, queue_open_v0_full_newer, sizeof(queue_open_v0_full_newer), queue_open_v0_full_lengths, RIA_COUNT(queue_open_v0_full_lengths)},
-    {"QueueOpen", "mixed", 0, &queue_open_v0_mixed, queue_open_v0_mixed_bytes, 34, NULL, 0, queue_open_v0_mixed_lengths, RIA_COUNT(queue_open_v0_mixed_lengths)},
+    {"QueueOpen", "empty", 0, &queue_open_v0_empty, queue_open_v0_empty_bytes, 15, NULL, 0, queue_open_v0_empty_lengths, RIA_COUNT(queue_open_v0_empty_lengths)},
+    {"QueueOpen", "full", 0, &queue_open_v0_full, queue_open_v0_full_bytes, 211, queue_open_v0_full_newer, sizeof(queue_open_v0_full_newer), queue_open_v0_full_lengths, RIA_COUNT(queue_open_v0_full_lengths)},
+    {"QueueOpen", "mixed", 0, &queue_open_v0_mixed, queue_open_v0_mixed_bytes, 52, NULL, 0, queue_open_v0_mixed_lengths, RIA_COUNT(queue_open_v0_mixed_lengths)},
     {"QueueOpenResult", "empty", 0, &queue_open_result_v0_empty, queue_open_result_v0_empty_bytes, 14, NULL, 0, queue_open_result_v0_empty_lengths, RIA_COUNT(queue_open_result_v0_empty_lengths)},
     {"QueueOpenResult", "full", 0, &queue_open_result_v0_full, queue_open_result_v0_full_bytes, 67, queue_open_result_v0_full_newer, sizeof(queue_open_result_v0_full_newer), queue_open_result_v0_full_lengths, RIA_COUNT(queue_open_result_v0_full_lengths)},
     {"QueueOpenResult", "mixed", 0, &queue_open_result_v0_mixed, queue_open_result_v0_mixed_bytes, 47, NULL, 0, queue_open_result_v0_mixed_lengths, RIA_COUNT(queue_open_result_v0_mixed_lengths)},

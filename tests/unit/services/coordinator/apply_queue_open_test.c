@@ -83,6 +83,33 @@ static void the_default_dead_letter_topic_is_kept_as_a_pattern(void)
     queue_world_close(&w);
 }
 
+/* Whoever changes a queue that was deleted meanwhile makes it, and nothing of it is discarded. */
+static void a_change_that_makes_the_group_brings_its_dead_letter_topic(void)
+{
+    struct queue_world w;
+
+    queue_world_open(&w, 1);
+    struct queue_open settings = queue_world_settings(&w);
+    settings.new_dead_topic = RIA_SLICE_LITERAL("{topic}.{group}.dead");
+    CU_ASSERT_EQUAL(queue_world_set(&w, &settings), RIA_OK);
+    CU_ASSERT_TRUE(w.opened.made);
+    CU_ASSERT_TRUE(ria_slice_equal(w.opened.dead_topic, RIA_SLICE_LITERAL("{topic}.{group}.dead")));
+    settings.new_dead_topic = RIA_SLICE_LITERAL("other"); /* it is there */
+    CU_ASSERT_EQUAL(queue_world_set(&w, &settings), RIA_OK);
+    CU_ASSERT_TRUE(ria_slice_equal(w.opened.dead_topic, RIA_SLICE_LITERAL("{topic}.{group}.dead")));
+    settings.new_dead_topic = RIA_SLICE_LITERAL("no/topic");
+    CU_ASSERT_EQUAL(queue_world_set(&w, &settings), RIA_ERR_INVALID);
+    queue_world_close(&w);
+    queue_world_open(&w, 1);
+    settings = queue_world_settings(&w);
+    settings.dead_topic = RIA_SLICE_EMPTY; /* said to be none */
+    settings.dead_topic.data = (const uint8_t *)"";
+    settings.new_dead_topic = RIA_SLICE_LITERAL("jobs.dead");
+    CU_ASSERT_EQUAL(queue_world_set(&w, &settings), RIA_OK);
+    CU_ASSERT_EQUAL(w.opened.dead_topic.size, 0);
+    queue_world_close(&w);
+}
+
 static void one_that_must_be_new_may_not_exist(void)
 {
     struct queue_world w;
@@ -156,6 +183,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_new_group_has_the_defaults),
     HARNESS_TEST(what_is_not_named_stays_as_it_is),
     HARNESS_TEST(the_default_dead_letter_topic_is_kept_as_a_pattern),
+    HARNESS_TEST(a_change_that_makes_the_group_brings_its_dead_letter_topic),
     HARNESS_TEST(one_that_must_be_new_may_not_exist),
     HARNESS_TEST(values_beyond_the_limits_name_the_field),
     HARNESS_TEST(queues_that_are_not_there_have_no_leases),

@@ -22,6 +22,9 @@ static void making_and_changing_differ_in_the_dead_letter_topic(void)
     open = consuming_expect(&s.c, 1, GROUP_OP_QUEUE_OPEN);
     CU_ASSERT_FALSE(open->must_be_new);
     CU_ASSERT_TRUE(ria_slice_is_null(open->dead_topic)); /* unchanged */
+    /* Deleted in between, it is made by this one. */
+    CU_ASSERT_TRUE(ria_slice_equal(open->new_dead_topic, RIA_SLICE_LITERAL("{topic}.{group}.dead"))
+    );
     queue_open_result_init(&result);
     result.key_order = true;
     consuming_answer_with(&s.c, &result);
@@ -39,6 +42,28 @@ static void making_and_changing_differ_in_the_dead_letter_topic(void)
     CU_ASSERT_TRUE(consuming_answered(&s.c, 0, 400, "0 to 2592000000 (30 days)"));
     queueing_call(&s, 2, "PUT", QUEUEING_PATH, "{\"dead_letter_topic\":\"one\"}");
     CU_ASSERT_TRUE(consuming_answered(&s.c, 2, 400, "dead_letter_topic"));
+    queueing_fini(&s);
+}
+
+/* Found, deleted by somebody, and made by the change: as if it had been made at first. */
+static void a_queue_that_goes_while_it_is_changed_is_made(void)
+{
+    struct queueing s;
+    struct queue_open_result result;
+
+    queueing_init(&s);
+    queueing_call(&s, 0, "PUT", QUEUEING_PATH, "{\"max_deliveries\":2}");
+    (void)consuming_expect(&s.c, 1, GROUP_OP_QUEUE_OPEN);
+    consuming_refuse(&s.c, RIA_ERR_EXISTS, "");
+    const struct queue_open *open = consuming_expect(&s.c, 1, GROUP_OP_QUEUE_OPEN);
+    CU_ASSERT_TRUE(ria_slice_equal(open->new_dead_topic, RIA_SLICE_LITERAL("{topic}.{group}.dead"))
+    );
+    queue_open_result_init(&result);
+    result.made = true;
+    result.dead_topic = RIA_SLICE_LITERAL("{topic}.{group}.dead");
+    consuming_answer_with(&s.c, &result);
+    CU_ASSERT_TRUE(consuming_answered(&s.c, 0, 201, "\"dead_letter_topic\":\"one.g.dead\""));
+    CU_ASSERT_TRUE(consuming_nothing_asked(&s.c));
     queueing_fini(&s);
 }
 
@@ -80,6 +105,7 @@ static void the_default_dead_letter_topic_is_each_topics_own(void)
 
 static const struct harness_test tests[] = {
     HARNESS_TEST(making_and_changing_differ_in_the_dead_letter_topic),
+    HARNESS_TEST(a_queue_that_goes_while_it_is_changed_is_made),
     HARNESS_TEST(the_default_dead_letter_topic_is_each_topics_own),
 };
 
