@@ -33,6 +33,7 @@ struct sim_front {
     struct budget budget;
     struct ria_list requests;
     uint32_t cut_one_in;
+    int64_t calm_us;
     sim_front_handed_fn handed;
     void *handed_arg;
     bool is_stopping;
@@ -141,7 +142,9 @@ static int64_t draw_pause(struct front_request *front)
 {
     struct ria_rand *rand = front->front->env->rand;
 
-    if (!ria_rand_one_in(rand, PAUSES_ONE_IN)) {
+    bool is_calm = ria_clock_mono_us(front->front->env->clock) >= front->front->calm_us;
+
+    if (is_calm || !ria_rand_one_in(rand, PAUSES_ONE_IN)) {
         return 0;
     }
     return 1 +
@@ -343,6 +346,7 @@ struct sim_front *sim_front_new(
     const struct ria_env *env,
     const char *coordinator,
     uint32_t cut_one_in,
+    int64_t calm_us,
     sim_front_handed_fn handed,
     void *arg
 )
@@ -358,6 +362,7 @@ struct sim_front *sim_front_new(
     RIA_ASSERT(front != NULL);
     front->env = env;
     front->cut_one_in = cut_one_in;
+    front->calm_us = calm_us;
     front->handed = handed;
     front->handed_arg = arg;
     front->budget.limit = FRONT_BUDGET;

@@ -16,11 +16,12 @@ typedef size_t (*sim_front_handed_fn
 )(void *arg, const struct sim_http *request, struct ria_slice bytes);
 
 /* Borrows env. Of its answers one in cut_one_in breaks off: the client gets none, the gateway knows
- * that it did not; 0 = never. Out of memory aborts. */
+ * that it did not; 0 = never. From calm_us on sockets always have room. Out of memory aborts. */
 struct sim_front *sim_front_new(
     const struct ria_env *env,
     const char *coordinator,
     uint32_t cut_one_in,
+    int64_t calm_us,
     sim_front_handed_fn handed,
     void *arg
 );

@@ -192,6 +192,7 @@ static ria_err new_core(struct sim_node *node, char *reason)
             &node->env,
             world_coordinator_address,
             node->world->plan->group_count > 0 ? FRONT_CUT_ONE_IN : 0,
+            WORLD_START_US + node->world->plan->chaos_us,
             stream_records_handed,
             node->world
         );
