@@ -69,6 +69,15 @@ void describe_groups_response_described_group_partition_init(struct describe_gro
     *m = (struct describe_groups_response_described_group_partition){0};
 }
 
+static size_t describe_groups_response_described_group_partition_held_size_(const struct describe_groups_response_described_group_partition *m, int16_t version)
+{
+    size_t size = 0;
+    (void)m;
+    (void)version;
+    size += 8;
+    return size;
+}
+
 static size_t describe_groups_response_described_group_partition_size_(const struct describe_groups_response_described_group_partition *m, int16_t version)
 {
     size_t size = 0;
@@ -90,8 +99,14 @@ static size_t describe_groups_response_described_group_partition_size_(const str
     size += 8;
     size += 8;
     size += 8;
-    size += 8;
-    size += 1; /* no tagged fields */
+    uint32_t tags = 0;
+    if (m->held != INT64_C(0)) {
+        size_t field_size = describe_groups_response_described_group_partition_held_size_(m, version);
+        tags++;
+        size += ria_uvarint_size(0);
+        size += ria_uvarint_size((uint32_t)field_size) + field_size;
+    }
+    size += ria_uvarint_size(tags);
     return size;
 }
 
@@ -113,11 +128,19 @@ static void describe_groups_response_described_group_partition_encode_(const str
     ria_write_i64(w, m->frontier);
     ria_write_i64(w, m->leased);
     ria_write_i64(w, m->waiting);
-    ria_write_i64(w, m->held);
     ria_write_i64(w, m->dead);
     ria_write_i64(w, m->done);
     ria_write_i64(w, m->discarded);
-    ria_write_uvarint(w, 0); /* no tagged fields */
+    uint32_t tags = 0;
+    if (m->held != INT64_C(0)) {
+        tags++;
+    }
+    ria_write_uvarint(w, tags);
+    if (m->held != INT64_C(0)) {
+        ria_write_uvarint(w, 0);
+        ria_write_uvarint(w, (uint32_t)describe_groups_response_described_group_partition_held_size_(m, version));
+        ria_write_i64(w, m->held);
+    }
 }
 
 static void describe_groups_response_described_group_partition_decode_(struct describe_groups_response_described_group_partition *out, int16_t version, struct ria_reader *r, struct ria_arena *arena)
@@ -139,11 +162,17 @@ static void describe_groups_response_described_group_partition_decode_(struct de
     out->frontier = ria_read_i64(r);
     out->leased = ria_read_i64(r);
     out->waiting = ria_read_i64(r);
-    out->held = ria_read_i64(r);
     out->dead = ria_read_i64(r);
     out->done = ria_read_i64(r);
     out->discarded = ria_read_i64(r);
-    ria_read_tags_unknown(r);
+    struct ria_tags tags = ria_read_tags(r);
+    while (ria_tags_next(&tags, r)) {
+        if (tags.tag == 0) {
+            out->held = ria_read_i64(r);
+        } else {
+            ria_tags_skip(r);
+        }
+    }
 }
 
 void describe_groups_response_described_group_init(struct describe_groups_response_described_group *m)
@@ -234,7 +263,7 @@ static void describe_groups_response_described_group_decode_(struct describe_gro
     for (uint32_t i = 0; i < out->members_count && r->err == RIA_OK; i++) {
         describe_groups_response_described_group_member_decode_(&out->members[i], version, r, arena);
     }
-    out->partitions = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 120, sizeof(*out->partitions)}, &out->partitions_count);
+    out->partitions = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100000, 112, sizeof(*out->partitions)}, &out->partitions_count);
     for (uint32_t i = 0; i < out->partitions_count && r->err == RIA_OK; i++) {
         describe_groups_response_described_group_partition_decode_(&out->partitions[i], version, r, arena);
     }

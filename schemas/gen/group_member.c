@@ -49,6 +49,15 @@ void group_member_init(struct group_member *m)
     m->assignment = ria_arena_empty();
 }
 
+static size_t group_member_detail_hash_size_(const struct group_member *m, int16_t version)
+{
+    size_t size = 0;
+    (void)m;
+    (void)version;
+    size += 8;
+    return size;
+}
+
 static size_t group_member_size_(const struct group_member *m, int16_t version)
 {
     size_t size = 0;
@@ -67,7 +76,14 @@ static size_t group_member_size_(const struct group_member *m, int16_t version)
     for (uint32_t i = 0; i < m->assignment_count; i++) {
         size += group_member_group_choice_size_(&m->assignment[i], version);
     }
-    size += 1; /* no tagged fields */
+    uint32_t tags = 0;
+    if (m->detail_hash != INT64_C(0)) {
+        size_t field_size = group_member_detail_hash_size_(m, version);
+        tags++;
+        size += ria_uvarint_size(0);
+        size += ria_uvarint_size((uint32_t)field_size) + field_size;
+    }
+    size += ria_uvarint_size(tags);
     return size;
 }
 
@@ -91,7 +107,16 @@ static void group_member_encode_(const struct group_member *m, int16_t version, 
     for (uint32_t i = 0; i < m->assignment_count; i++) {
         group_member_group_choice_encode_(&m->assignment[i], version, w);
     }
-    ria_write_uvarint(w, 0); /* no tagged fields */
+    uint32_t tags = 0;
+    if (m->detail_hash != INT64_C(0)) {
+        tags++;
+    }
+    ria_write_uvarint(w, tags);
+    if (m->detail_hash != INT64_C(0)) {
+        ria_write_uvarint(w, 0);
+        ria_write_uvarint(w, (uint32_t)group_member_detail_hash_size_(m, version));
+        ria_write_i64(w, m->detail_hash);
+    }
 }
 
 static void group_member_decode_(struct group_member *out, int16_t version, struct ria_reader *r, struct ria_arena *arena)
@@ -115,7 +140,14 @@ static void group_member_decode_(struct group_member *out, int16_t version, stru
     for (uint32_t i = 0; i < out->assignment_count && r->err == RIA_OK; i++) {
         group_member_group_choice_decode_(&out->assignment[i], version, r, arena);
     }
-    ria_read_tags_unknown(r);
+    struct ria_tags tags = ria_read_tags(r);
+    while (ria_tags_next(&tags, r)) {
+        if (tags.tag == 0) {
+            out->detail_hash = ria_read_i64(r);
+        } else {
+            ria_tags_skip(r);
+        }
+    }
 }
 
 uint32_t group_member_size(const struct group_member *m, int16_t version)

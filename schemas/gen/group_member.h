@@ -29,6 +29,9 @@ struct group_member {
     bool must_be_new;
     /* Replaces what is kept with it; null = unchanged. May be null. */
     struct ria_slice detail;
+    /* Detail, subscription and assignment are written only if what is kept with it has this hash
+     * (ria_hash_bytes), else all stays as it is, as the answer tells. 0 = whatever it has. */
+    int64_t detail_hash;
     /* Replaces the topics that it reads; null = unchanged, empty = none. May be null. */
     struct ria_uuid *subscription;
     uint32_t subscription_count;

@@ -44,6 +44,18 @@ void heartbeat_response_init(struct heartbeat_response *m)
     *m = (struct heartbeat_response){0};
 }
 
+static size_t heartbeat_response_overdue_size_(const struct heartbeat_response *m, int16_t version)
+{
+    size_t size = 0;
+    (void)m;
+    (void)version;
+    size += ria_count_size(m->overdue_count, true);
+    for (uint32_t i = 0; i < m->overdue_count; i++) {
+        size += heartbeat_response_overdue_queue_size_(&m->overdue[i], version);
+    }
+    return size;
+}
+
 static size_t heartbeat_response_size_(const struct heartbeat_response *m, int16_t version)
 {
     size_t size = 0;
@@ -56,11 +68,14 @@ static size_t heartbeat_response_size_(const struct heartbeat_response *m, int16
     size += ria_count_size(m->workers_count, true);
     size += (size_t)m->workers_count * 16;
     size += 8;
-    size += ria_count_size(m->overdue_count, true);
-    for (uint32_t i = 0; i < m->overdue_count; i++) {
-        size += heartbeat_response_overdue_queue_size_(&m->overdue[i], version);
+    uint32_t tags = 0;
+    if (m->overdue_count != 0) {
+        size_t field_size = heartbeat_response_overdue_size_(m, version);
+        tags++;
+        size += ria_uvarint_size(0);
+        size += ria_uvarint_size((uint32_t)field_size) + field_size;
     }
-    size += 1; /* no tagged fields */
+    size += ria_uvarint_size(tags);
     return size;
 }
 
@@ -78,11 +93,19 @@ static void heartbeat_response_encode_(const struct heartbeat_response *m, int16
         ria_write_uuid(w, m->workers[i]);
     }
     ria_write_i64(w, m->workers_hash);
-    ria_write_count(w, m->overdue, m->overdue_count, true, false, 100);
-    for (uint32_t i = 0; i < m->overdue_count; i++) {
-        heartbeat_response_overdue_queue_encode_(&m->overdue[i], version, w);
+    uint32_t tags = 0;
+    if (m->overdue_count != 0) {
+        tags++;
     }
-    ria_write_uvarint(w, 0); /* no tagged fields */
+    ria_write_uvarint(w, tags);
+    if (m->overdue_count != 0) {
+        ria_write_uvarint(w, 0);
+        ria_write_uvarint(w, (uint32_t)heartbeat_response_overdue_size_(m, version));
+        ria_write_count(w, m->overdue, m->overdue_count, true, false, 100);
+        for (uint32_t i = 0; i < m->overdue_count; i++) {
+            heartbeat_response_overdue_queue_encode_(&m->overdue[i], version, w);
+        }
+    }
 }
 
 static void heartbeat_response_decode_(struct heartbeat_response *out, int16_t version, struct ria_reader *r, struct ria_arena *arena)
@@ -100,11 +123,17 @@ static void heartbeat_response_decode_(struct heartbeat_response *out, int16_t v
         out->workers[i] = ria_read_uuid(r);
     }
     out->workers_hash = ria_read_i64(r);
-    out->overdue = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100, 18, sizeof(*out->overdue)}, &out->overdue_count);
-    for (uint32_t i = 0; i < out->overdue_count && r->err == RIA_OK; i++) {
-        heartbeat_response_overdue_queue_decode_(&out->overdue[i], version, r, arena);
+    struct ria_tags tags = ria_read_tags(r);
+    while (ria_tags_next(&tags, r)) {
+        if (tags.tag == 0) {
+            out->overdue = ria_read_array(r, arena, (struct ria_array_shape){true, false, 100, 18, sizeof(*out->overdue)}, &out->overdue_count);
+            for (uint32_t i = 0; i < out->overdue_count && r->err == RIA_OK; i++) {
+                heartbeat_response_overdue_queue_decode_(&out->overdue[i], version, r, arena);
+            }
+        } else {
+            ria_tags_skip(r);
+        }
     }
-    ria_read_tags_unknown(r);
 }
 
 uint32_t heartbeat_response_size(const struct heartbeat_response *m, int16_t version)

@@ -10,6 +10,15 @@ void list_offsets_request_init(struct list_offsets_request *m)
     m->expected_offset = INT64_C(-1);
 }
 
+static size_t list_offsets_request_expected_offset_size_(const struct list_offsets_request *m, int16_t version)
+{
+    size_t size = 0;
+    (void)m;
+    (void)version;
+    size += 8;
+    return size;
+}
+
 static size_t list_offsets_request_size_(const struct list_offsets_request *m, int16_t version)
 {
     size_t size = 0;
@@ -19,8 +28,14 @@ static size_t list_offsets_request_size_(const struct list_offsets_request *m, i
     size += 4;
     size += 4;
     size += 8;
-    size += 8;
-    size += 1; /* no tagged fields */
+    uint32_t tags = 0;
+    if (m->expected_offset != INT64_C(-1)) {
+        size_t field_size = list_offsets_request_expected_offset_size_(m, version);
+        tags++;
+        size += ria_uvarint_size(0);
+        size += ria_uvarint_size((uint32_t)field_size) + field_size;
+    }
+    size += ria_uvarint_size(tags);
     return size;
 }
 
@@ -33,8 +48,16 @@ static void list_offsets_request_encode_(const struct list_offsets_request *m, i
     ria_write_i32(w, m->partition);
     ria_write_i32(w, m->leader_epoch);
     ria_write_i64(w, m->timestamp);
-    ria_write_i64(w, m->expected_offset);
-    ria_write_uvarint(w, 0); /* no tagged fields */
+    uint32_t tags = 0;
+    if (m->expected_offset != INT64_C(-1)) {
+        tags++;
+    }
+    ria_write_uvarint(w, tags);
+    if (m->expected_offset != INT64_C(-1)) {
+        ria_write_uvarint(w, 0);
+        ria_write_uvarint(w, (uint32_t)list_offsets_request_expected_offset_size_(m, version));
+        ria_write_i64(w, m->expected_offset);
+    }
 }
 
 static void list_offsets_request_decode_(struct list_offsets_request *out, int16_t version, struct ria_reader *r, struct ria_arena *arena)
@@ -47,8 +70,14 @@ static void list_offsets_request_decode_(struct list_offsets_request *out, int16
     out->partition = ria_read_i32(r);
     out->leader_epoch = ria_read_i32(r);
     out->timestamp = ria_read_i64(r);
-    out->expected_offset = ria_read_i64(r);
-    ria_read_tags_unknown(r);
+    struct ria_tags tags = ria_read_tags(r);
+    while (ria_tags_next(&tags, r)) {
+        if (tags.tag == 0) {
+            out->expected_offset = ria_read_i64(r);
+        } else {
+            ria_tags_skip(r);
+        }
+    }
 }
 
 uint32_t list_offsets_request_size(const struct list_offsets_request *m, int16_t version)

@@ -7,6 +7,15 @@ void queue_ack_result_queue_acked_init(struct queue_ack_result_queue_acked *m)
     *m = (struct queue_ack_result_queue_acked){0};
 }
 
+static size_t queue_ack_result_queue_acked_finished_size_(const struct queue_ack_result_queue_acked *m, int16_t version)
+{
+    size_t size = 0;
+    (void)m;
+    (void)version;
+    size += 1;
+    return size;
+}
+
 static size_t queue_ack_result_queue_acked_size_(const struct queue_ack_result_queue_acked *m, int16_t version)
 {
     size_t size = 0;
@@ -14,9 +23,15 @@ static size_t queue_ack_result_queue_acked_size_(const struct queue_ack_result_q
     (void)version;
     size += 2;
     size += ria_string_size(m->error_text, true);
-    size += 1;
     size += 8;
-    size += 1; /* no tagged fields */
+    uint32_t tags = 0;
+    if (m->finished) {
+        size_t field_size = queue_ack_result_queue_acked_finished_size_(m, version);
+        tags++;
+        size += ria_uvarint_size(0);
+        size += ria_uvarint_size((uint32_t)field_size) + field_size;
+    }
+    size += ria_uvarint_size(tags);
     return size;
 }
 
@@ -27,9 +42,17 @@ static void queue_ack_result_queue_acked_encode_(const struct queue_ack_result_q
     (void)w;
     ria_write_i16(w, m->error_code);
     ria_write_string(w, m->error_text, true, false, 255);
-    ria_write_bool(w, m->finished);
     ria_write_i64(w, m->left_ms);
-    ria_write_uvarint(w, 0); /* no tagged fields */
+    uint32_t tags = 0;
+    if (m->finished) {
+        tags++;
+    }
+    ria_write_uvarint(w, tags);
+    if (m->finished) {
+        ria_write_uvarint(w, 0);
+        ria_write_uvarint(w, (uint32_t)queue_ack_result_queue_acked_finished_size_(m, version));
+        ria_write_bool(w, m->finished);
+    }
 }
 
 static void queue_ack_result_queue_acked_decode_(struct queue_ack_result_queue_acked *out, int16_t version, struct ria_reader *r, struct ria_arena *arena)
@@ -40,9 +63,15 @@ static void queue_ack_result_queue_acked_decode_(struct queue_ack_result_queue_a
     queue_ack_result_queue_acked_init(out);
     out->error_code = ria_read_i16(r);
     out->error_text = ria_read_string(r, true, false, 255);
-    out->finished = ria_read_bool(r);
     out->left_ms = ria_read_i64(r);
-    ria_read_tags_unknown(r);
+    struct ria_tags tags = ria_read_tags(r);
+    while (ria_tags_next(&tags, r)) {
+        if (tags.tag == 0) {
+            out->finished = ria_read_bool(r);
+        } else {
+            ria_tags_skip(r);
+        }
+    }
 }
 
 void queue_ack_result_init(struct queue_ack_result *m)
@@ -83,7 +112,7 @@ static void queue_ack_result_decode_(struct queue_ack_result *out, int16_t versi
     (void)r;
     (void)arena;
     queue_ack_result_init(out);
-    out->entries = ria_read_array(r, arena, (struct ria_array_shape){true, false, 1000, 13, sizeof(*out->entries)}, &out->entries_count);
+    out->entries = ria_read_array(r, arena, (struct ria_array_shape){true, false, 1000, 12, sizeof(*out->entries)}, &out->entries_count);
     for (uint32_t i = 0; i < out->entries_count && r->err == RIA_OK; i++) {
         queue_ack_result_queue_acked_decode_(&out->entries[i], version, r, arena);
     }

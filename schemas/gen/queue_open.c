@@ -12,6 +12,15 @@ void queue_open_init(struct queue_open *m)
     m->dead_topic = RIA_SLICE_LITERAL("");
 }
 
+static size_t queue_open_new_dead_topic_size_(const struct queue_open *m, int16_t version)
+{
+    size_t size = 0;
+    (void)m;
+    (void)version;
+    size += ria_string_size(m->new_dead_topic, true);
+    return size;
+}
+
 static size_t queue_open_size_(const struct queue_open *m, int16_t version)
 {
     size_t size = 0;
@@ -25,8 +34,14 @@ static size_t queue_open_size_(const struct queue_open *m, int16_t version)
     size += ria_count_size(m->retry_ms_count, true);
     size += (size_t)m->retry_ms_count * 4;
     size += ria_string_size(m->dead_topic, true);
-    size += ria_string_size(m->new_dead_topic, true);
-    size += 1; /* no tagged fields */
+    uint32_t tags = 0;
+    if (m->new_dead_topic.size != 0) {
+        size_t field_size = queue_open_new_dead_topic_size_(m, version);
+        tags++;
+        size += ria_uvarint_size(0);
+        size += ria_uvarint_size((uint32_t)field_size) + field_size;
+    }
+    size += ria_uvarint_size(tags);
     return size;
 }
 
@@ -45,8 +60,16 @@ static void queue_open_encode_(const struct queue_open *m, int16_t version, stru
         ria_write_u32(w, m->retry_ms[i]);
     }
     ria_write_string(w, m->dead_topic, true, true, 200);
-    ria_write_string(w, m->new_dead_topic, true, false, 200);
-    ria_write_uvarint(w, 0); /* no tagged fields */
+    uint32_t tags = 0;
+    if (m->new_dead_topic.size != 0) {
+        tags++;
+    }
+    ria_write_uvarint(w, tags);
+    if (m->new_dead_topic.size != 0) {
+        ria_write_uvarint(w, 0);
+        ria_write_uvarint(w, (uint32_t)queue_open_new_dead_topic_size_(m, version));
+        ria_write_string(w, m->new_dead_topic, true, false, 200);
+    }
 }
 
 static void queue_open_decode_(struct queue_open *out, int16_t version, struct ria_reader *r, struct ria_arena *arena)
@@ -65,8 +88,14 @@ static void queue_open_decode_(struct queue_open *out, int16_t version, struct r
         out->retry_ms[i] = ria_read_u32(r);
     }
     out->dead_topic = ria_read_string(r, true, true, 200);
-    out->new_dead_topic = ria_read_string(r, true, false, 200);
-    ria_read_tags_unknown(r);
+    struct ria_tags tags = ria_read_tags(r);
+    while (ria_tags_next(&tags, r)) {
+        if (tags.tag == 0) {
+            out->new_dead_topic = ria_read_string(r, true, false, 200);
+        } else {
+            ria_tags_skip(r);
+        }
+    }
 }
 
 uint32_t queue_open_size(const struct queue_open *m, int16_t version)

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "common/assert.h"
+#include "common/map.h"
 
 #include "schemas/gen/group_leave.h"
 #include "schemas/gen/group_leave_result.h"
@@ -313,8 +314,22 @@ make_member(struct group_call *call, const struct group_member *r, struct member
     return lives ? end_leases_of(call, r->member) : group_add_member(call, out_row);
 }
 
+/* Whoever changes it knew it as it is. */
 static ria_err
-change_member(struct group_call *call, const struct group_member *r, struct member_row *row)
+check_detail(struct group_call *call, const struct group_member *r, bool *out_is_expected)
+{
+    struct ria_slice detail = RIA_SLICE_NULL;
+
+    *out_is_expected = true;
+    if (r->detail_hash != 0) {
+        RIA_TRY(member_detail_read(call->db, call->group.id, r->member, call->arena, &detail));
+        *out_is_expected = (int64_t)ria_hash_bytes(detail.data, detail.size) == r->detail_hash;
+    }
+    return RIA_OK;
+}
+
+static ria_err
+write_member(struct group_call *call, const struct group_member *r, struct member_row *row)
 {
     int32_t counts[64]; /* as the schema says */
 
@@ -328,8 +343,17 @@ change_member(struct group_call *call, const struct group_member *r, struct memb
         );
         RIA_TRY(group_subscribe(call, row, r->subscription, r->subscription_count));
     }
-    if (r->assignment != NULL) {
-        RIA_TRY(choose_partitions(call, row, r));
+    return r->assignment != NULL ? choose_partitions(call, row, r) : RIA_OK;
+}
+
+static ria_err
+change_member(struct group_call *call, const struct group_member *r, struct member_row *row)
+{
+    bool is_expected = false;
+
+    RIA_TRY(check_detail(call, r, &is_expected));
+    if (is_expected) {
+        RIA_TRY(write_member(call, r, row));
     }
     row->session_ms = r->session_ms;
     RIA_TRY(group_touch_member(call, row));

@@ -6,6 +6,7 @@
 
 #include "common/assert.h"
 #include "common/codec.h"
+#include "common/map.h"
 
 #include "services/gateway/group_fetch.h"
 #include "services/gateway/group_input.h"
@@ -129,6 +130,11 @@ ria_err consumer_detail_decode(
     return RIA_OK;
 }
 
+int64_t consumer_detail_hash(struct ria_slice detail)
+{
+    return (int64_t)ria_hash_bytes(detail.data, detail.size);
+}
+
 struct ria_slice consumer_detail(struct consumer_call *call)
 {
     struct ria_slice detail = RIA_SLICE_NULL;
@@ -237,6 +243,7 @@ static ria_err copy_member(struct consumer_call *call, const struct group_member
     struct ria_arena *arena = &call->request->arena;
 
     RIA_TRY(consumer_detail_decode(said->detail, arena, &call->instance));
+    call->detail_hash = consumer_detail_hash(said->detail);
     call->topics = ria_arena_alloc_array(arena, said->subscription_count, sizeof(*call->topics));
     call->assigned = ria_arena_alloc_array(arena, said->assignment_count, sizeof(*call->assigned));
     if (call->topics == NULL || call->assigned == NULL) {

@@ -49,6 +49,7 @@ struct consumer_call {
     int32_t epoch; /* as the path says, -1: any; then the member's */
     /* the member as it was told last */
     struct consumer_instance instance;
+    int64_t detail_hash;     /* of its encoding: who writes by what it says makes sure of it */
     struct ria_uuid *topics; /* subscribed */
     uint32_t topic_count;
     consumer_assigned *assigned; /* planned, or its own choice */
@@ -82,6 +83,9 @@ void consumer_member_op(struct consumer_call *call, group_op_fn done);
 void consumer_member_told(
     struct consumer_call *call, const struct group_op_result *result, consumer_fn fn
 );
+
+/* GroupMember.detailHash */
+int64_t consumer_detail_hash(struct ria_slice detail);
 
 /* The instance as it is in call->instance, encoded in call->detail. */
 struct ria_slice consumer_detail(struct consumer_call *call);

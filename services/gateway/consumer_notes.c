@@ -24,7 +24,6 @@ struct consumer_note {
     struct group_op commit_op;
     struct group_op member_op;
     uint32_t under_way;
-    uint8_t detail[CONSUMER_DETAIL_MAX];
 };
 
 static void note_free(struct consumer_note *note)
@@ -47,20 +46,28 @@ void consumer_notes_fini(struct consumer_notes *notes)
     }
 }
 
-static bool fill(struct consumer_note *note, const struct consumer_call *call, uint32_t count)
+/* The instance without the mark, unless somebody has changed it since the mark was set. */
+static bool fill_detail(struct consumer_note *note, struct consumer_call *call)
+{
+    call->instance.answering = 0;
+    struct ria_slice detail = consumer_detail(call);
+    const char *copy = ria_arena_strdup(&note->arena, detail);
+
+    note->member.detail = ria_slice_of(copy, detail.size);
+    note->member.detail_hash = call->detail_hash;
+    return copy != NULL;
+}
+
+static bool fill(struct consumer_note *note, struct consumer_call *call, uint32_t count)
 {
     const char *group = ria_arena_strdup(&note->arena, call->group);
     const char *name = ria_arena_strdup(&note->arena, call->name);
-    struct consumer_instance instance = call->instance;
-    struct ria_slice detail;
 
     group_commit_init(&note->commit);
     consumer_member_init(&note->member, call);
     note->commit.entries =
         ria_arena_alloc_array(&note->arena, count, sizeof(*note->commit.entries));
-    instance.answering = 0;
-    if (group == NULL || name == NULL || note->commit.entries == NULL ||
-        consumer_detail_encode(&instance, note->detail, &detail) != RIA_OK) {
+    if (group == NULL || name == NULL || note->commit.entries == NULL || !fill_detail(note, call)) {
         return false;
     }
     note->commit.group = ria_slice_of(group, call->group.size);
@@ -69,13 +76,12 @@ static bool fill(struct consumer_note *note, const struct consumer_call *call, u
     note->commit.lease_ms = GROUP_LEASE_MS_DEFAULT; /* of none: held leases have no deadline */
     note->member.group = note->commit.group;
     note->member.member = note->commit.member;
-    note->member.detail = detail;
     return true;
 }
 
 struct consumer_note *consumer_note_new(
     struct consumer_notes *notes,
-    const struct consumer_call *call,
+    struct consumer_call *call,
     const struct group_held *held,
     uint32_t count
 )

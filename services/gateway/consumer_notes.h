@@ -34,7 +34,7 @@ struct consumer_note;
  * NULL: no memory. */
 struct consumer_note *consumer_note_new(
     struct consumer_notes *notes,
-    const struct consumer_call *call,
+    struct consumer_call *call,
     const struct group_held *held,
     uint32_t count
 );

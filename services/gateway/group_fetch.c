@@ -20,6 +20,22 @@ int64_t group_fetch_deadline_us(const struct group_fetch *fetch)
     return now_us(fetch) + (int64_t)fetch->gateway->options.request_timeout_ms * 1000;
 }
 
+static size_t count_partitions(const struct group_fetch *fetch)
+{
+    size_t count = 0;
+
+    for (uint32_t i = 0; i < fetch->topic_count; i++) {
+        count += (size_t)fetch->topics[i]->partition_count;
+    }
+    return count;
+}
+
+/* All ends are named, so those that are announced, too. */
+static bool may_be_ahead(const struct group_fetch *fetch)
+{
+    return !fetch->hold && count_partitions(fetch) <= ENDS_MAX;
+}
+
 /* --- the end -----------------------------------------------------------------------------------*/
 
 void group_failure(struct failure *failure, const struct group_op_result *result)
@@ -98,7 +114,7 @@ static void woken(struct group_wait *wait, group_wake why)
         return;
     }
     fetch->rounds = 0;
-    fetch->ahead = !fetch->hold;
+    fetch->ahead = may_be_ahead(fetch);
     offers_forget(&fetch->offers);
     group_fetch_ask(fetch);
 }
@@ -118,7 +134,7 @@ static struct group_news news_of(const struct group_fetch *fetch)
         .retry_after_ms = retry_ms,
         .offers = fetch->offers.at,
         .offer_count = fetch->offers.count,
-        .ahead = !fetch->hold,
+        .ahead = may_be_ahead(fetch),
     };
 }
 
@@ -355,16 +371,6 @@ static ria_err add_starts(
     return RIA_OK;
 }
 
-static size_t count_partitions(const struct group_fetch *fetch)
-{
-    size_t count = 0;
-
-    for (uint32_t i = 0; i < fetch->topic_count; i++) {
-        count += (size_t)fetch->topics[i]->partition_count;
-    }
-    return count;
-}
-
 static void add_end(
     const struct group_fetch *fetch,
     const struct cluster_partition *partition,
@@ -455,6 +461,7 @@ void group_fetch_ask(struct group_fetch *fetch)
         return;
     }
     fetch->asked_before = true;
+    fetch->asked_ahead = fetch->ahead;
     fetch->ahead = false;
     fetch->op = (struct group_op){
         .kind = GROUP_OP_READ,

@@ -99,7 +99,8 @@ struct group_fetch {
     int64_t retry_after_ms;
     uint32_t rounds; /* Reads without records since it last waited */
     bool waits;
-    bool ahead; /* the next Read names what has been announced, too */
+    bool ahead;       /* the next Read names what has been announced, too */
+    bool asked_ahead; /* the last one did */
     bool asked_before;
 };
 

@@ -5,6 +5,8 @@
 #include "services/gateway/group_fetch_internal.h"
 #include "services/gateway/positions.h"
 
+enum { AHEAD_GRACE_MS = 250 }; /* for the way to the leader and back */
+
 /* --- reading -----------------------------------------------------------------------------------*/
 
 /* What was read to no avail is given back; the rest stays. */
@@ -201,9 +203,26 @@ static bool find_ranges(struct group_fetch *fetch)
     return true;
 }
 
+/* What was announced does not come in time. It was promised to nobody: it is waited for as before.
+ */
+static void forgive(struct group_fetch *fetch)
+{
+    for (uint32_t i = 0; i < fetch->held_count; i++) {
+        struct group_held *held = &fetch->held[i];
+        if (ria_err_is_retriable(held->err)) {
+            held->err = RIA_OK;
+            held->text[0] = '\0';
+        }
+    }
+}
+
 static void read_done(struct group_reading *reading, bool entered)
 {
     struct group_fetch *fetch = reading->arg;
+
+    if (entered && reading->wait_ms > 0) {
+        forgive(fetch);
+    }
 
     if (!entered) {
         failure_overloaded(&fetch->failure);
@@ -221,14 +240,25 @@ static uint32_t wait_ms(const struct group_fetch *fetch)
     const struct marks *marks = &fetch->gateway->marks;
     int64_t left_us = fetch->wait_until_us - ria_clock_mono_us(fetch->gateway->env->clock);
 
+    if (!fetch->asked_ahead) {
+        return 0;
+    }
     for (uint32_t i = 0; i < fetch->held_count; i++) {
         const struct group_held *held = &fetch->held[i];
         if (held->is_read || marks_get(marks, held->partition) > held->offset ||
-            marks_coming(marks, held->partition) <= held->offset) {
+            marks_announced(marks, held->partition) <= held->offset) {
             return 0;
         }
     }
     return (uint32_t)ria_min_i64(ria_max_i64(left_us / 1000, 0), MARKS_COMING_MS);
+}
+
+static int64_t deadline_us(const struct group_fetch *fetch, uint32_t ahead_ms)
+{
+    int64_t now_us = ria_clock_mono_us(fetch->gateway->env->clock);
+
+    return ahead_ms > 0 ? now_us + (ahead_ms + AHEAD_GRACE_MS) * INT64_C(1000)
+                        : group_fetch_deadline_us(fetch);
 }
 
 void group_fetch_read(struct group_fetch *fetch)
@@ -253,7 +283,7 @@ void group_fetch_read(struct group_fetch *fetch)
     reading->held = fetch->held;
     reading->bytes_max = fetch->bytes_max;
     reading->wait_ms = wait_ms(fetch);
-    reading->deadline_us = group_fetch_deadline_us(fetch);
+    reading->deadline_us = deadline_us(fetch, reading->wait_ms);
     reading->done = read_done;
     reading->arg = fetch;
     group_reading_start(reading);

@@ -20,6 +20,7 @@ enum {
     PAUSE_US_MIN = 25 * 1000,
     PAUSE_US_MAX = 1000 * 1000,
     HEARD_US = 100 * 1000, /* so long what was told of the member is good for its detail */
+    MARKS_MAX = 5,
 };
 
 static const char *const json_types[] = {
@@ -46,6 +47,7 @@ struct consumer_poll {
     bool extras;
     int64_t until_us;
     int64_t heard_us; /* when the member was told */
+    uint32_t marks;   /* attempts */
     int64_t pause_us;
     bool fetching;
     bool asked_before;
@@ -136,19 +138,28 @@ static ria_err render_all(struct consumer_poll *p, struct ria_buf *out)
     return ria_buf_append_str(out, "]");
 }
 
-/* The mark is set, or it could not be: then the answer is not given. */
-static void marked(struct group_op *op, const struct group_op_result *result)
+static void mark(struct consumer_poll *p);
+
+/* The member was changed since it was told: by what it is now, once more. */
+static void mark_again(struct consumer_poll *p, const struct group_member_result *told)
 {
-    struct consumer_poll *p = op->arg;
+    struct consumer_call *call = p->call;
+
+    if (p->marks == MARKS_MAX) {
+        group_fetch_release(&p->fetch);
+        request_fail_err(call->request, RIA_ERR_BUSY, "the instance is changed all the time");
+    } else if (!consumer_take_member(call, told)) {
+        group_fetch_release(&p->fetch);
+    } else {
+        mark(p);
+    }
+}
+
+static void give(struct consumer_poll *p)
+{
     struct consumer_call *call = p->call;
     struct ria_buf out;
 
-    ria_list_remove(&p->link);
-    if (result->err != RIA_OK) {
-        group_fetch_release(&p->fetch);
-        consumer_fail(call->request, result);
-        return;
-    }
     ria_buf_init(&out, READ_TEXT_HARD);
     ria_err err = render_all(p, &out);
     p->note = consumer_note_new(
@@ -166,15 +177,36 @@ static void marked(struct group_op *op, const struct group_op_result *result)
     request_fail_err(call->request, err == RIA_ERR_MALFORMED ? RIA_ERR_CORRUPT : RIA_ERR_NOMEM, "");
 }
 
+/* The mark is set, or it could not be: then the answer is not given. */
+static void marked(struct group_op *op, const struct group_op_result *result)
+{
+    struct consumer_poll *p = op->arg;
+    struct consumer_call *call = p->call;
+    const struct group_member_result *told = result->body;
+
+    ria_list_remove(&p->link);
+    if (result->err != RIA_OK) {
+        group_fetch_release(&p->fetch);
+        consumer_fail(call->request, result);
+    } else if (!ria_slice_equal(told->detail, call->member.detail)) {
+        mark_again(p, told);
+    } else {
+        call->detail_hash = consumer_detail_hash(told->detail);
+        give(p);
+    }
+}
+
 static void mark(struct consumer_poll *p)
 {
     struct consumer_call *call = p->call;
     struct group_member *member = consumer_member(call);
 
+    p->marks++;
     call->instance.answering = (int64_t)(ria_rand_u64(call->gateway->env->rand) >> 1) | 1;
     member->detail = consumer_detail(call);
+    member->detail_hash = call->detail_hash;
     ria_list_push_back(&call->gateway->consumer_polls, &p->link);
-    consumer_op(call, GROUP_OP_MEMBER, member, 0, marked);
+    consumer_member_op(call, marked);
     call->op.arg = p;
 }
 
@@ -193,8 +225,8 @@ static void heard_again(struct group_op *op, const struct group_op_result *resul
     }
 }
 
-/* The mark is written with all of the detail. Who has waited for records may have slept through a
- * new pattern. */
+/* The mark is written with all of the detail. Who has waited for records may have slept through
+ * another subscription. */
 static void renew_and_mark(struct consumer_poll *p)
 {
     struct consumer_call *call = p->call;
@@ -204,7 +236,8 @@ static void renew_and_mark(struct consumer_poll *p)
         return;
     }
     ria_list_push_back(&call->gateway->consumer_polls, &p->link);
-    consumer_op(call, GROUP_OP_MEMBER, consumer_member(call), 0, heard_again);
+    (void)consumer_member(call);
+    consumer_member_op(call, heard_again);
     call->op.arg = p;
 }
 
@@ -411,6 +444,7 @@ static void refresh(struct consumer_call *call)
     struct group_member *member = consumer_member(call);
     member->subscription = ids;
     member->subscription_count = count;
+    member->detail_hash = call->detail_hash;
     consumer_member_op(call, resubscribed);
 }
 

@@ -235,6 +235,7 @@ static void subscribe(struct consumer_call *call)
     bool fine = take_subscription(call, document);
     json_decref(document);
     if (fine) {
+        call->instance.answering = 0; /* long enough was waited for that answer */
         member->detail = consumer_detail(call);
         consumer_member_send(call, joined);
     }
@@ -336,6 +337,7 @@ static void unsubscribe(struct consumer_call *call)
 
     call->instance.pattern = RIA_SLICE_EMPTY;
     call->instance.topics_count = 0;
+    call->instance.answering = 0;
     member->detail = consumer_detail(call);
     member->subscription = ria_arena_empty();
     consumer_member_send(call, respond_done);

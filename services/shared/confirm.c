@@ -17,6 +17,7 @@ enum {
 /* One question under way. Outlives the confirm if that ends first. */
 struct confirm_round {
     struct confirm *confirm; /* NULL: nobody waits for it any more */
+    int64_t version;         /* of the view when it began */
 };
 
 static void begin_round(struct confirm *confirm);
@@ -54,17 +55,20 @@ static void on_version(void *arg, bool reached)
     end_round(arg, reached);
 }
 
-/* Errors: those of the envelope; RIA_ERR_CONFLICT: it is another cluster's. Borrows reply. */
+/* Errors: those of the envelope; RIA_ERR_CONFLICT: it is another cluster's, or of a coordinator
+ * that knows less than we did (an old copy of its database). Borrows reply. */
 static ria_err
-read_version(const struct cluster *cluster, const struct ria_msg *reply, int64_t *out_version)
+read_version(const struct confirm_round *round, const struct ria_msg *reply, int64_t *out_version)
 {
+    const struct cluster *cluster = round->confirm->cluster;
     struct metadata_response response;
     struct ria_arena arena;
 
     ria_arena_init(&arena, CONFIRM_DECODED_MAX);
     ria_err err = envelope_read_reply(reply, API_METADATA, &arena, &response, NULL, NULL, 0);
     if (err == RIA_OK) {
-        err = ria_uuid_equal(response.cluster_id, cluster_id(cluster)) ? RIA_OK : RIA_ERR_CONFLICT;
+        bool is_ours = ria_uuid_equal(response.cluster_id, cluster_id(cluster));
+        err = is_ours && response.version >= round->version ? RIA_OK : RIA_ERR_CONFLICT;
         *out_version = response.version;
     }
     ria_arena_fini(&arena);
@@ -78,7 +82,7 @@ static void on_answer(void *arg, ria_err err, struct ria_msg *reply)
     int64_t version = 0;
 
     if (err == RIA_OK && confirm != NULL) {
-        err = read_version(confirm->cluster, reply, &version);
+        err = read_version(round, reply, &version);
     }
     ria_msg_free(reply);
     if (err == RIA_OK && confirm != NULL) {
@@ -118,7 +122,8 @@ static void begin_round(struct confirm *confirm)
         return;
     }
     ria_list_splice(&confirm->asked, &asked);
-    *round = (struct confirm_round){.confirm = confirm};
+    *round =
+        (struct confirm_round){.confirm = confirm, .version = cluster_version(confirm->cluster)};
     confirm->round = round;
     ria_rpc_call(
         confirm->env->rpc,

@@ -4,10 +4,12 @@
  * cannot be asked, the answer is NOT_LEADER, which is definite and makes the caller look again. */
 #include <stdlib.h>
 
+#include "common/limits.h"
+
 #include "services/storage/handle.h"
 
 /* That wait at a time, and the bytes of their frames. Rejected: BUSY. */
-enum { UNSURE_MAX = 1024, UNSURE_BYTES_MAX = 8 * 1024 * 1024 };
+enum { UNSURE_MAX = 1024, UNSURE_BYTES_MAX = RIA_FRAME_SIZE_MAX };
 
 struct unsure {
     struct ria_list link; /* in storage.unsure */
@@ -15,6 +17,7 @@ struct unsure {
     struct storage *storage;
     struct ria_rpc_request *request;
     size_t frame_size;
+    int64_t received_us;
 };
 
 static void forget(struct unsure *unsure)
@@ -30,9 +33,12 @@ static void on_confirmed(void *arg, bool confirmed)
     struct unsure *unsure = arg;
     struct handle_request r = handle_resumed(unsure->storage, unsure->request, true);
 
+    int64_t waited_us = ria_clock_mono_us(unsure->storage->env->clock) - unsure->received_us;
+    bool is_late = r.header.deadline_ms > 0 && waited_us >= (int64_t)r.header.deadline_ms * 1000;
+
     forget(unsure);
-    r.confirmed = confirmed;
-    if (confirmed) {
+    r.confirmed = confirmed && !is_late;
+    if (r.confirmed) {
         storage_handle(&r);
     } else {
         handle_reply_error(
@@ -62,6 +68,7 @@ bool handle_confirm(const struct handle_request *r)
     unsure->storage = s;
     unsure->request = r->request;
     unsure->frame_size = frame_size;
+    unsure->received_us = ria_clock_mono_us(s->env->clock);
     unsure->wait.fn = on_confirmed;
     unsure->wait.arg = unsure;
     s->unsure_count++;

@@ -36,12 +36,24 @@ class Reply:
 
 class Ports:
     """Ports that are this process's own: a block of them, for as long as it holds the block's first.
-    They are below those that the kernel gives to connections, so that the port of a process that is
-    down for a while is still free when it comes back, whatever runs beside."""
+    They are, if there is room, not of those that the kernel gives to connections, so that the port of
+    a process that is down for a while is still free when it comes back, whatever runs beside."""
     FIRST, END, BLOCK = 10000, 17500, 250
 
     def __init__(self):
-        self.holder = self.rest = None
+        self.holders, self.rest = [], None
+        self.first, self.end = self.window()
+
+    def window(self):
+        with open("/proc/sys/net/ipv4/ip_local_port_range") as f:
+            first, last = map(int, f.read().split())
+        if first >= self.END or last < self.FIRST:
+            return self.FIRST, self.END
+        if first - 1024 >= 10 * self.BLOCK:
+            return max(1024, first - (self.END - self.FIRST)), first
+        if 65535 - last >= 10 * self.BLOCK:
+            return last + 1, 65536
+        return self.FIRST, self.END
 
     def take(self, count):
         taken = []
@@ -54,8 +66,8 @@ class Ports:
         return taken
 
     def next_block(self):
-        """Another one, if there was one: its ports are used up, and may be used again by now."""
-        blocks = list(range(self.FIRST, self.END, self.BLOCK))
+        """Those that are used up stay ours: something may listen there still."""
+        blocks = list(range(self.first, self.end - self.BLOCK + 1, self.BLOCK))
         random.shuffle(blocks)
         for first in blocks:
             holder = socket.socket()
@@ -64,9 +76,8 @@ class Ports:
             except OSError:
                 holder.close()
                 continue
-            if self.holder:
-                self.holder.close()
-            self.holder, self.rest = holder, iter(range(first + 1, first + self.BLOCK))
+            self.holders.append(holder)
+            self.rest = iter(range(first + 1, first + self.BLOCK))
             return
         raise AssertionError("every block of ports is taken")
 

@@ -81,36 +81,36 @@ static const struct list_offsets_request list_offsets_request_v0_empty = {.topic
 static const uint8_t list_offsets_request_v0_empty_bytes[] = {
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
     0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00
+    0xff, 0xff, 0x00
 };
 static const struct vector_length list_offsets_request_v0_empty_lengths[] = {
-    {40, LENGTH_COMPACT, true, 0},
+    {32, LENGTH_COMPACT, true, 0},
 };
 
 static const struct list_offsets_request list_offsets_request_v0_full = {.topic_id = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .partition = 2099900500, .leader_epoch = 2076108926, .timestamp = INT64_C(8195370222892605608), .expected_offset = INT64_C(-5896688285880100654)};
 static const uint8_t list_offsets_request_v0_full_bytes[] = {
     0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
     0x1d, 0x7d, 0x29, 0xf0, 0x54, 0x7b, 0xbe, 0xe8, 0x7e, 0x71, 0xbb, 0xcd, 0xcb, 0xfa, 0x53,
-    0xe0, 0xa8, 0xae, 0x2a, 0xc1, 0x3e, 0xf8, 0xe8, 0xd8, 0xd2, 0x00
+    0xe0, 0xa8, 0x01, 0x00, 0x08, 0xae, 0x2a, 0xc1, 0x3e, 0xf8, 0xe8, 0xd8, 0xd2
 };
 static const uint8_t list_offsets_request_v0_full_newer[] = {
     0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
     0x1d, 0x7d, 0x29, 0xf0, 0x54, 0x7b, 0xbe, 0xe8, 0x7e, 0x71, 0xbb, 0xcd, 0xcb, 0xfa, 0x53,
-    0xe0, 0xa8, 0xae, 0x2a, 0xc1, 0x3e, 0xf8, 0xe8, 0xd8, 0xd2, 0x01, 0x90, 0x4e, 0x03, 0x6e,
-    0x65, 0x77
+    0xe0, 0xa8, 0x02, 0x00, 0x08, 0xae, 0x2a, 0xc1, 0x3e, 0xf8, 0xe8, 0xd8, 0xd2, 0x90, 0x4e,
+    0x03, 0x6e, 0x65, 0x77
 };
 static const struct vector_length list_offsets_request_v0_full_lengths[] = {
-    {40, LENGTH_COMPACT, true, 0},
+    {32, LENGTH_COMPACT, true, 0}, {34, LENGTH_COMPACT, false, 0},
 };
 
 static const struct list_offsets_request list_offsets_request_v0_mixed = {.topic_id = {{14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}}, .partition = 2147483647, .leader_epoch = 2147483647, .timestamp = INT64_C(9223372036854775807), .expected_offset = INT64_C(9223372036854775807)};
 static const uint8_t list_offsets_request_v0_mixed_bytes[] = {
     0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
     0x1d, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff,
-    0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00
+    0xff, 0xff, 0x01, 0x00, 0x08, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff
 };
 static const struct vector_length list_offsets_request_v0_mixed_lengths[] = {
-    {40, LENGTH_COMPACT, true, 0},
+    {32, LENGTH_COMPACT, true, 0}, {34, LENGTH_COMPACT, false, 0},
 };
 
 static const struct list_offsets_response list_offsets_response_v0_empty = {.log_start_offset = INT64_C(0), .high_watermark = INT64_C(0), .offset = INT64_C(0), .offset_timestamp = INT64_C(0)};
@@ -310,9 +310,9 @@ static const struct vector vectors[] = {
     {"FetchResponse", "empty", 0, &fetch_response_v0_empty, fetch_response_v0_empty_bytes, 17, NULL, 0, fetch_response_v0_empty_lengths, RIA_COUNT(fetch_response_v0_empty_lengths)},
     {"FetchResponse", "full", 0, &fetch_response_v0_full, fetch_response_v0_full_bytes, 17, fetch_response_v0_full_newer, sizeof(fetch_response_v0_full_newer), fetch_response_v0_full_lengths, RIA_COUNT(fetch_response_v0_full_lengths)},
     {"FetchResponse", "mixed", 0, &fetch_response_v0_mixed, fetch_response_v0_mixed_bytes, 17, NULL, 0, fetch_response_v0_mixed_lengths, RIA_COUNT(fetch_response_v0_mixed_lengths)},
-    {"ListOffsetsRequest", "empty", 0, &list_offsets_request_v0_empty, list_offsets_request_v0_empty_bytes, 41, NULL, 0, list_offsets_request_v0_empty_lengths, RIA_COUNT(list_offsets_request_v0_empty_lengths)},
-    {"ListOffsetsRequest", "full", 0, &list_offsets_request_v0_full, list_offsets_request_v0_full_bytes, 41, list_offsets_request_v0_full_newer, sizeof(list_offsets_request_v0_full_newer), list_offsets_request_v0_full_lengths, RIA_COUNT(list_offsets_request_v0_full_lengths)},
-    {"ListOffsetsRequest", "mixed", 0, &list_offsets_request_v0_mixed, list_offsets_request_v0_mixed_bytes, 41, NULL, 0, list_offsets_request_v0_mixed_lengths, RIA_COUNT(list_offsets_request_v0_mixed_lengths)},
+    {"ListOffsetsRequest", "empty", 0, &list_offsets_request_v0_empty, list_offsets_request_v0_empty_bytes, 33, NULL, 0, list_offsets_request_v0_empty_lengths, RIA_COUNT(list_offsets_request_v0_empty_lengths)},
+    {"ListOffsetsRequest", "full", 0, &list_offsets_request_v0_full, list_offsets_request_v0_full_bytes, 43, list_offsets_request_v0_full_newer, sizeof(list_offsets_request_v0_full_newer), list_offsets_request_v0_full_lengths, RIA_COUNT(list_offsets_request_v0_full_lengths)},
+    {"ListOffsetsRequest", "mixed", 0, &list_offsets_request_v0_mixed, list_offsets_request_v0_mixed_bytes, 43, NULL, 0, list_offsets_request_v0_mixed_lengths, RIA_COUNT(list_offsets_request_v0_mixed_lengths)},
     {"ListOffsetsResponse", "empty", 0, &list_offsets_response_v0_empty, list_offsets_response_v0_empty_bytes, 33, NULL, 0, list_offsets_response_v0_empty_lengths, RIA_COUNT(list_offsets_response_v0_empty_lengths)},
     {"ListOffsetsResponse", "full", 0, &list_offsets_response_v0_full, list_offsets_response_v0_full_bytes, 33, list_offsets_response_v0_full_newer, sizeof(list_offsets_response_v0_full_newer), list_offsets_response_v0_full_lengths, RIA_COUNT(list_offsets_response_v0_full_lengths)},
     {"ListOffsetsResponse", "mixed", 0, &list_offsets_response_v0_mixed, list_offsets_response_v0_mixed_bytes, 33, NULL, 0, list_offsets_response_v0_mixed_lengths, RIA_COUNT(list_offsets_response_v0_mixed_lengths)},

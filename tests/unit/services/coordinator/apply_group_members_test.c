@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/map.h"
+
 #include "schemas/gen/alter_topic_request.h"
 
 #include "services/coordinator/apply_groups.h"
@@ -381,6 +383,39 @@ static void a_member_is_changed_in_part(void)
     fixture_machine_close(&m);
 }
 
+/* A poll that was answered slowly takes its mark back: it must not bring an older subscription back
+ * with it. */
+static void who_writes_by_an_older_detail_changes_nothing(void)
+{
+    struct fixture_machine m;
+    struct group_member_result made;
+    struct group_member_result result;
+    struct ria_uuid topic = fixture_uuid(GROUP_TOPIC_B);
+    struct group_member r = {
+        .group = RIA_SLICE_LITERAL("g"),
+        .member = RIA_SLICE_LITERAL("i"),
+        .session_ms = GROUP_SESSION_MS,
+        .detail = RIA_SLICE_LITERAL("old"),
+    };
+
+    group_open(&m);
+    CU_ASSERT_EQUAL(group_make(&m, "i", &made), RIA_OK);
+    r.member_epoch = made.member_epoch;
+    CU_ASSERT_EQUAL(fixture_group(&m, GROUP_OPERATION_MEMBER, &r, &result), RIA_OK);
+    r.detail = RIA_SLICE_LITERAL("new");
+    r.detail_hash = (int64_t)ria_hash_bytes("old", 3);
+    CU_ASSERT_EQUAL(fixture_group(&m, GROUP_OPERATION_MEMBER, &r, &result), RIA_OK);
+    CU_ASSERT_TRUE(ria_slice_equal(result.detail, r.detail));
+    r.detail = RIA_SLICE_LITERAL("late");
+    r.subscription = &topic;
+    r.subscription_count = 1;
+    CU_ASSERT_EQUAL(fixture_group(&m, GROUP_OPERATION_MEMBER, &r, &result), RIA_OK);
+    CU_ASSERT_TRUE(ria_slice_equal(result.detail, RIA_SLICE_LITERAL("new")));
+    CU_ASSERT_EQUAL_FATAL(result.subscription_count, 1);
+    CU_ASSERT_FALSE(ria_uuid_equal(result.subscription[0], topic));
+    fixture_machine_close(&m);
+}
+
 /* ---- held leases ---- */
 
 static void a_held_lease_lives_as_long_as_its_member(void)
@@ -677,6 +712,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_made_member_that_is_gone_is_not_found),
     HARNESS_TEST(a_name_that_must_be_new_is_not_taken_over),
     HARNESS_TEST(a_member_is_changed_in_part),
+    HARNESS_TEST(who_writes_by_an_older_detail_changes_nothing),
     HARNESS_TEST(a_held_lease_lives_as_long_as_its_member),
     HARNESS_TEST(a_name_made_again_does_not_inherit_what_was_held),
     HARNESS_TEST(what_was_given_is_committed_by_the_next_read),

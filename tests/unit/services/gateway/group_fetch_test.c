@@ -236,6 +236,42 @@ static void what_does_not_come_goes_back_and_is_waited_for_as_ever(void)
     consuming_fini(&s);
 }
 
+/* Its leader may be gone: the others' records, and the end of the wait, come as ever. */
+static void an_announced_record_of_a_lost_leader_holds_nobody_up(void)
+{
+    struct consuming s;
+
+    consuming_init(&s);
+    wait_at_4(&s, 1);
+    consuming_say_written(&s, 0, 4, 6);
+    (void)consuming_expect_read(&s);
+    consuming_grant(&s, 1, 4);
+    CU_ASSERT_EQUAL(fetch_wait_ms(&s), MARKS_COMING_MS);
+    world_advance(&s.world, MARKS_COMING_MS * 1000 + 300 * 1000);
+    (void)consuming_expect(&s, 2, GROUP_OP_COMMIT); /* the lease goes back */
+    CU_ASSERT_EQUAL(s.asked.kinds[1], GROUP_OP_READ);
+    consuming_answer(&s);
+    CU_ASSERT_TRUE(consuming_waits(&s, 0));
+    consuming_fini(&s);
+}
+
+/* The Read with its sync may take longer than what was announced is good for. */
+static void a_slow_read_still_waits_for_what_was_announced(void)
+{
+    struct consuming s;
+
+    consuming_init(&s);
+    wait_at_4(&s, 1);
+    consuming_say_written(&s, 0, 4, 6);
+    (void)consuming_expect_read(&s);
+    world_advance(&s.world, 2 * MARKS_COMING_MS * 1000);
+    consuming_grant(&s, 1, 4);
+    CU_ASSERT_EQUAL(fetch_wait_ms(&s), MARKS_COMING_MS);
+    consuming_give_records(&s, 4, 2);
+    CU_ASSERT_TRUE(consuming_answered(&s, 0, 200, "\"next_offset\":6"));
+    consuming_fini(&s);
+}
+
 static void records_that_are_there_do_not_wait_for_others(void)
 {
     struct consuming s;
@@ -545,6 +581,8 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(of_two_who_wait_one_is_woken),
     HARNESS_TEST(what_is_being_committed_is_leased_and_waited_for),
     HARNESS_TEST(what_does_not_come_goes_back_and_is_waited_for_as_ever),
+    HARNESS_TEST(an_announced_record_of_a_lost_leader_holds_nobody_up),
+    HARNESS_TEST(a_slow_read_still_waits_for_what_was_announced),
     HARNESS_TEST(records_that_are_there_do_not_wait_for_others),
     HARNESS_TEST(who_waits_for_several_is_answered_soon_after_the_first),
     HARNESS_TEST(who_hangs_up_waits_no_more),

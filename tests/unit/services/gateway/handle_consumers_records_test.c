@@ -310,6 +310,35 @@ static void a_pattern_that_came_during_a_poll_stays(void)
     instance_fini(&s);
 }
 
+/* Another call has changed the subscription since: the mark is set by what the member is now, and
+ * the note takes back that one only. */
+static void a_mark_undoes_no_subscription(void)
+{
+    struct instance s;
+
+    instance_init(&s);
+    const struct group_member *mark = instance_poll_two(&s, INSTANCE_PATH "/records");
+    int64_t before = mark->detail_hash;
+    CU_ASSERT_NOT_EQUAL(before, 0);
+    s.instance.pattern = RIA_SLICE_LITERAL("other.*");
+    instance_tell(&s);
+    CU_ASSERT_EQUAL(s.c.fakes[0].answers, 0);
+    mark = instance_expect_member(&s);
+    CU_ASSERT_NOT_EQUAL(mark->detail_hash, before);
+    struct consumer_instance marked = instance_detail_of(&s, mark);
+    CU_ASSERT_TRUE(ria_slice_equal(marked.pattern, RIA_SLICE_LITERAL("other.*")));
+    CU_ASSERT_NOT_EQUAL(marked.answering, 0);
+    int64_t hash = consumer_detail_hash(mark->detail);
+    instance_tell(&s);
+    CU_ASSERT_TRUE(instance_answered(&s, 200, "\"offset\":7"));
+    (void)consuming_expect(&s.c, 2, GROUP_OP_COMMIT);
+    const struct group_member *note = s.c.asked.bodies[1];
+    CU_ASSERT_EQUAL(note->detail_hash, hash);
+    CU_ASSERT_EQUAL(instance_detail_of(&s, note).answering, 0);
+    consuming_answer(&s.c);
+    instance_fini(&s);
+}
+
 static const struct harness_test tests[] = {
     HARNESS_TEST(what_the_socket_took_is_noted_as_delivered),
     HARNESS_TEST(an_answer_that_was_cut_off_delivers_nothing),
@@ -322,6 +351,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_topic_that_goes_during_a_poll_fails_no_poll),
     HARNESS_TEST(too_few_bytes_are_read_again),
     HARNESS_TEST(a_pattern_that_came_during_a_poll_stays),
+    HARNESS_TEST(a_mark_undoes_no_subscription),
 };
 
 HARNESS_MAIN(tests);

@@ -79,8 +79,16 @@ void instance_tell(struct instance *s)
     struct group_member_result_group_assigned assigned[2] = {{s->c.t->id, 0}, {s->c.t->id, 1}};
     uint8_t detail[CONSUMER_DETAIL_MAX];
 
+    const struct group_member *asked =
+        s->c.asked.kinds[0] == GROUP_OP_MEMBER ? s->c.asked.bodies[0] : NULL;
+
     group_member_result_init(&result);
     CU_ASSERT_EQUAL(consumer_detail_encode(&s->instance, detail, &result.detail), RIA_OK);
+    bool is_expected = asked != NULL && (asked->detail_hash == 0 ||
+                                         asked->detail_hash == consumer_detail_hash(result.detail));
+    if (is_expected && asked->detail.data != NULL) {
+        result.detail = asked->detail;
+    }
     result.member_epoch = INSTANCE_EPOCH;
     if (s->is_subscribed) {
         result.subscription = &s->c.t->id;

@@ -148,6 +148,22 @@ static void an_answer_to_an_older_question_confirms_nothing(void)
     tear_down(&f);
 }
 
+/* It was given an old copy of its database: what it says of who leads is of another history. */
+static void a_coordinator_that_knows_less_confirms_nothing(void)
+{
+    struct fixture f;
+
+    set_up(&f);
+    ask(&f, 0);
+    answer(&f, false, 8); /* this may overtake the answer */
+    answer(&f, true, 7);
+    CU_ASSERT_EQUAL(f.askers[0].confirmed, 1);
+    ask(&f, 1);
+    answer(&f, true, 7);
+    CU_ASSERT_EQUAL(f.askers[1].not_confirmed, 1);
+    tear_down(&f);
+}
+
 static void silence_errors_and_other_clusters_confirm_nothing(void)
 {
     struct fixture f;
@@ -213,6 +229,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_view_that_is_the_newest_is_confirmed),
     HARNESS_TEST(a_view_that_is_behind_is_confirmed_when_it_has_caught_up),
     HARNESS_TEST(an_answer_to_an_older_question_confirms_nothing),
+    HARNESS_TEST(a_coordinator_that_knows_less_confirms_nothing),
     HARNESS_TEST(silence_errors_and_other_clusters_confirm_nothing),
     HARNESS_TEST(who_is_told_may_ask_again_and_who_cancelled_is_not_told),
     HARNESS_TEST(it_can_end_with_a_question_under_way),

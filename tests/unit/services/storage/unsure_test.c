@@ -135,6 +135,28 @@ static void without_the_coordinators_word_the_answer_is_not_leader(void)
     teardown(f);
 }
 
+/* Its caller has given up: nothing of it is stored any more. */
+static void who_has_waited_past_its_deadline_is_not_handled(void)
+{
+    struct storage_fixture *f = setup();
+
+    const struct ria_rpc_request *second = fixture_produce(
+        f,
+        (struct produce_args
+        ){.leader_epoch = 5,
+          .producer_id = 77,
+          .producer_epoch = 1,
+          .sequence = 2,
+          .deadline_ms = 100}
+    );
+    (void)produce(f, 1);
+    fixture_run_ms(f, 101);
+    come_back(f);
+    CU_ASSERT_EQUAL(fixture_error(second), RIA_ERR_NOT_LEADER);
+    CU_ASSERT_EQUAL(fixture_info(f).end_offset, 2);
+    teardown(f);
+}
+
 /* What is certain needs nobody: data flows while the coordinator is away. */
 static void what_this_log_has_is_answered_without_the_coordinator(void)
 {
@@ -212,6 +234,7 @@ static const struct harness_test tests[] = {
     HARNESS_TEST(a_deposed_leader_that_has_not_heard_calls_no_offset_out_of_range),
     HARNESS_TEST(who_still_leads_refuses),
     HARNESS_TEST(without_the_coordinators_word_the_answer_is_not_leader),
+    HARNESS_TEST(who_has_waited_past_its_deadline_is_not_handled),
     HARNESS_TEST(what_this_log_has_is_answered_without_the_coordinator),
     HARNESS_TEST(what_was_missing_may_come_while_the_coordinator_is_asked),
     HARNESS_TEST(not_more_than_1024_wait_for_the_coordinator),
