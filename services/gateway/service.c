@@ -322,6 +322,13 @@ void gateway_free(struct gateway *gateway)
     streams_fini(&gateway->streams);
     group_watch_fini(&gateway->group_watch);
     group_ops_fini(&gateway->group_ops);
+    /* What is under way is let go before the memory that it is in. */
+    commit_checks_fini(&gateway->marks);
+    marks_fini(&gateway->marks);
+    watches_fini(&gateway->watches);
+    gate_fini(&gateway->gate);
+    leader_calls_fini(&gateway->leaders);
+    coordinator_calls_fini(&gateway->coordinator);
     group_releases_fini(&gateway->group_releases);
     group_fetches_fini(gateway);
     consumer_polls_fini(gateway);
@@ -330,15 +337,9 @@ void gateway_free(struct gateway *gateway)
     queue_acks_fini(&gateway->queue_acks);
     queue_burials_fini(&gateway->queue_burials);
     queue_fetches_fini(gateway);
-    commit_checks_fini(&gateway->marks);
-    marks_fini(&gateway->marks);
-    watches_fini(&gateway->watches);
-    gate_fini(&gateway->gate);
     fetch_cache_fini(&gateway->fetch_cache);
-    leader_calls_fini(&gateway->leaders);
     group_streams_fini(&gateway->group_streams);
     node_logs_fini(&gateway->node_logs);
-    coordinator_calls_fini(&gateway->coordinator);
     membership_free(gateway->membership);
     cluster_free(gateway->cluster);
     record_set_fini(&gateway->records);

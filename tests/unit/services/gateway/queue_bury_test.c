@@ -103,6 +103,19 @@ static void the_dead_of_a_queue_that_nobody_reads_are_buried_on_the_coordinators
     queueing_fini(&s);
 }
 
+/* Whoever looks after calls and timers lets go of them before the burial that they are in goes. */
+static void a_gateway_may_end_while_the_dead_are_read(void)
+{
+    struct queueing s;
+
+    queueing_init(&s);
+    tell_overdue(&s, &s.c.one->id);
+    (void)consuming_expect(&s.c, 1, GROUP_OP_QUEUE_RECEIVE);
+    give_dead(&s, 7);
+    CU_ASSERT_PTR_NOT_NULL(world_next_call(&s.c.world, API_FETCH));
+    queueing_fini(&s);
+}
+
 static void an_overdue_queue_of_a_topic_that_is_not_known_is_left_alone(void)
 {
     const struct ria_uuid nobodys = {{1, 2, 3}};
@@ -152,6 +165,7 @@ static void a_gateway_that_ends_while_it_buries_leaves_nothing_behind(void)
 static const struct harness_test tests[] = {
     HARNESS_TEST(a_rejected_record_is_buried_at_once),
     HARNESS_TEST(the_dead_of_a_queue_that_nobody_reads_are_buried_on_the_coordinators_word),
+    HARNESS_TEST(a_gateway_may_end_while_the_dead_are_read),
     HARNESS_TEST(an_overdue_queue_of_a_topic_that_is_not_known_is_left_alone),
     HARNESS_TEST(a_letter_that_cannot_be_written_stays_owed),
     HARNESS_TEST(a_gateway_that_ends_while_it_buries_leaves_nothing_behind),
