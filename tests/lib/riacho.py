@@ -129,8 +129,22 @@ class Process:
         self.popen.kill()
         self.popen.wait()
 
+    def hears_sigterm(self):
+        """It blocks the signal, to be told of it (or is dead). Before that it would die of it."""
+        with open("/proc/%d/status" % self.popen.pid) as status:
+            for line in status:
+                if line.startswith("SigBlk:"):
+                    return int(line.split()[1], 16) >> (signal.SIGTERM - 1) & 1 == 1
+        return True
+
+    def terminate(self):
+        """SIGTERM, as soon as it is up far enough to end cleanly."""
+        wait_for(lambda: not self.alive() or self.hears_sigterm(), self.name + " to take signals", 20)
+        if self.alive():
+            self.popen.send_signal(signal.SIGTERM)
+
     def stop(self, timeout=20):
-        self.popen.send_signal(signal.SIGTERM)
+        self.terminate()
         return self.popen.wait(timeout * PATIENCE)
 
     def restart(self, how="kill"):
@@ -224,7 +238,7 @@ class Cluster:
         """SIGTERM to all at once. Returns what did not end as it should."""
         for process in processes:
             if process.alive():
-                process.popen.send_signal(signal.SIGTERM)
+                process.terminate()
         deadline = time.monotonic() + 20 * PATIENCE
         failed = []
         for process in processes:
